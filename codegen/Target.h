@@ -1,0 +1,53 @@
+//===- Target.h - the seam between the compiler and an instruction set --------------===//
+//
+// Everything the compiler asks of a target. A new chip of a known family is a row in that family's table; a new family is a
+// folder beside this file that implements Target and registers itself in Targets.cpp.
+//
+//===------------------------------------------------------------------------------===//
+#ifndef SLUICE_CODEGEN_TARGET_H
+#define SLUICE_CODEGEN_TARGET_H
+
+#include "dialects/stream/Stream.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/DialectRegistry.h"
+#include "mlir/Pass/PassManager.h"
+#include <memory>
+
+namespace sluice::codegen {
+
+enum class EmitKind { Object, Assembly, LlvmIr };
+
+class Target {
+public:
+  virtual ~Target() = default;
+  virtual llvm::StringRef name() const = 0;    // as --target spells it, and as the file reports it
+  virtual llvm::StringRef summary() const = 0; // one line for `sluice targets`
+  virtual uint64_t features() const = 0;       // bit set of SLUICE_CPU_* that its code needs (runtime/abi.h)
+
+  // stream -> stream: writes the configuration (row_block, lanes, token_block, prefetch) into attributes where absent.
+  virtual void addConfigurePasses(mlir::OpPassManager &manager) const = 0;
+  // stream -> LLVM dialect: every phase becomes functions; none of our operations survives. Runs on a module that holds
+  // one configured llama.model.
+  virtual void addLowerPasses(mlir::OpPassManager &manager) const = 0;
+  // Bytes of worker scratch that the phases of a configured program need.
+  virtual int64_t scratchBytes(stream::ProgramOp program) const = 0;
+  // LLVM dialect -> bytes. The object defines one symbol: `sluice_kernels.<name>`, a sluice_kernel[] in the order of
+  // stream::Schedule::kernels(). Errors are reported on the module.
+  virtual mlir::LogicalResult emit(mlir::ModuleOp module, EmitKind kind, llvm::raw_pwrite_stream &out) const = 0;
+};
+
+// All targets that this build knows, best first within a family.
+llvm::ArrayRef<std::unique_ptr<Target>> allTargets();
+// The target called `name`; "host" is the best one that this machine can run. Null if there is none.
+const Target *lookupTarget(llvm::StringRef name);
+
+// Emits the object that defines sluice_variants and sluice_variant_count over the objects of `targets`, in their order.
+mlir::LogicalResult emitVariantTable(llvm::ArrayRef<const Target *> targets, unsigned kernelCount,
+                                     llvm::raw_pwrite_stream &out);
+
+// What a context needs for the passes and emission of all targets.
+void registerCodegenDialects(mlir::DialectRegistry &registry);
+void registerCodegenPasses();
+
+} // namespace sluice::codegen
+#endif

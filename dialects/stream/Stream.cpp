@@ -1,0 +1,62 @@
+//===- Stream.cpp - registration, parsing and printing of the stream dialect -------===//
+
+#include "dialects/stream/Stream.h"
+#include "llvm/ADT/TypeSwitch.h"
+#include "mlir/IR/DialectImplementation.h"
+
+using namespace mlir;
+using namespace sluice::stream;
+
+#include "dialects/stream/StreamDialect.cpp.inc"
+#include "dialects/stream/StreamEnums.cpp.inc"
+
+// Directives of the assembly formats: numbers without their type.
+static ParseResult parsePlainI64(OpAsmParser &parser, IntegerAttr &attr) {
+  int64_t value;
+  if (parser.parseInteger(value))
+    return failure();
+  attr = parser.getBuilder().getI64IntegerAttr(value);
+  return success();
+}
+static void printPlainI64(OpAsmPrinter &printer, Operation *, IntegerAttr attr) { printer << attr.getInt(); }
+
+static ParseResult parsePlainF32(OpAsmParser &parser, FloatAttr &attr) {
+  double value;
+  if (parser.parseFloat(value))
+    return failure();
+  attr = parser.getBuilder().getF32FloatAttr(static_cast<float>(value));
+  return success();
+}
+static void printPlainF32(OpAsmPrinter &printer, Operation *, FloatAttr attr) {
+  printer.printFloat(attr.getValue());
+}
+
+static ParseResult parseKeyOrValue(OpAsmParser &parser, BoolAttr &isKey) {
+  bool key = succeeded(parser.parseOptionalKeyword("key"));
+  isKey = parser.getBuilder().getBoolAttr(key);
+  return key ? success() : parser.parseKeyword("value");
+}
+static void printKeyOrValue(OpAsmPrinter &printer, Operation *, BoolAttr isKey) {
+  printer << (isKey.getValue() ? "key" : "value");
+}
+
+#define GET_TYPEDEF_CLASSES
+#include "dialects/stream/StreamTypes.cpp.inc"
+#define GET_OP_CLASSES
+#include "dialects/stream/StreamOps.cpp.inc"
+
+void StreamDialect::initialize() {
+  addTypes<
+#define GET_TYPEDEF_LIST
+#include "dialects/stream/StreamTypes.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
+#include "dialects/stream/StreamOps.cpp.inc"
+      >();
+}
+
+BufferOp sluice::stream::lookupBuffer(Operation *from, FlatSymbolRefAttr symbol) {
+  auto program = from->getParentOfType<ProgramOp>();
+  return program ? dyn_cast_or_null<BufferOp>(SymbolTable::lookupSymbolIn(program, symbol)) : BufferOp();
+}

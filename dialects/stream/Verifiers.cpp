@@ -1,0 +1,200 @@
+//===- Verifiers.cpp - the numbered constraints of the stream dialect --------------===//
+//
+// Each message begins with what its constraint in StreamOps.td says.
+//
+//===------------------------------------------------------------------------------===//
+
+#include "dialects/stream/Stream.h"
+#include "llvm/ADT/STLExtras.h"
+
+using namespace mlir;
+using namespace sluice;
+using namespace sluice::stream;
+using llama::WeightDeclOp;
+
+//===-- Structure --------------------------------------------------------------------===//
+
+LogicalResult ProgramOp::verify() {
+  if (getMaxTokens() <= 0)
+    return emitOpError("(1) expected positive max_tokens, got ") << getMaxTokens();
+  for (Operation &op : getBody().front())
+    if (!isa<BufferOp, PhaseOp, RepeatOp>(op))
+      return emitOpError("(2) expected only buffers, phases and repeats, got ") << op.getName();
+  return success();
+}
+
+LogicalResult BufferOp::verify() {
+  if (getWidth() <= 0)
+    return emitOpError("(1) expected a positive width, got ") << getWidth();
+  return success();
+}
+
+LogicalResult RepeatOp::verify() {
+  if (getCount() <= 0)
+    return emitOpError("(1) expected a positive count, got ") << getCount();
+  for (Operation &op : getBody().front())
+    if (!isa<PhaseOp>(op))
+      return emitOpError("(2) expected only phases, got ") << op.getName();
+  return success();
+}
+
+LogicalResult PhaseOp::verify() {
+  Block &block = getBody().front();
+  auto has = [&](auto kind) {
+    return llvm::any_of(block, [](Operation &op) { return isa<decltype(kind)>(op); });
+  };
+  int kinds = has(TilesOp()) + has(AttentionOp()) + has(SoftmaxOp()) + has(EmbedOp());
+  if (kinds != 1)
+    return emitOpError("(1) expected one of tiles, attention, softmax, embed, got ") << kinds << " kinds";
+  if (has(RopeTableOp()) && !has(EmbedOp()))
+    return emitOpError("(1) expected rope_table beside embed only");
+  for (auto read : getBody().getOps<ReadOp>()) {
+    WalkResult result = walk([&](WriteRowsOp write) {
+      return write.getBuffer() == read.getBuffer() ? WalkResult::interrupt() : WalkResult::advance();
+    });
+    if (result.wasInterrupted())
+      return emitOpError("(2) expected no write to @") << read.getBuffer() << ", which the prologue reads";
+  }
+  return success();
+}
+
+//===-- Buffers and weights ------------------------------------------------------------===//
+
+static FailureOr<int64_t> bufferWidth(Operation *op, FlatSymbolRefAttr symbol) {
+  BufferOp buffer = lookupBuffer(op, symbol);
+  if (!buffer)
+    return op->emitOpError("expected a stream.buffer of this program, got ") << symbol;
+  return static_cast<int64_t>(buffer.getWidth());
+}
+
+static LogicalResult expectWidth(Operation *op, FlatSymbolRefAttr symbol, int64_t width) {
+  FailureOr<int64_t> actual = bufferWidth(op, symbol);
+  if (failed(actual))
+    return failure();
+  if (*actual != width)
+    return op->emitOpError("(1) expected buffer ") << symbol << " to be " << width << " wide, got " << *actual;
+  return success();
+}
+
+static FailureOr<llama::WeightType> weightOf(Operation *op, FlatSymbolRefAttr symbol) {
+  WeightDeclOp decl = llama::lookupWeight(op, symbol);
+  if (!decl)
+    return op->emitOpError("expected a llama.weight of this model, got ") << symbol;
+  return decl.getWeightType();
+}
+
+LogicalResult ReadOp::verifySymbolUses(SymbolTableCollection &) {
+  return expectWidth(*this, getBufferAttr(), getResult().getType().getWidth());
+}
+
+LogicalResult RmsNormOp::verifySymbolUses(SymbolTableCollection &) {
+  FailureOr<llama::WeightType> weight = weightOf(*this, getWeightAttr());
+  if (failed(weight))
+    return failure();
+  int64_t width = getInput().getType().getWidth();
+  if (weight->getRows() != 1 || weight->getCols() != width)
+    return emitOpError("(1) expected a weight 1x") << width << ", got " << *weight;
+  return success();
+}
+
+LogicalResult PrepareOp::verify() {
+  if (getInput().getType().getWidth() != getResult().getType().getWidth())
+    return emitOpError("(1) expected a result ")
+           << getInput().getType().getWidth() << " wide, got " << getResult().getType().getWidth();
+  return success();
+}
+
+LogicalResult TilesOp::verify() {
+  size_t count = getWeights().size();
+  Block &block = getBody().front();
+  if (count == 0 || getOperands().size() != count || block.getNumArguments() != count)
+    return emitOpError("(1) expected as many operands and arguments as weights, got ")
+           << getOperands().size() << ", " << block.getNumArguments() << " and " << count;
+  for (BlockArgument argument : block.getArguments())
+    if (!isa<LanesType>(argument.getType()))
+      return emitOpError("(1) expected arguments of type !stream.lanes, got ") << argument.getType();
+  int64_t tile = getTileRows(), rows = getRowBlock().value_or(tile), lanes = getLanes().value_or(rows);
+  if ((tile != 16 && tile != 32) || rows <= 0 || tile % rows != 0 || lanes <= 0 || rows % lanes != 0)
+    return emitOpError("(4) expected tile_rows 16 or 32, divisible by row_block, divisible by lanes, got ")
+           << tile << ", " << rows << ", " << lanes;
+  if (getTokenBlock().value_or(1) == 0)
+    return emitOpError("(4) expected a positive token_block");
+  return success();
+}
+
+LogicalResult TilesOp::verifySymbolUses(SymbolTableCollection &) {
+  std::optional<int64_t> rows;
+  for (auto [symbol, operand] : llvm::zip_equal(getWeights().getAsRange<FlatSymbolRefAttr>(), getOperands())) {
+    FailureOr<llama::WeightType> weight = weightOf(*this, symbol);
+    if (failed(weight))
+      return failure();
+    auto type = cast<OperandType>(operand.getType());
+    if (rows.value_or(weight->getRows()) != weight->getRows() || weight->getCols() != type.getWidth())
+      return emitOpError("(2) expected ") << symbol << " to be " << rows.value_or(weight->getRows()) << "x"
+                                          << type.getWidth() << ", got " << *weight;
+    rows = weight->getRows();
+    bool isFloat = llama::formatInfo(weight->getFormat()).isFloat;
+    if (isFloat != (type.getKind() == OperandKind::Float))
+      return emitOpError("(3) expected an ") << (isFloat ? "f32" : "i8") << " operand for " << symbol << " in "
+                                             << llama::stringifyFormat(weight->getFormat());
+  }
+  return success();
+}
+
+//===-- Epilogues -----------------------------------------------------------------------===//
+
+static int64_t rowsOf(Operation *epilogueOp) {
+  auto tiles = cast<TilesOp>(epilogueOp->getParentOp());
+  WeightDeclOp decl = llama::lookupWeight(tiles, cast<FlatSymbolRefAttr>(tiles.getWeights()[0]));
+  return decl ? decl.getWeightType().getRows() : 0;
+}
+
+LogicalResult ReadRowsOp::verifySymbolUses(SymbolTableCollection &) {
+  return expectWidth(*this, getBufferAttr(), rowsOf(*this));
+}
+
+LogicalResult WriteRowsOp::verifySymbolUses(SymbolTableCollection &) {
+  return expectWidth(*this, getBufferAttr(), rowsOf(*this));
+}
+
+LogicalResult RopeOp::verifySymbolUses(SymbolTableCollection &) {
+  return expectWidth(*this, getTableAttr(), 2 * (getHeadDim() + 32));
+}
+
+LogicalResult AppendOp::verify() {
+  auto cache = dyn_cast<llama::CacheType>(getCache());
+  if (!cache || cache.getKvHeads() * cache.getHeadDim() != rowsOf(*this))
+    return emitOpError("(1) expected a cache whose KV heads x head size is the tiles' rows ")
+           << rowsOf(*this) << ", got " << getCache();
+  return success();
+}
+
+//===-- Phases of other kinds -------------------------------------------------------------===//
+
+LogicalResult EmbedOp::verifySymbolUses(SymbolTableCollection &) {
+  FailureOr<llama::WeightType> weight = weightOf(*this, getWeightAttr());
+  return failed(weight) ? failure() : expectWidth(*this, getBufferAttr(), weight->getCols());
+}
+
+LogicalResult RopeTableOp::verifySymbolUses(SymbolTableCollection &) {
+  return expectWidth(*this, getBufferAttr(), 2 * (getHeadDim() + 32));
+}
+
+LogicalResult AttentionOp::verifySymbolUses(SymbolTableCollection &) {
+  auto cache = dyn_cast<llama::CacheType>(getCache());
+  if (!cache || getHeads() <= 0 || getHeads() % cache.getKvHeads() != 0)
+    return emitOpError("(2) expected heads divisible by the cache's KV heads, got ")
+           << getHeads() << " and " << getCache();
+  int64_t width = getHeads() * cache.getHeadDim();
+  return failure(failed(expectWidth(*this, getQueryAttr(), width)) ||
+                 failed(expectWidth(*this, getResultAttr(), width)));
+}
+
+LogicalResult SoftmaxOp::verifySymbolUses(SymbolTableCollection &) {
+  FailureOr<int64_t> input = bufferWidth(*this, getInputAttr()), result = bufferWidth(*this, getResultAttr());
+  if (failed(input) || failed(result))
+    return failure();
+  if (*result <= *input)
+    return emitOpError("(1) expected a result wider than the input's ") << *input << ", got " << *result;
+  return success();
+}

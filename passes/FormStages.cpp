@@ -1,0 +1,40 @@
+//===- FormStages.cpp - a stage for every operation that reads memory --------------===//
+
+#include "passes/Passes.h"
+
+namespace sluice {
+#define GEN_PASS_DEF_FORMSTAGES
+#include "passes/Passes.h.inc"
+} // namespace sluice
+
+using namespace mlir;
+using namespace sluice;
+using namespace sluice::llama;
+
+namespace {
+// A stage is named after the weight it reads.
+StringRef stageName(Operation *anchor) {
+  if (auto linear = dyn_cast<LinearOp>(anchor))
+    return linear.getWeight();
+  return isa<EmbedOp>(anchor) ? "embed" : "attention";
+}
+
+struct FormStages : sluice::impl::FormStagesBase<FormStages> {
+  void runOnOperation() override {
+    SmallVector<Operation *> anchors;
+    getOperation().walk([&](Operation *op) {
+      if (StageOp::isAnchor(op) && !op->getParentOfType<StageOp>())
+        anchors.push_back(op);
+    });
+    for (Operation *anchor : anchors) {
+      OpBuilder builder(anchor);
+      auto stage = StageOp::create(builder, anchor->getLoc(), anchor->getResultTypes(), stageName(anchor));
+      Block *body = builder.createBlock(&stage.getBody());
+      anchor->replaceAllUsesWith(stage);
+      anchor->moveBefore(body, body->end());
+      builder.setInsertionPointToEnd(body);
+      YieldOp::create(builder, anchor->getLoc(), anchor->getResults());
+    }
+  }
+};
+} // namespace

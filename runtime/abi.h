@@ -1,0 +1,179 @@
+//===- abi.h - the whole contract between generated code, packed file and runtime -===//
+//
+// Three parties include this header and share nothing else: codegen (which emits functions that read `sluice_args`),
+// compiler/pack (which writes the file sections below) and the runtime (which maps them and runs the steps).
+// Everything is little-endian, naturally aligned, position independent: a section is used as it lies in the file.
+// Generated code calls no runtime function.
+//
+//===------------------------------------------------------------------------------===//
+#ifndef SLUICE_RUNTIME_ABI_H
+#define SLUICE_RUNTIME_ABI_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SLUICE_ABI_VERSION 1u
+
+//===-- What generated code reads --------------------------------------------------===//
+
+// Arguments of one step on one worker. Fields are read by byte offset in generated code: append only, and mirror any
+// change in codegen/ArgsLayout.h (a static_assert there compares).
+typedef struct sluice_args {
+  const uint8_t *weights;   // this step's stream: file address of sluice_step.weights_offset, 64-byte aligned
+  uint8_t *arena;           // activations shared by all workers, sluice_program.arena_bytes, 64-byte aligned, zeroed once
+  uint8_t *scratch;         // this worker's own, sluice_program.scratch_bytes, 64-byte aligned
+  uint8_t *kv;              // this layer's cache: kv_base + layer * kv_layer_stride (see "KV cache" below)
+  uint64_t kv_head_stride;  // bytes from one KV head's cache to the next one's, within a layer
+  const int32_t *ids;       // [token_end] token ids of this chunk
+  uint64_t position;        // position of the chunk's token 0 in the sequence
+  uint64_t token_begin;     // tokens [token_begin, token_end) of the chunk are computed; 0 except in SLUICE_STEP_HEAD steps
+  uint64_t token_end;       // at most sluice_program.max_tokens
+  float parameter;          // a scalar for utility programs (softmax: 1 / temperature)
+  uint32_t count;           // an element count for utility programs (softmax: number of logits)
+} sluice_args;
+
+// A kernel is a phase compiled. `prologue` (may be null) fills args->scratch and is called once per worker before any
+// `run` of the same step; `run` computes units [begin, end). Any split of the units over workers and calls gives the
+// same bits. No two units write the same bytes.
+typedef void (*sluice_prologue_fn)(const sluice_args *);
+typedef void (*sluice_run_fn)(const sluice_args *, uint64_t begin, uint64_t end);
+typedef struct sluice_kernel {
+  sluice_prologue_fn prologue;
+  sluice_run_fn run;
+} sluice_kernel;
+
+// CPU features a variant may need: bit positions of sluice_variant.features. A name is what /proc/cpuinfo calls it.
+#define SLUICE_CPU_FEATURES(X)                                                                                         \
+  X(SSE4_1, 0, "sse4_1") X(SSE4_2, 1, "sse4_2") X(POPCNT, 2, "popcnt") X(AVX, 3, "avx") X(F16C, 4, "f16c")             \
+  X(FMA, 5, "fma") X(AVX2, 6, "avx2") X(BMI1, 7, "bmi1") X(BMI2, 8, "bmi2") X(LZCNT, 9, "abm") X(MOVBE, 10, "movbe")  \
+  X(AVX512F, 11, "avx512f") X(AVX512BW, 12, "avx512bw") X(AVX512DQ, 13, "avx512dq") X(AVX512VL, 14, "avx512vl")        \
+  X(AVX512CD, 15, "avx512cd") X(AVX512_VNNI, 16, "avx512_vnni") X(AVX_VNNI, 17, "avx_vnni")                            \
+  X(AVX512_BF16, 18, "avx512_bf16") X(SSSE3, 19, "ssse3")
+enum {
+#define X(NAME, BIT, TEXT) SLUICE_CPU_##NAME = BIT,
+  SLUICE_CPU_FEATURES(X)
+#undef X
+};
+
+// The kernels of one target. Indexed by sluice_step.kernel; all variants have the same kernels in the same order and
+// read the same packed weights. Sorted by preference: the runtime takes the first one that the CPU can run.
+typedef struct sluice_variant {
+  const char *target;            // e.g. "znver4"
+  uint64_t features;             // bit set of SLUICE_CPU_*
+  const sluice_kernel *kernels;  // [kernel_count]
+  uint64_t kernel_count;
+} sluice_variant;
+
+extern const sluice_variant sluice_variants[];  // defined by generated code
+extern const uint64_t sluice_variant_count;     // defined by generated code
+
+//===-- KV cache -------------------------------------------------------------------===//
+//
+// Blocks of SLUICE_KV_BLOCK positions. Per layer and KV head a run of blocks; per block first K, then V:
+//   K: [head_dim][SLUICE_KV_BLOCK]   (a lane is a position)
+//   V: [SLUICE_KV_BLOCK][head_dim]   (a lane is a channel)
+// in elements of sluice_model.kv_element_bytes. A context of n positions has B = ceil(n / SLUICE_KV_BLOCK) blocks;
+// kv_head_stride = B * sluice_model.kv_block_bytes, kv_layer_stride = kv_heads * kv_head_stride, total = layers * that.
+// The cache must be zeroed once before first use (masked positions are read, multiplied by zero).
+#define SLUICE_KV_BLOCK 64u
+
+//===-- The file -------------------------------------------------------------------===//
+//
+// An ELF executable, padded to a page; then the sections, weights first (page aligned, in execution order); then, as the
+// very last bytes, a sluice_trailer. Section contents are described by the structs below.
+
+#define SLUICE_MAGIC 0x3130454349554c53ull // the bytes "SLUICE01"
+#define SLUICE_PAGE 4096u
+
+typedef struct sluice_trailer {
+  uint64_t file_bytes;      // size of the whole file, trailer included
+  uint64_t header_offset;   // of the sluice_header, from the start of the file
+  uint64_t header_checksum; // XXH3-64 of the sluice_header
+  uint32_t abi_version;     // SLUICE_ABI_VERSION
+  uint32_t reserved;        // 0
+  uint64_t magic;           // SLUICE_MAGIC
+} sluice_trailer;
+
+enum {                       // index into sluice_header.sections
+  SLUICE_SECTION_WEIGHTS,    // packed weights, execution order
+  SLUICE_SECTION_MODEL,      // one sluice_model
+  SLUICE_SECTION_PROGRAMS,   // sluice_program[]
+  SLUICE_SECTION_STEPS,      // sluice_step[], all programs' one after another
+  SLUICE_SECTION_TENSORS,    // sluice_tensor[], in file order: which tensor's bytes lie where, with checksums
+  SLUICE_SECTION_STRINGS,    // NUL-terminated UTF-8; a uint32 "string" field is an offset in here
+  SLUICE_SECTION_TOKENIZER,  // see runtime/TokenizerFormat.h
+  SLUICE_SECTION_TEMPLATE,   // see runtime/TemplateFormat.h; empty when the model has no chat template
+  SLUICE_SECTION_COUNT
+};
+
+typedef struct sluice_section {
+  uint64_t offset;   // from the start of the file, 64-byte aligned (weights: SLUICE_PAGE)
+  uint64_t size;     // bytes
+  uint64_t checksum; // XXH3-64 of the bytes
+} sluice_section;
+
+typedef struct sluice_header {
+  sluice_section sections[SLUICE_SECTION_COUNT];
+} sluice_header;
+
+typedef struct sluice_model {
+  uint32_t name, architecture, compiler_version, source_file, source_hash, formats; // strings
+  uint32_t layers, width, heads, kv_heads, head_dim, feed_forward, vocabulary;
+  uint32_t context_length;      // what the model was trained for: default and upper bound of -c
+  uint32_t kv_block_bytes;      // bytes of one block (K and V) of one KV head
+  uint32_t kv_element_bytes;    // 2: f16, 4: f32
+  uint32_t logits_padded;       // floats from one token's logits to the next one's
+  uint32_t reserved;
+  uint64_t weight_bytes;        // the packed stream a token reads once (without rows of the embedding merely looked up)
+  uint64_t source_bytes;        // size of the checkpoint
+} sluice_model;
+
+enum { SLUICE_PROGRAM_DECODE, SLUICE_PROGRAM_PREFILL, SLUICE_PROGRAM_SOFTMAX, SLUICE_PROGRAM_COUNT };
+
+// A list of steps with a barrier after each.
+typedef struct sluice_program {
+  uint32_t kind;           // SLUICE_PROGRAM_*
+  uint32_t name;           // string
+  uint32_t first_step, step_count;
+  uint32_t max_tokens;     // capacity of a chunk
+  uint32_t reserved;
+  uint64_t arena_bytes;    // size of args.arena
+  uint64_t scratch_bytes;  // size of args.scratch
+  uint64_t input_offset;   // in the arena: softmax: float[vocabulary] logits to normalise; otherwise unused
+  uint64_t output_offset;  // in the arena: decode, prefill: float[max_tokens][logits_padded] logits
+                           //               softmax: float[vocabulary] probabilities, then one float: log of the sum of
+                           //               exp(parameter * logit)
+} sluice_program;
+
+enum {
+  SLUICE_STEP_HEAD = 1u << 0, // computes logits: run only for the tokens whose logits are wanted
+  SLUICE_STEP_KV = 1u << 1,   // reads the KV cache (bytes grow with the position)
+};
+
+typedef struct sluice_step {
+  uint32_t kernel;          // index into sluice_variant.kernels
+  uint32_t phase;           // string: the phase's name, the same for every layer
+  uint32_t layer;           // which KV cache layer; UINT32_MAX outside the layers
+  uint32_t flags;           // SLUICE_STEP_*
+  uint32_t units;           // work items: units * (unit_tokens ? ceil(tokens / unit_tokens) : 1)
+  uint32_t unit_tokens;     // 0: a unit covers all tokens of the chunk
+  uint64_t weights_offset;  // in SLUICE_SECTION_WEIGHTS, 64-byte aligned
+  uint64_t weights_bytes;   // bytes this step streams; 0 if none, or if rows are merely looked up (embedding)
+  uint64_t shared_bytes;    // of these, the first bytes that every worker reads (its prologue's: norm weights)
+} sluice_step;
+
+typedef struct sluice_tensor {
+  uint32_t name;     // string: the checkpoint's name of it
+  uint32_t format;   // string: "q4_1"
+  uint64_t offset;   // in SLUICE_SECTION_WEIGHTS
+  uint64_t size;     // bytes of the range that holds it; tensors whose tiles alternate (gate and up) share one range
+  uint64_t checksum; // XXH3-64 of the range
+} sluice_tensor;
+
+#ifdef __cplusplus
+}
+#endif
+#endif // SLUICE_RUNTIME_ABI_H
