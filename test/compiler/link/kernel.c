@@ -1,0 +1,2 @@
+// What the compiler would have emitted.
+int kernel(int x) { return 2 * x; }
