@@ -20,7 +20,7 @@ extern "C" {
 //===-- What generated code reads --------------------------------------------------===//
 
 // Arguments of one step on one worker. Fields are read by byte offset in generated code: append only, and mirror any
-// change in codegen/ArgsLayout.h (a static_assert there compares).
+// change in codegen/ArgsLayout.h.
 typedef struct sluice_args {
   const uint8_t *weights;   // this step's stream: file address of sluice_step.weights_offset, 64-byte aligned
   uint8_t *arena;           // activations shared by all workers, sluice_program.arena_bytes, 64-byte aligned, zeroed once

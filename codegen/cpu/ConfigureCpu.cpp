@@ -1,0 +1,85 @@
+//===- ConfigureCpu.cpp - rows, lanes and tokens held in registers ---------------------===//
+//
+// Choosing is apart from obeying: this pass only writes attributes. One token: as many rows as there are registers for
+// their sums, so that a tile is read in one pass of strictly increasing addresses. Many tokens: few rows, unpacked once
+// for as many tokens as there are registers.
+//
+//===------------------------------------------------------------------------------===//
+
+#include "codegen/cpu/CpuFacts.h"
+#include "codegen/cpu/Passes.h"
+#include "llvm/ADT/STLExtras.h"
+#include "mlir/IR/Remarks.h"
+
+namespace sluice::codegen {
+#define GEN_PASS_DEF_CONFIGURECPU
+#include "codegen/cpu/Passes.h.inc"
+} // namespace sluice::codegen
+
+using namespace mlir;
+using namespace sluice;
+using namespace sluice::codegen;
+using namespace sluice::stream;
+
+namespace {
+
+// Sums that one row vector of one token needs: an f32, and an i32 for each block that shares a byte.
+int64_t sumsPerVector(TilesOp op) {
+  int64_t most = 1;
+  for (auto symbol : op.getWeights().getAsRange<FlatSymbolRefAttr>()) {
+    const llama::FormatInfo &format = llama::formatInfo(llama::lookupWeight(op, symbol).getWeightType().getFormat());
+    most = std::max<int64_t>(most, format.isFloat ? 1 : 1 + 8 / format.codeBits);
+  }
+  return most;
+}
+
+struct ConfigureCpu : codegen::impl::ConfigureCpuBase<ConfigureCpu> {
+  using ConfigureCpuBase::ConfigureCpuBase;
+
+  void runOnOperation() override {
+    const CpuFacts *facts = llvm::find_if(allCpus(), [&](const CpuFacts &row) { return cpu.getValue() == row.name; });
+    if (facts == allCpus().end()) {
+      getOperation().emitError("unknown cpu '") << cpu << "'";
+      return signalPassFailure();
+    }
+    getOperation().walk([&](PhaseOp phase) {
+      // Operands are shared by the tiles of a phase, so their token blocks are equal: the smallest that fits all.
+      int64_t tokens = maxTokensOf(phase) == 1 ? 1 : INT64_MAX;
+      for (auto op : phase.getBody().getOps<TilesOp>())
+        tokens = std::min(tokens, op.getTokenBlock() ? int64_t(*op.getTokenBlock()) : tokensFor(op, *facts));
+      for (auto op : phase.getBody().getOps<TilesOp>())
+        configure(op, *facts, tokens);
+    });
+  }
+
+  static int64_t maxTokensOf(Operation *op) { return op->getParentOfType<ProgramOp>().getMaxTokens(); }
+
+  // Registers left for sums: some hold weights, a mask, activations.
+  static int64_t budget(const CpuFacts &facts) { return facts.vectorRegisters - facts.vectorRegisters / 8 - 2; }
+
+  static int64_t tokensFor(TilesOp op, const CpuFacts &facts) {
+    int64_t tokens = 1;
+    while (tokens * 2 * sumsPerVector(op) <= budget(facts) && tokens < 16)
+      tokens *= 2;
+    return std::min(tokens, maxTokensOf(op));
+  }
+
+  void configure(TilesOp op, const CpuFacts &facts, int64_t tokens) {
+    int64_t lanes = op.getLanes() ? int64_t(*op.getLanes()) : facts.lanes();
+    int64_t rows = lanes;
+    while (rows * 2 <= int64_t(op.getTileRows()) && rows * 2 / lanes * tokens * sumsPerVector(op) <= budget(facts))
+      rows *= 2;
+    if (!op.getLanes())
+      op.setLanes(lanes);
+    if (!op.getRowBlock())
+      op.setRowBlock(rows);
+    if (!op.getTokenBlock())
+      op.setTokenBlock(tokens);
+    if (!op.getPrefetch())
+      op.setPrefetch(maxTokensOf(op) == 1 ? facts.prefetch : 0);
+    remark::passed(op.getLoc(), remark::RemarkOpts::name("ConfigureCpu").category("configure"))
+        << "holds " << std::to_string(*op.getRowBlock()) << " rows in vectors of " << std::to_string(*op.getLanes()) << " for "
+        << std::to_string(*op.getTokenBlock()) << " tokens";
+  }
+};
+} // namespace

@@ -1,0 +1,37 @@
+//===- CpuFacts.h - what codegen needs to know of a CPU, as data --------------------===//
+#ifndef SLUICE_CODEGEN_CPU_CPUFACTS_H
+#define SLUICE_CODEGEN_CPU_CPUFACTS_H
+
+#include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/StringRef.h"
+#include <cstdint>
+
+namespace sluice::codegen {
+
+// How four products of an unsigned and a signed byte are added to an i32 lane.
+enum class DotKind {
+  Vpdpbusd, // one instruction
+  Maddubs,  // vpmaddubsw + vpmaddwd for codes up to 15; else as Pmaddwd
+  Pmaddwd,  // even and odd bytes widened to 16 bits
+};
+
+struct CpuFacts {
+  const char *name;      // as --target spells it
+  const char *summary;
+  const char *llvmCpu;   // -mcpu
+  const char *llvmFeatures;
+  uint64_t features;     // bit set of SLUICE_CPU_* that the code needs
+  unsigned vectorBits;
+  unsigned vectorRegisters;
+  DotKind dot;
+  bool hasFma, hasHalf;  // vfmadd; vcvtph2ps
+  unsigned prefetch;     // bytes ahead in decode, 0 for none
+
+  unsigned lanes() const { return vectorBits / 32; }
+};
+
+// Best first.
+llvm::ArrayRef<CpuFacts> allCpus();
+
+} // namespace sluice::codegen
+#endif

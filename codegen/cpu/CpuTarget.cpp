@@ -1,0 +1,83 @@
+//===- CpuTarget.cpp - the targets of the x86-64 family ----------------------------------===//
+
+#include "codegen/cpu/CpuTarget.h"
+#include "codegen/cpu/CpuFacts.h"
+#include "codegen/cpu/Passes.h"
+#include "codegen/cpu/PhaseScope.h"
+#include "mlir/Conversion/ConvertToLLVM/ToLLVMPass.h"
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Transforms/Passes.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/TargetParser/Host.h"
+
+using namespace mlir;
+using namespace sluice;
+using namespace sluice::codegen;
+
+namespace {
+class CpuTarget : public Target {
+public:
+  explicit CpuTarget(const CpuFacts &facts) : facts(facts) {}
+  StringRef name() const override { return facts.name; }
+  StringRef summary() const override { return facts.summary; }
+  uint64_t features() const override { return facts.features; }
+
+  void addConfigurePasses(OpPassManager &manager) const override {
+    manager.nest<llama::ModelOp>().addPass(createConfigureCpu({facts.name}));
+  }
+
+  void addLowerPasses(OpPassManager &manager) const override {
+    manager.addPass(createLowerPhases({facts.name}));
+    manager.addPass(createCanonicalizerPass());
+    manager.addPass(createCSEPass());
+    manager.addPass(createLoopInvariantCodeMotionPass());
+    manager.addPass(createSCFToControlFlowPass());
+    manager.addPass(createConvertVectorToLLVMPass());
+    manager.addPass(createConvertToLLVMPass());
+    manager.addPass(createCanonicalizerPass());
+    manager.addPass(createCSEPass());
+  }
+
+  int64_t scratchBytes(stream::ProgramOp program) const override {
+    int64_t bytes = 0;
+    program.walk([&](stream::PhaseOp phase) { bytes = std::max(bytes, PhaseScope(phase, facts).scratchBytes); });
+    return bytes;
+  }
+
+  LogicalResult emit(ModuleOp module, EmitKind kind, llvm::raw_pwrite_stream &out) const override {
+    return emitCpuObject(module, facts.llvmCpu, facts.llvmFeatures, kind, out);
+  }
+
+private:
+  const CpuFacts &facts;
+};
+} // namespace
+
+std::vector<std::unique_ptr<Target>> sluice::codegen::makeCpuTargets() {
+  std::vector<std::unique_ptr<Target>> targets;
+  for (const CpuFacts &facts : allCpus())
+    targets.push_back(std::make_unique<CpuTarget>(facts));
+  return targets;
+}
+
+uint64_t sluice::codegen::hostFeatures() {
+  // LLVM's name of each feature, where it differs from the kernel's.
+  llvm::StringMap<bool> host = llvm::sys::getHostCPUFeatures();
+  auto llvmName = [](StringRef name) -> std::string {
+    if (name == "abm")
+      return "lzcnt";
+    if (name == "sse4_1" || name == "sse4_2")
+      return ("sse4." + name.take_back(1)).str();
+    if (name == "avx_vnni")
+      return "avxvnni";
+    if (name.starts_with("avx512_"))
+      return ("avx512" + name.drop_front(7)).str();
+    return name.str();
+  };
+  uint64_t bits = 0;
+#define X(NAME, BIT, TEXT) bits |= uint64_t(host.lookup(llvmName(TEXT))) << BIT;
+  SLUICE_CPU_FEATURES(X)
+#undef X
+  return bits;
+}

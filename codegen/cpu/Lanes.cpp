@@ -1,0 +1,274 @@
+//===- Lanes.cpp - the vocabulary of the lane program on a CPU ----------------------===//
+
+#include "codegen/cpu/Lanes.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace sluice::codegen;
+
+static int64_t laneCount(Value vector) { return cast<VectorType>(vector.getType()).getNumElements(); }
+static Type withElement(Type like, Type element) {
+  auto vector = dyn_cast<VectorType>(like);
+  return vector ? VectorType::get(vector.getShape(), element) : element;
+}
+
+//===-- Types and constants ----------------------------------------------------------===//
+
+Value Lanes::c64(int64_t value) { return constantInt(i64(), value); }
+
+Value Lanes::constantLike(Type type, double value) {
+  auto element = cast<FloatType>(getElementTypeOrSelf(type));
+  TypedAttr attr = FloatAttr::get(element, value);
+  if (auto vector = dyn_cast<VectorType>(type))
+    attr = DenseElementsAttr::get(vector, Attribute(attr));
+  return arith::ConstantOp::create(b, type, attr);
+}
+
+Value Lanes::constantInt(Type type, int64_t value) {
+  TypedAttr attr = IntegerAttr::get(getElementTypeOrSelf(type), APInt(getElementTypeOrSelf(type).getIntOrFloatBitWidth(),
+                                                                      value, /*isSigned=*/true, /*implicitTrunc=*/true));
+  if (auto vector = dyn_cast<VectorType>(type))
+    attr = DenseElementsAttr::get(vector, Attribute(attr));
+  return arith::ConstantOp::create(b, type, attr);
+}
+
+Value Lanes::iota(int64_t n) {
+  SmallVector<int32_t> values(n);
+  for (int64_t i = 0; i < n; ++i)
+    values[i] = static_cast<int32_t>(i);
+  auto type = VectorType::get({n}, i32());
+  return arith::ConstantOp::create(b, type, DenseElementsAttr::get(type, ArrayRef<int32_t>(values)));
+}
+
+//===-- Integers ----------------------------------------------------------------------===//
+
+Value Lanes::add(Value x, Value y) { return arith::AddIOp::create(b, x, y); }
+Value Lanes::add(Value x, int64_t y) { return y == 0 ? x : add(x, constantInt(x.getType(), y)); }
+Value Lanes::sub(Value x, Value y) { return arith::SubIOp::create(b, x, y); }
+Value Lanes::mul(Value x, Value y) { return arith::MulIOp::create(b, x, y); }
+Value Lanes::mul(Value x, int64_t y) { return y == 1 ? x : mul(x, constantInt(x.getType(), y)); }
+Value Lanes::div(Value x, int64_t y) { return arith::DivUIOp::create(b, x, constantInt(x.getType(), y)); }
+Value Lanes::rem(Value x, int64_t y) { return arith::RemUIOp::create(b, x, constantInt(x.getType(), y)); }
+Value Lanes::min(Value x, Value y) { return arith::MinUIOp::create(b, x, y); }
+Value Lanes::max(Value x, Value y) { return arith::MaxUIOp::create(b, x, y); }
+Value Lanes::andi(Value x, int64_t y) { return arith::AndIOp::create(b, x, constantInt(x.getType(), y)); }
+Value Lanes::shl(Value x, int64_t y) {
+  return y == 0 ? x : Value(arith::ShLIOp::create(b, x, constantInt(x.getType(), y)));
+}
+Value Lanes::shr(Value x, int64_t y) {
+  return y == 0 ? x : Value(arith::ShRUIOp::create(b, x, constantInt(x.getType(), y)));
+}
+Value Lanes::sar(Value x, int64_t y) { return arith::ShRSIOp::create(b, x, constantInt(x.getType(), y)); }
+Value Lanes::less(Value x, Value y) { return arith::CmpIOp::create(b, arith::CmpIPredicate::ult, x, y); }
+
+//===-- Memory ------------------------------------------------------------------------===//
+
+Value Lanes::at(Value pointer, Value bytes) {
+  return LLVM::GEPOp::create(b, pointer.getType(), i8(), pointer, ArrayRef<LLVM::GEPArg>{bytes},
+                             LLVM::GEPNoWrapFlags::inbounds);
+}
+Value Lanes::at(Value pointer, int64_t bytes) {
+  if (bytes == 0)
+    return pointer;
+  if (bytes != static_cast<int32_t>(bytes))
+    return at(pointer, c64(bytes));
+  return LLVM::GEPOp::create(b, pointer.getType(), i8(), pointer,
+                             ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(bytes)}, LLVM::GEPNoWrapFlags::inbounds);
+}
+Value Lanes::load(Type type, Value pointer, unsigned alignment) {
+  return LLVM::LoadOp::create(b, type, pointer, alignment);
+}
+void Lanes::store(Value value, Value pointer, unsigned alignment) {
+  LLVM::StoreOp::create(b, value, pointer, alignment);
+}
+Value Lanes::arg(Value args, ArgsOffset offset, Type type) {
+  return LLVM::LoadOp::create(b, type, at(args, offset), type.getIntOrFloatBitWidth() / 8, /*isVolatile=*/false,
+                              /*isNonTemporal=*/false, /*isInvariant=*/true);
+}
+Value Lanes::argPointer(Value args, ArgsOffset offset) {
+  return LLVM::LoadOp::create(b, LLVM::LLVMPointerType::get(b.getContext()), at(args, offset), 8, false, false, true);
+}
+Value Lanes::loadSplat(Type vectorType, Value pointer, unsigned alignment) {
+  auto vector = cast<VectorType>(vectorType);
+  return splat(load(vector.getElementType(), pointer, alignment), vector.getNumElements());
+}
+
+//===-- Floats ------------------------------------------------------------------------===//
+
+Value Lanes::addf(Value x, Value y) { return arith::AddFOp::create(b, x, y); }
+Value Lanes::subf(Value x, Value y) { return arith::SubFOp::create(b, x, y); }
+Value Lanes::mulf(Value x, Value y) { return arith::MulFOp::create(b, x, y); }
+Value Lanes::divf(Value x, Value y) { return arith::DivFOp::create(b, x, y); }
+Value Lanes::maxf(Value x, Value y) {
+  // A compare and a select is maxps; maxnumf would add code for NaN.
+  return arith::SelectOp::create(b, arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, x, y), x, y);
+}
+Value Lanes::fma(Value x, Value y, Value z) {
+  return facts.hasFma ? Value(math::FmaOp::create(b, x, y, z)) : addf(mulf(x, y), z);
+}
+Value Lanes::splat(Value scalar, int64_t n) { return vector::BroadcastOp::create(b, vec(n, scalar.getType()), scalar); }
+Value Lanes::extract(Value vector, int64_t lane) { return vector::ExtractOp::create(b, vector, lane); }
+Value Lanes::bitcast(Value x, Type type) {
+  if (isa<VectorType>(type))
+    return vector::BitCastOp::create(b, cast<VectorType>(type), x);
+  return arith::BitcastOp::create(b, type, x);
+}
+
+// Folds a vector to a scalar by adding (or whatever `join` does) its upper half to its lower.
+static Value foldHalves(Lanes &l, Value vector, function_ref<Value(Value, Value)> join) {
+  for (int64_t n = laneCount(vector); n > 1; n /= 2) {
+    SmallVector<int64_t> low, high;
+    for (int64_t i = 0; i < n / 2; ++i) {
+      low.push_back(i);
+      high.push_back(i + n / 2);
+    }
+    vector = join(vector::ShuffleOp::create(l.b, vector, vector, low), vector::ShuffleOp::create(l.b, vector, vector, high));
+  }
+  return l.extract(vector, 0);
+}
+Value Lanes::reduceAdd(Value vector) {
+  return foldHalves(*this, vector, [&](Value x, Value y) {
+    return isa<FloatType>(getElementTypeOrSelf(x.getType())) ? addf(x, y) : add(x, y);
+  });
+}
+Value Lanes::reduceMax(Value vector) {
+  return foldHalves(*this, vector, [&](Value x, Value y) {
+    return isa<FloatType>(getElementTypeOrSelf(x.getType())) ? maxf(x, y) : Value(arith::MaxSIOp::create(b, x, y));
+  });
+}
+Value Lanes::toFloat(Value x) { return arith::SIToFPOp::create(b, withElement(x.getType(), f32()), x); }
+
+Value Lanes::exp(Value x) {
+  Type type = x.getType(), ints = withElement(type, i32());
+  auto c = [&](double value) { return constantLike(type, value); };
+  Value lowest = c(-87.3);
+  Value clamped = maxf(x, lowest);
+  clamped = arith::SelectOp::create(b, arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, clamped, c(88.3)), clamped, c(88.3));
+  // Adding 1.5 * 2^23 rounds to an integer, which the sum's low bits then hold.
+  Value shifted = fma(clamped, c(1.44269504088896341), c(12582912.0));
+  Value n = subf(shifted, c(12582912.0));
+  Value r = fma(n, c(-0.693359375), clamped);
+  r = fma(n, c(2.12194440e-4), r);
+  Value p = c(1.9875691500e-4);
+  for (double coefficient : {1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1})
+    p = fma(p, r, c(coefficient));
+  Value y = addf(fma(p, mulf(r, r), r), c(1.0));
+  Value exponent = add(bitcast(shifted, ints), 127 - 0x4B400000);
+  Value result = mulf(y, bitcast(shl(exponent, 23), type));
+  Value inRange = arith::CmpFOp::create(b, arith::CmpFPredicate::UGE, x, lowest);
+  return arith::SelectOp::create(b, inRange, result, c(0.0));
+}
+
+Value Lanes::rsqrt(Value x) {
+  return divf(constantLike(x.getType(), 1.0), math::SqrtOp::create(b, x));
+}
+
+//===-- Weights -----------------------------------------------------------------------===//
+
+Value Lanes::halfToFloat(Value bits) {
+  int64_t n = laneCount(bits);
+  if (facts.hasHalf)
+    return arith::ExtFOp::create(b, vec(n, f32()), bitcast(bits, vec(n, b.getF16Type())));
+  // Shifted into place, a half is the float times 2^-112; exponent 31 (infinity, NaN) becomes 255.
+  Type ints = vec(n, i32()), floats = vec(n, f32());
+  Value wide = arith::ExtUIOp::create(b, ints, bits);
+  Value magnitude = shl(andi(wide, 0x7fff), 13);
+  Value scaled = bitcast(mulf(bitcast(magnitude, floats), constantLike(floats, 0x1p112)), ints);
+  Value special = arith::CmpIOp::create(b, arith::CmpIPredicate::uge, magnitude, constantInt(ints, 0x0f800000));
+  Value full = arith::OrIOp::create(b, magnitude, constantInt(ints, 0x7f800000));
+  Value value = arith::SelectOp::create(b, special, full, scaled);
+  return bitcast(arith::OrIOp::create(b, value, shl(andi(wide, 0x8000), 16)), floats);
+}
+
+Value Lanes::loadFloat(llama::Format format, int64_t n, Value pointer, unsigned alignment) {
+  if (format == llama::Format::F32)
+    return load(vec(n, f32()), pointer, alignment);
+  Value bits = load(vec(n, i16()), pointer, alignment);
+  if (format == llama::Format::F16)
+    return halfToFloat(bits);
+  return bitcast(shl(arith::ExtUIOp::create(b, vec(n, i32()), bits), 16), vec(n, f32()));
+}
+
+Value Lanes::toHalf(Value x) {
+  int64_t n = laneCount(x);
+  Type halves = vec(n, i16());
+  if (facts.hasHalf)
+    return bitcast(arith::TruncFOp::create(b, vec(n, b.getF16Type()), x), halves);
+  Type ints = vec(n, i32()), floats = vec(n, f32());
+  auto c = [&](int64_t value) { return constantInt(ints, value); };
+  Value bits = bitcast(x, ints), sign = andi(bits, 0x80000000), magnitude = andi(bits, 0x7fffffff);
+  // Normal: rebias the exponent, round the 13 lost bits to nearest even.
+  Value odd = andi(shr(magnitude, 13), 1);
+  Value normal = shr(add(add(magnitude, (112LL << 23) * -1 + 0xfff), odd), 13);
+  // Subnormal: an addition aligns and rounds the mantissa.
+  Value magic = c(126LL << 23);
+  Value subnormal = sub(bitcast(addf(bitcast(magnitude, floats), bitcast(magic, floats)), ints), magic);
+  auto select = [&](arith::CmpIPredicate predicate, int64_t bound, Value yes, Value no) -> Value {
+    return arith::SelectOp::create(b, arith::CmpIOp::create(b, predicate, magnitude, c(bound)), yes, no);
+  };
+  Value result = select(arith::CmpIPredicate::ult, 113LL << 23, subnormal, normal);
+  result = select(arith::CmpIPredicate::uge, 143LL << 23, c(0x7c00), result);
+  result = select(arith::CmpIPredicate::ugt, 255LL << 23, c(0x7e00), result);
+  return arith::TruncIOp::create(b, halves, arith::OrIOp::create(b, result, shr(sign, 16)));
+}
+
+Value Lanes::intrinsic(StringRef name, Type result, ValueRange arguments) {
+  return LLVM::CallIntrinsicOp::create(b, result, b.getStringAttr(name), arguments).getResult(0);
+}
+
+// Sums of neighbouring products of 16-bit lanes.
+Value Lanes::pairDots(Value weights, Value activations) {
+  int64_t bits = laneCount(weights) * 16;
+  StringRef name = bits == 512   ? "llvm.x86.avx512.pmaddw.d.512"
+                   : bits == 256 ? "llvm.x86.avx2.pmadd.wd"
+                                 : "llvm.x86.sse2.pmadd.wd";
+  return intrinsic(name, vec(bits / 32, i32()), {weights, activations});
+}
+
+Value Lanes::dot4(Value acc, Value weights, Value activations, unsigned maxCode) {
+  int64_t n = laneCount(acc), bits = n * 32;
+  if (facts.dot == DotKind::Vpdpbusd)
+    return intrinsic("llvm.x86.avx512.vpdpbusd." + std::to_string(bits), acc.getType(), {acc, weights, activations});
+  Type shorts = vec(2 * n, i16());
+  if (facts.dot == DotKind::Maddubs && maxCode <= 15 && bits >= 256) {
+    // The sum of two products stays below 2^15, so that maddubs does not saturate.
+    StringRef name = bits == 512 ? "llvm.x86.avx512.pmaddubs.w.512" : "llvm.x86.avx2.pmadd.ub.sw";
+    return add(acc, pairDots(intrinsic(name, shorts, {weights, activations}), constantInt(shorts, 1)));
+  }
+  Value w = bitcast(weights, shorts), a = bitcast(activations, shorts);
+  Value even = pairDots(andi(w, 0xff), sar(shl(a, 8), 8));
+  Value odd = pairDots(shr(w, 8), sar(a, 8));
+  return add(acc, add(even, odd));
+}
+
+//===-- Control -----------------------------------------------------------------------===//
+
+Values Lanes::loop(Value from, Value to, int64_t step, ValueRange init,
+                   function_ref<Values(Value, ValueRange)> body) {
+  auto op = scf::ForOp::create(b, from, to, constantInt(from.getType(), step), init,
+                               [&](OpBuilder &, Location, Value i, ValueRange state) {
+                                 // The nested builder shares our insertion point only if we move ours.
+                               });
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToEnd(op.getBody());
+  Values next = body(op.getInductionVar(), op.getRegionIterArgs());
+  scf::YieldOp::create(b, next);
+  return Values(op.getResults().begin(), op.getResults().end());
+}
+
+void Lanes::loop(Value from, Value to, int64_t step, function_ref<void(Value)> body) {
+  loop(from, to, step, ValueRange{}, [&](Value i, ValueRange) {
+    body(i);
+    return Values{};
+  });
+}
+
+void Lanes::when(Value condition, function_ref<void()> body) {
+  auto op = scf::IfOp::create(b, condition, /*withElseRegion=*/false);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(op.thenBlock());
+  body();
+}

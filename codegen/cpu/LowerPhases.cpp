@@ -1,0 +1,127 @@
+//===- LowerPhases.cpp - every phase becomes functions, the model a table --------------===//
+//
+// What is left is arith, math, vector, scf, func and llvm operations: ordinary MLIR, with no trace of llama or stream.
+//
+//===------------------------------------------------------------------------------===//
+
+#include "codegen/cpu/Passes.h"
+#include "codegen/cpu/PhaseScope.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringMap.h"
+
+namespace sluice::codegen {
+#define GEN_PASS_DEF_LOWERPHASES
+#include "codegen/cpu/Passes.h.inc"
+} // namespace sluice::codegen
+
+using namespace mlir;
+using namespace sluice;
+using namespace sluice::codegen;
+using namespace sluice::stream;
+
+namespace {
+
+struct LowerPhases : codegen::impl::LowerPhasesBase<LowerPhases> {
+  using LowerPhasesBase::LowerPhasesBase;
+
+  void runOnOperation() override {
+    named.clear();
+    ModuleOp module = getOperation();
+    const CpuFacts *facts = llvm::find_if(allCpus(), [&](const CpuFacts &row) { return cpu.getValue() == row.name; });
+    auto models = llvm::to_vector(module.getOps<llama::ModelOp>());
+    if (facts == allCpus().end() || models.size() != 1) {
+      module.emitError("expected a known cpu and one llama.model, got '") << cpu << "' and " << models.size();
+      return signalPassFailure();
+    }
+    SmallVector<std::pair<LLVM::LLVMFuncOp, LLVM::LLVMFuncOp>> kernels; // prologue (may be null), run
+    Schedule schedule = Schedule::get(models[0]);
+    for (PhaseOp phase : schedule.kernels())
+      kernels.push_back(lowerPhase(module, phase, *facts));
+    emitTable(module, kernels);
+    models[0].erase();
+  }
+
+  LLVM::LLVMFuncOp makeFunction(ModuleOp module, Location loc, const Twine &name, const CpuFacts &facts, bool hasRange) {
+    OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
+    Type pointer = LLVM::LLVMPointerType::get(&getContext()), i64 = builder.getI64Type();
+    SmallVector<Type> inputs{pointer};
+    if (hasRange)
+      inputs.append({i64, i64});
+    auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(&getContext()), inputs);
+    auto function = LLVM::LLVMFuncOp::create(builder, loc, name.str(), type, LLVM::Linkage::Internal);
+    function.addEntryBlock(builder);
+    std::string width = std::to_string(facts.vectorBits);
+    auto pair = [&](StringRef key, StringRef value) { return builder.getStrArrayAttr({key, value}); };
+    // Without min-legal-vector-width LLVM splits 512-bit vectors.
+    function.setPassthroughAttr(builder.getArrayAttr({pair("target-cpu", facts.llvmCpu),
+                                                      pair("target-features", facts.llvmFeatures),
+                                                      pair("prefer-vector-width", width),
+                                                      pair("min-legal-vector-width", width),
+                                                      builder.getStringAttr("nounwind")}));
+    return function;
+  }
+
+  std::pair<LLVM::LLVMFuncOp, LLVM::LLVMFuncOp> lowerPhase(ModuleOp module, PhaseOp phase, const CpuFacts &facts) {
+    PhaseScope scope(phase, facts);
+    std::string name = (phase->getParentOfType<ProgramOp>().getSymName() + "." + phase.getName()).str();
+    if (unsigned earlier = named[name]++) // the same phase of another layer body
+      name += "." + std::to_string(earlier);
+    Location loc = phase.getLoc();
+    auto emitInto = [&](LLVM::LLVMFuncOp function, function_ref<void(Lanes &)> body) {
+      OpBuilder builder = OpBuilder::atBlockEnd(&function.getBody().front());
+      Lanes lanes(builder, loc, facts);
+      body(lanes);
+      LLVM::ReturnOp::create(lanes.b, ValueRange());
+    };
+
+    LLVM::LLVMFuncOp prologue;
+    if (!phase.getBody().getOps<PrepareOp>().empty()) {
+      prologue = makeFunction(module, loc, name + ".prologue", facts, /*hasRange=*/false);
+      emitInto(prologue, [&](Lanes &l) { lowerPrologue(scope, l, prologue.getArgument(0)); });
+    }
+    LLVM::LLVMFuncOp run = makeFunction(module, loc, name + ".run", facts, /*hasRange=*/true);
+    Value args = run.getArgument(0), begin = run.getArgument(1), end = run.getArgument(2);
+    emitInto(run, [&](Lanes &l) {
+      if (!phase.getBody().getOps<TilesOp>().empty())
+        lowerTiles(scope, l, args, begin, end);
+      for (Operation &op : phase.getBody().front()) {
+        if (auto attention = dyn_cast<AttentionOp>(op))
+          lowerAttention(scope, attention, l, args, begin, end);
+        else if (auto embed = dyn_cast<EmbedOp>(op))
+          lowerEmbed(scope, embed, l, args, begin, end);
+        else if (auto table = dyn_cast<RopeTableOp>(op))
+          lowerRopeTable(scope, table, l, args, begin, end);
+        else if (auto softmax = dyn_cast<SoftmaxOp>(op))
+          lowerSoftmax(scope, softmax, l, args);
+      }
+    });
+    return {prologue, run};
+  }
+
+  // sluice_kernel[]: pairs of pointers.
+  void emitTable(ModuleOp module, ArrayRef<std::pair<LLVM::LLVMFuncOp, LLVM::LLVMFuncOp>> kernels) {
+    Location loc = module.getLoc();
+    OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
+    Type pointer = LLVM::LLVMPointerType::get(&getContext());
+    auto type = LLVM::LLVMArrayType::get(pointer, 2 * kernels.size());
+    auto table = LLVM::GlobalOp::create(builder, loc, type, /*isConstant=*/true, LLVM::Linkage::External,
+                                        "sluice_kernels." + cpu, Attribute());
+    builder.createBlock(&table.getInitializerRegion());
+    Value value = LLVM::UndefOp::create(builder, loc, type);
+    int64_t index = 0;
+    for (auto [prologue, run] : kernels)
+      for (LLVM::LLVMFuncOp function : {prologue, run}) {
+        Value address = function ? Value(LLVM::AddressOfOp::create(builder, loc, pointer, function.getSymName()))
+                                 : Value(LLVM::ZeroOp::create(builder, loc, pointer));
+        value = LLVM::InsertValueOp::create(builder, loc, value, address, index++);
+      }
+    LLVM::ReturnOp::create(builder, loc, value);
+  }
+
+  llvm::StringMap<unsigned> named;
+};
+} // namespace

@@ -1,0 +1,61 @@
+//===- PhaseScope.cpp - what the lowering of one phase knows -------------------------===//
+
+#include "codegen/cpu/PhaseScope.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace sluice;
+using namespace sluice::codegen;
+using namespace sluice::stream;
+
+int64_t OperandLayout::tokenBlockBytes() const {
+  return llvm::alignTo(kind == OperandKind::Int8 ? blocks() * blockBytes() : width * tokens * 4, 64);
+}
+
+AttentionScratch AttentionScratch::get(AttentionOp op) {
+  auto cache = cast<llama::CacheType>(op.getCache());
+  return {static_cast<int64_t>(op.getHeads()) / cache.getKvHeads(), cache.getHeadDim()};
+}
+
+PhaseScope::PhaseScope(PhaseOp phase, const CpuFacts &facts)
+    : phase(phase), facts(facts), weights(PhaseStream::get(phase)) {
+  auto program = phase->getParentOfType<ProgramOp>();
+  maxTokens = program.getMaxTokens();
+  buffers = bufferOffsets(program);
+  auto reserve = [&](int64_t bytes) {
+    int64_t at = scratchBytes;
+    scratchBytes += llvm::alignTo(bytes, 64);
+    return at;
+  };
+  for (Operation &op : phase.getBody().front()) {
+    if (auto norm = dyn_cast<RmsNormOp>(op)) {
+      scratchOffsets[&op] = reserve(paddedWidth(norm.getInput().getType().getWidth()) * 4);
+    } else if (auto prepare = dyn_cast<PrepareOp>(op)) {
+      OperandType type = prepare.getResult().getType();
+      int64_t tokens = 1;
+      for (Operation *user : prepare.getResult().getUsers())
+        tokens = cast<TilesOp>(user).getTokenBlock().value_or(1);
+      OperandLayout layout{type.getKind(), type.getWidth(), tokens, 0};
+      layout.scratchAt = reserve(llvm::divideCeil(maxTokens, tokens) * layout.tokenBlockBytes());
+      operands.insert({prepare.getResult(), layout});
+    } else if (auto attention = dyn_cast<AttentionOp>(op)) {
+      scratchOffsets[&op] = reserve(AttentionScratch::get(attention).bytes());
+    }
+  }
+}
+
+int64_t PhaseScope::vectorAt(RmsNormOp norm) const {
+  unsigned index = 0;
+  for (auto other : norm->getBlock()->getOps<RmsNormOp>()) {
+    if (other == norm)
+      return weights.segments[index].offset; // vectors come first, in the order of the norms
+    ++index;
+  }
+  llvm_unreachable("the norm is in its block");
+}
+
+Value PhaseScope::bufferRow(Lanes &l, Value args, FlatSymbolRefAttr symbol, Value token) const {
+  BufferOp buffer = lookupBuffer(phase, symbol);
+  Value base = l.at(l.argPointer(args, ArenaArg), buffers.at(symbol.getValue().str()));
+  return maxTokens == 1 ? base : l.at(base, l.mul(token, paddedWidth(buffer.getWidth()) * 4));
+}

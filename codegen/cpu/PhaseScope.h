@@ -1,0 +1,82 @@
+//===- PhaseScope.h - what the lowering of one phase knows ---------------------------===//
+//
+// Places that codegen alone decides (a worker's scratch), beside those that the stream dialect decides (packed weights,
+// buffers). One PhaseScope serves both functions of a phase: its prologue and its run.
+//
+//===------------------------------------------------------------------------------===//
+#ifndef SLUICE_CODEGEN_CPU_PHASESCOPE_H
+#define SLUICE_CODEGEN_CPU_PHASESCOPE_H
+
+#include "codegen/cpu/Lanes.h"
+#include "dialects/stream/Schedule.h"
+#include "llvm/ADT/DenseMap.h"
+
+namespace sluice::codegen {
+
+// Activations as dots read them, in blocks of `tokens` tokens:
+//   i8: per 32 channels [tokens][32] i8 codes, [tokens] i32 minus the sum of the codes, [tokens] f32 scale,
+//       [tokens] f32 scale times the sum; an even number of such blocks, the last zero if it pads.
+//   f32: [width][tokens] f32.
+struct OperandLayout {
+  stream::OperandKind kind;
+  int64_t width;
+  int64_t tokens;
+  int64_t scratchAt; // of the first block of tokens
+
+  static constexpr int64_t channels = 32; // of one quantised block
+  int64_t blocks() const { return (width / channels + 1) / 2 * 2; }
+  int64_t blockBytes() const { return tokens * (channels + 12); }
+  int64_t codesAt(int64_t token) const { return token * channels; }
+  int64_t minusSumAt(int64_t token) const { return tokens * channels + token * 4; }
+  int64_t scaleAt(int64_t token) const { return tokens * (channels + 4) + token * 4; }
+  int64_t scaledSumAt(int64_t token) const { return tokens * (channels + 8) + token * 4; }
+  int64_t tokenBlockBytes() const; // multiple of 64
+};
+
+class PhaseScope {
+public:
+  PhaseScope(stream::PhaseOp phase, const CpuFacts &facts);
+
+  stream::PhaseOp phase;
+  const CpuFacts &facts;
+  stream::PhaseStream weights;
+  int64_t maxTokens;
+  int64_t scratchBytes = 0;
+
+  const OperandLayout &operand(Value prepared) const { return operands.at(prepared); }
+  // Scratch of `bytes` reserved for an operation (a norm's result, attention's state).
+  int64_t scratchAt(mlir::Operation *op) const { return scratchOffsets.lookup(op); }
+  // Offset in the stream of the vector that a norm reads.
+  int64_t vectorAt(stream::RmsNormOp norm) const;
+
+  // Address of token `token` of a buffer.
+  Value bufferRow(Lanes &l, Value args, mlir::FlatSymbolRefAttr buffer, Value token) const;
+
+private:
+  std::map<std::string, int64_t> buffers;
+  llvm::DenseMap<Value, OperandLayout> operands;
+  llvm::DenseMap<mlir::Operation *, int64_t> scratchOffsets;
+};
+
+// The attention's working set in scratch, in floats: scaled queries, running outputs, scores, maxima and sums.
+struct AttentionScratch {
+  int64_t group, headDim;
+  int64_t queriesAt() const { return 0; }
+  int64_t outputsAt() const { return group * headDim * 4; }
+  int64_t scoresAt() const { return 2 * group * headDim * 4; }
+  int64_t maximaAt() const { return scoresAt() + group * SLUICE_KV_BLOCK * 4; }
+  int64_t sumsAt() const { return maximaAt() + group * 4; }
+  int64_t bytes() const { return sumsAt() + group * 4; }
+  static AttentionScratch get(stream::AttentionOp op);
+};
+
+// Each emits the body of one function at the builder's insertion point.
+void lowerPrologue(PhaseScope &scope, Lanes &l, Value args);
+void lowerTiles(PhaseScope &scope, Lanes &l, Value args, Value begin, Value end);
+void lowerAttention(PhaseScope &scope, stream::AttentionOp op, Lanes &l, Value args, Value begin, Value end);
+void lowerEmbed(PhaseScope &scope, stream::EmbedOp op, Lanes &l, Value args, Value begin, Value end);
+void lowerRopeTable(PhaseScope &scope, stream::RopeTableOp op, Lanes &l, Value args, Value begin, Value end);
+void lowerSoftmax(PhaseScope &scope, stream::SoftmaxOp op, Lanes &l, Value args);
+
+} // namespace sluice::codegen
+#endif

@@ -1,0 +1,335 @@
+//===- Tiles.cpp - the lane program: dots of a tile's rows, then their epilogue ------===//
+//
+// A lane is a row. For each tile: for each block of rows held in registers: for each block of tokens: K is walked once, in
+// one order, whatever the numbers of rows and tokens; so decode and prefill give the same bits.
+//
+//===------------------------------------------------------------------------------===//
+
+#include "codegen/cpu/PhaseScope.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace sluice;
+using namespace sluice::codegen;
+using namespace sluice::stream;
+using llama::FormatInfo;
+
+namespace {
+
+// The rows and tokens whose sums live in registers together.
+struct Tile {
+  int64_t tileRows;  // packed side by side
+  int64_t firstRow;  // of the block, within the tile
+  int64_t vectors;   // of `lanes` rows each
+  int64_t lanes;
+  int64_t tokens;
+};
+
+// Sums of one weight's dot products: [vector][token], in that order.
+using Sums = Values;
+
+class TilesLowering {
+public:
+  TilesLowering(PhaseScope &scope, TilesOp op, unsigned index, Lanes &l, Value args)
+      : scope(scope), op(op), segment(scope.weights.tiles(index)), l(l), args(args) {}
+
+  void lowerTile(Value tile);
+
+private:
+  Sums dots(const Tile &tile, unsigned weight, Value weights, Value tokenBlock);
+  Sums integerDots(const Tile &tile, const PackedLayout &layout, const OperandLayout &operand, Value weights,
+                   Value block);
+  Sums floatDots(const Tile &tile, const PackedLayout &layout, const OperandLayout &operand, Value weights,
+                 Value block);
+  void epilogue(const Tile &tile, ArrayRef<Sums> sums, Value tileRow, Value token, int64_t tokenInBlock);
+  void append(AppendOp append, const Tile &tile, ArrayRef<Value> rows, Value firstRow, Value token);
+  Values rope(RopeOp rope, const Tile &tile, ArrayRef<Value> rows, Value firstRow, Value token);
+
+  PhaseScope &scope;
+  TilesOp op;
+  const Segment &segment;
+  Lanes &l;
+  Value args;
+};
+
+} // namespace
+
+void TilesLowering::lowerTile(Value tile) {
+  int64_t tileRows = op.getTileRows(), rowBlock = op.getRowBlock().value_or(tileRows);
+  int64_t lanes = op.getLanes().value_or(l.facts.lanes()), tokens = op.getTokenBlock().value_or(1);
+  int64_t stride = 0;
+  for (const PackedLayout &layout : segment.layouts)
+    stride += layout.tileBytes;
+  Value weights = l.at(l.at(l.argPointer(args, WeightsArg), segment.offset), l.mul(tile, stride));
+  Value tileRow = l.mul(tile, tileRows);
+  Value tokenBegin = l.arg(args, TokenBeginArg, l.i64()), tokenEnd = l.arg(args, TokenEndArg, l.i64());
+
+  for (int64_t firstRow = 0; firstRow < tileRows; firstRow += rowBlock) {
+    Tile shape{tileRows, firstRow, rowBlock / lanes, lanes, tokens};
+    auto tokenBlock = [&](Value firstToken) {
+      SmallVector<Sums> sums;
+      int64_t at = 0;
+      for (unsigned w = 0; w < segment.layouts.size(); ++w) {
+        sums.push_back(dots(shape, w, l.at(weights, at), firstToken));
+        at += segment.layouts[w].tileBytes;
+      }
+      for (int64_t t = 0; t < tokens; ++t) {
+        Value token = l.add(firstToken, t);
+        if (tokens == 1)
+          epilogue(shape, sums, tileRow, token, t);
+        else // tokens of the block outside the range hold leftovers
+          l.when(arith::AndIOp::create(l.b, l.less(token, tokenEnd), arith::CmpIOp::create(l.b, arith::CmpIPredicate::uge, token, tokenBegin)),
+                 [&] { epilogue(shape, sums, tileRow, token, t); });
+      }
+    };
+    if (scope.maxTokens == 1)
+      tokenBlock(l.c64(0));
+    else
+      l.loop(l.mul(l.div(tokenBegin, tokens), tokens), tokenEnd, tokens, tokenBlock);
+  }
+}
+
+//===-- Dots ----------------------------------------------------------------------------===//
+
+Sums TilesLowering::dots(const Tile &tile, unsigned weight, Value weights, Value firstToken) {
+  const PackedLayout &layout = segment.layouts[weight];
+  const OperandLayout &operand = scope.operand(op.getOperands()[weight]);
+  Value block = l.at(l.argPointer(args, ScratchArg), operand.scratchAt);
+  if (scope.maxTokens > 1)
+    block = l.at(block, l.mul(l.div(firstToken, operand.tokens), operand.tokenBlockBytes()));
+  return layout.format->isFloat ? floatDots(tile, layout, operand, weights, block)
+                                : integerDots(tile, layout, operand, weights, block);
+}
+
+Sums TilesLowering::integerDots(const Tile &tile, const PackedLayout &layout, const OperandLayout &operand,
+                                Value weights, Value block) {
+  const FormatInfo &format = *layout.format;
+  const int64_t n = tile.lanes, planes = layout.recordBlocks, groups = format.blockElements / 4;
+  const unsigned codeMax = (1u << format.codeBits) - 1;
+  Type floats = l.vec(n, l.f32()), ints = l.vec(n, l.i32()), bytes = l.vec(4 * n, l.i8());
+  Sums zero(tile.vectors * tile.tokens, l.constantLike(floats, 0.0));
+
+  return l.loop(l.c64(0), l.c64(layout.recordsPerTile), 1, zero, [&](Value record, ValueRange state) {
+    Sums sums(state.begin(), state.end());
+    Value packed = l.at(weights, l.mul(record, layout.recordBytes));
+    Value activations = l.at(block, l.mul(record, planes * operand.blockBytes()));
+    auto activationBlock = [&](int64_t plane) { return l.at(activations, plane * operand.blockBytes()); };
+    // A plane that lies in the high bits may be used there, scaled.
+    auto planeScale = [&](int64_t plane) { return plane && l.takesHighNibbles() ? 16 : 1; };
+
+    // Integer sums start at minus zeroPoint times the sum of the activations.
+    Values ahead; // [plane][vector][token]
+    for (int64_t p = 0; p < planes; ++p)
+      for (int64_t v = 0; v < tile.vectors; ++v)
+        for (int64_t t = 0; t < tile.tokens; ++t) {
+          if (!format.zeroPoint) {
+            ahead.push_back(l.constantInt(ints, 0));
+            continue;
+          }
+          Value minusSum = l.loadSplat(ints, l.at(activationBlock(p), operand.minusSumAt(t)), 4);
+          ahead.push_back(l.shl(minusSum, llvm::Log2_64(format.zeroPoint * planeScale(p))));
+        }
+    auto accumulator = [&](int64_t p, int64_t v, int64_t t) -> Value & {
+      return ahead[(p * tile.vectors + v) * tile.tokens + t];
+    };
+
+    for (int64_t g = 0; g < groups; ++g)
+      for (int64_t v = 0; v < tile.vectors; ++v) {
+        Value codes = l.load(bytes, l.at(packed, (g * tile.tileRows + tile.firstRow + v * n) * 4), 4 * n);
+        for (int64_t p = 0; p < planes; ++p) {
+          Value plane = codes;
+          unsigned maxCode = codeMax;
+          if (planes > 1 && p == 0) {
+            plane = l.andi(codes, 0x0f);
+          } else if (planes > 1 && l.takesHighNibbles()) {
+            plane = l.andi(codes, 0xf0);
+            maxCode = 0xf0;
+          } else if (planes > 1) {
+            Type shorts = l.vec(2 * n, l.i16());
+            plane = l.bitcast(l.andi(l.shr(l.bitcast(codes, shorts), 4), 0x0f0f), bytes);
+          }
+          for (int64_t t = 0; t < tile.tokens; ++t) {
+            Value four = l.loadSplat(ints, l.at(activationBlock(p), operand.codesAt(t) + g * 4), 4);
+            Value &sum = accumulator(p, v, t);
+            sum = l.dot4(sum, plane, l.bitcast(four, bytes), maxCode);
+          }
+        }
+      }
+
+    auto halves = [&](int64_t at, int64_t p, int64_t v) {
+      return l.loadFloat(llama::Format::F16, n, l.at(packed, at + (p * tile.tileRows + tile.firstRow + v * n) * 2), 2 * n);
+    };
+    for (int64_t p = 0; p < planes; ++p)
+      for (int64_t v = 0; v < tile.vectors; ++v) {
+        Value scale = halves(layout.scalesAt, p, v);
+        if (planeScale(p) != 1)
+          scale = l.mulf(scale, l.constantLike(floats, 1.0 / planeScale(p)));
+        for (int64_t t = 0; t < tile.tokens; ++t) {
+          Value &sum = sums[v * tile.tokens + t];
+          Value activationScale = l.loadSplat(floats, l.at(activationBlock(p), operand.scaleAt(t)), 4);
+          sum = l.fma(l.toFloat(accumulator(p, v, t)), l.mulf(scale, activationScale), sum);
+        }
+      }
+    if (format.hasMin())
+      for (int64_t p = 0; p < planes; ++p)
+        for (int64_t v = 0; v < tile.vectors; ++v) {
+          Value min = halves(layout.minsAt, p, v);
+          for (int64_t t = 0; t < tile.tokens; ++t) {
+            Value &sum = sums[v * tile.tokens + t];
+            Value scaledSum = l.loadSplat(floats, l.at(activationBlock(p), operand.scaledSumAt(t)), 4);
+            sum = l.fma(min, scaledSum, sum);
+          }
+        }
+    return sums;
+  });
+}
+
+Sums TilesLowering::floatDots(const Tile &tile, const PackedLayout &layout, const OperandLayout &operand,
+                              Value weights, Value block) {
+  const int64_t n = tile.lanes, element = layout.format->codeBits / 8;
+  Type floats = l.vec(n, l.f32());
+  Sums zero(tile.vectors * tile.tokens, l.constantLike(floats, 0.0));
+  int64_t unroll = 1;
+  while (unroll < 8 && layout.cols % (unroll * 2) == 0)
+    unroll *= 2;
+  return l.loop(l.c64(0), l.c64(layout.cols), unroll, zero, [&](Value k, ValueRange state) {
+    Sums sums(state.begin(), state.end());
+    Value columns = l.at(weights, l.mul(k, layout.recordBytes));
+    Value activations = l.at(block, l.mul(k, operand.tokens * 4));
+    for (int64_t u = 0; u < unroll; ++u)
+      for (int64_t v = 0; v < tile.vectors; ++v) {
+        Value column = l.loadFloat(layout.format->format, n,
+                                   l.at(columns, u * layout.recordBytes + (tile.firstRow + v * n) * element), n * element);
+        for (int64_t t = 0; t < tile.tokens; ++t) {
+          Value &sum = sums[v * tile.tokens + t];
+          sum = l.fma(column, l.loadSplat(floats, l.at(activations, (u * operand.tokens + t) * 4), 4), sum);
+        }
+      }
+    return sums;
+  });
+}
+
+//===-- Epilogue ------------------------------------------------------------------------===//
+
+void TilesLowering::epilogue(const Tile &tile, ArrayRef<Sums> sums, Value tileRow, Value token, int64_t tokenInBlock) {
+  Value firstRow = l.add(tileRow, tile.firstRow);
+  llvm::DenseMap<Value, Values> lanes; // !stream.lanes -> one vector per `lanes` rows
+  for (auto [argument, sum] : llvm::zip_equal(op.getBody().getArguments(), sums))
+    for (int64_t v = 0; v < tile.vectors; ++v)
+      lanes[argument].push_back(sum[v * tile.tokens + tokenInBlock]);
+  Type floats = l.vec(tile.lanes, l.f32());
+  unsigned alignment = tile.lanes * 4; // buffers' rows and tiles start at multiples of 32 floats
+
+  auto map = [&](function_ref<Value(int64_t)> f) {
+    Values result;
+    for (int64_t v = 0; v < tile.vectors; ++v)
+      result.push_back(f(v));
+    return result;
+  };
+  for (Operation &operation : op.getBody().front()) {
+    if (auto read = dyn_cast<ReadRowsOp>(operation)) {
+      Value row = l.at(scope.bufferRow(l, args, read.getBufferAttr(), token), l.mul(firstRow, 4));
+      lanes[read] = map([&](int64_t v) { return l.load(floats, l.at(row, v * tile.lanes * 4), alignment); });
+    } else if (auto write = dyn_cast<WriteRowsOp>(operation)) {
+      Value row = l.at(scope.bufferRow(l, args, write.getBufferAttr(), token), l.mul(firstRow, 4));
+      for (auto [v, value] : llvm::enumerate(lanes[write.getValue()]))
+        l.store(value, l.at(row, v * tile.lanes * 4), alignment);
+    } else if (auto add = dyn_cast<AddOp>(operation)) {
+      Values x = lanes[add.getLhs()], y = lanes[add.getRhs()];
+      lanes[add] = map([&](int64_t v) { return l.addf(x[v], y[v]); });
+    } else if (auto swiglu = dyn_cast<SwigluOp>(operation)) {
+      Values gate = lanes[swiglu.getGate()], up = lanes[swiglu.getUp()];
+      lanes[swiglu] = map([&](int64_t v) {
+        Value one = l.constantLike(floats, 1.0), zero = l.constantLike(floats, 0.0);
+        Value denominator = l.addf(one, l.exp(l.subf(zero, gate[v])));
+        return l.mulf(l.divf(gate[v], denominator), up[v]);
+      });
+    } else if (auto ropeOp = dyn_cast<RopeOp>(operation)) {
+      Values rows = lanes[ropeOp.getInput()];
+      lanes[ropeOp] = rope(ropeOp, tile, rows, firstRow, token);
+    } else if (auto appendOp = dyn_cast<AppendOp>(operation)) {
+      append(appendOp, tile, lanes[appendOp.getValue()], firstRow, token);
+    }
+  }
+}
+
+Values TilesLowering::rope(RopeOp rope, const Tile &tile, ArrayRef<Value> rows, Value firstRow, Value token) {
+  int64_t headDim = rope.getHeadDim();
+  Value table = scope.bufferRow(l, args, rope.getTableAttr(), token);
+  Type floats = l.vec(tile.lanes, l.f32());
+  SmallVector<int64_t> swapped;
+  for (int64_t i = 0; i < tile.lanes; ++i)
+    swapped.push_back(i ^ 1);
+  Values result;
+  for (auto [v, x] : llvm::enumerate(rows)) {
+    // The table is periodic, so that a vector that runs over the end of a head reads on.
+    Value channel = l.rem(l.add(firstRow, v * tile.lanes), headDim);
+    Value at = l.at(table, l.mul(channel, 4));
+    Value cosine = l.load(floats, at, 4), sine = l.load(floats, l.at(at, (headDim + 32) * 4), 4);
+    Value partner = vector::ShuffleOp::create(l.b, x, x, swapped);
+    result.push_back(l.fma(partner, sine, l.mulf(x, cosine)));
+  }
+  return result;
+}
+
+void TilesLowering::append(AppendOp append, const Tile &tile, ArrayRef<Value> rows, Value firstRow, Value token) {
+  auto cache = cast<llama::CacheType>(append.getCache());
+  const int64_t headDim = cache.getHeadDim(), total = cache.getKvHeads() * headDim, n = tile.lanes;
+  const int64_t element = cache.getElementType().getIntOrFloatBitWidth() / 8;
+  const int64_t half = headDim * SLUICE_KV_BLOCK * element; // bytes of K, and of V, of a block
+  Value position = l.add(l.arg(args, PositionArg, l.i64()), token);
+  Value inBlock = l.rem(position, SLUICE_KV_BLOCK);
+  Value block = l.at(l.argPointer(args, KvArg), l.mul(l.div(position, SLUICE_KV_BLOCK), 2 * half));
+  Value headStride = l.arg(args, KvHeadStrideArg, l.i64());
+
+  // Where row `row` of this token goes.
+  auto place = [&](Value row) {
+    Value channel = l.rem(row, headDim);
+    Value head = l.at(block, l.mul(l.div(row, headDim), headStride));
+    if (append.getIsKey())
+      return l.at(head, l.mul(l.add(l.mul(channel, SLUICE_KV_BLOCK), inBlock), element));
+    return l.at(l.at(head, half), l.mul(l.add(l.mul(inBlock, headDim), channel), element));
+  };
+  const int64_t laneStride = (append.getIsKey() ? SLUICE_KV_BLOCK : 1) * element;
+  auto guarded = [&](Value row, function_ref<void()> body) {
+    total % tile.tileRows == 0 ? body() : l.when(l.less(row, l.c64(total)), body);
+  };
+
+  for (auto [v, value] : llvm::enumerate(rows)) {
+    Value stored = element == 2 ? l.toHalf(value) : value;
+    Value row = l.add(firstRow, v * n);
+    if (headDim % n == 0) { // all lanes in one head
+      guarded(row, [&] {
+        Value at = place(row);
+        if (!append.getIsKey()) {
+          l.store(stored, at, element);
+          return;
+        }
+        for (int64_t i = 0; i < n; ++i)
+          l.store(l.extract(stored, i), l.at(at, i * laneStride), element);
+      });
+      continue;
+    }
+    for (int64_t i = 0; i < n; ++i) {
+      Value lane = l.add(row, i);
+      guarded(lane, [&] { l.store(l.extract(stored, i), place(lane), element); });
+    }
+  }
+}
+
+void sluice::codegen::lowerTiles(PhaseScope &scope, Lanes &l, Value args, Value begin, Value end) {
+  int64_t first = 0;
+  for (auto [index, op] : llvm::enumerate(scope.phase.getBody().getOps<TilesOp>())) {
+    int64_t tiles = scope.weights.tiles(index).layouts[0].tiles;
+    TilesLowering lowering(scope, op, index, l, args);
+    Value from = l.max(begin, l.c64(first)), to = l.min(end, l.c64(first + tiles));
+    // An empty range must not wrap around zero.
+    from = l.min(from, l.c64(first + tiles));
+    to = l.max(to, from);
+    l.loop(l.sub(from, l.c64(first)), l.sub(to, l.c64(first)), 1, [&](Value tile) { lowering.lowerTile(tile); });
+    first += tiles;
+  }
+}
