@@ -67,6 +67,8 @@ uint64_t sluice::codegen::hostFeatures() {
   auto llvmName = [](StringRef name) -> std::string {
     if (name == "abm")
       return "lzcnt";
+    if (name == "bmi1")
+      return "bmi";
     if (name == "sse4_1" || name == "sse4_2")
       return ("sse4." + name.take_back(1)).str();
     if (name == "avx_vnni")

@@ -28,6 +28,11 @@ struct Tile {
   int64_t tokens;
 };
 
+// Records start at multiples of their size, which 16-row tiles make a multiple of less than a vector.
+unsigned alignmentIn(const PackedLayout &layout, int64_t wanted) {
+  return std::min(wanted, layout.recordBytes & -layout.recordBytes);
+}
+
 // Sums of one weight's dot products: [vector][token], in that order.
 using Sums = Values;
 
@@ -138,7 +143,7 @@ Sums TilesLowering::integerDots(const Tile &tile, const PackedLayout &layout, co
 
     for (int64_t g = 0; g < groups; ++g)
       for (int64_t v = 0; v < tile.vectors; ++v) {
-        Value codes = l.load(bytes, l.at(packed, (g * tile.tileRows + tile.firstRow + v * n) * 4), 4 * n);
+        Value codes = l.load(bytes, l.at(packed, (g * tile.tileRows + tile.firstRow + v * n) * 4), alignmentIn(layout, 4 * n));
         for (int64_t p = 0; p < planes; ++p) {
           Value plane = codes;
           unsigned maxCode = codeMax;
@@ -160,7 +165,8 @@ Sums TilesLowering::integerDots(const Tile &tile, const PackedLayout &layout, co
       }
 
     auto halves = [&](int64_t at, int64_t p, int64_t v) {
-      return l.loadFloat(llama::Format::F16, n, l.at(packed, at + (p * tile.tileRows + tile.firstRow + v * n) * 2), 2 * n);
+      return l.loadFloat(llama::Format::F16, n, l.at(packed, at + (p * tile.tileRows + tile.firstRow + v * n) * 2),
+                         alignmentIn(layout, 2 * n));
     };
     for (int64_t p = 0; p < planes; ++p)
       for (int64_t v = 0; v < tile.vectors; ++v) {
@@ -202,7 +208,8 @@ Sums TilesLowering::floatDots(const Tile &tile, const PackedLayout &layout, cons
     for (int64_t u = 0; u < unroll; ++u)
       for (int64_t v = 0; v < tile.vectors; ++v) {
         Value column = l.loadFloat(layout.format->format, n,
-                                   l.at(columns, u * layout.recordBytes + (tile.firstRow + v * n) * element), n * element);
+                                   l.at(columns, u * layout.recordBytes + (tile.firstRow + v * n) * element),
+                                   alignmentIn(layout, n * element));
         for (int64_t t = 0; t < tile.tokens; ++t) {
           Value &sum = sums[v * tile.tokens + t];
           sum = l.fma(column, l.loadSplat(floats, l.at(activations, (u * operand.tokens + t) * 4), 4), sum);

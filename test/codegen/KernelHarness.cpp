@@ -1,0 +1,135 @@
+//===- KernelHarness.cpp - compiles stream IR for a target and calls its kernels --------===//
+
+#include "test/codegen/KernelHarness.h"
+#include "codegen/cpu/CpuTarget.h"
+#include "mlir/Parser/Parser.h"
+#include "llvm/Support/SmallVectorMemoryBuffer.h"
+#include "gtest/gtest.h"
+#include <cstring>
+
+using namespace sluice;
+using namespace sluice::test;
+using namespace mlir;
+
+Bytes::Bytes(size_t size, uint8_t fill) : storage(size + 64, fill) {
+  start = storage.data() + (64 - reinterpret_cast<uintptr_t>(storage.data()) % 64) % 64;
+}
+
+Weight Weight::random(llama::Format format, int64_t rows, int64_t cols, std::mt19937 &rng) {
+  Weight weight{&llama::formatInfo(format), rows, cols, {}};
+  const llama::FormatInfo &info = *weight.format;
+  weight.bytes.resize(rows * cols / info.blockElements * info.blockBytes);
+  std::uniform_real_distribution<float> uniform(-1, 1);
+  for (size_t at = 0; at < weight.bytes.size(); at += info.blockBytes) {
+    uint8_t *block = weight.bytes.data() + at;
+    for (unsigned i = 0; i < info.blockBytes; ++i)
+      block[i] = uint8_t(rng());
+    auto putHalf = [&](int offset) { // of magnitude 2^-8 to 1
+      uint16_t bits = uint16_t((7 + rng() % 8) << 10 | (rng() & 0x83ff));
+      std::memcpy(block + offset, &bits, 2);
+    };
+    if (!info.isFloat) {
+      putHalf(info.scaleAt);
+      if (info.hasMin())
+        putHalf(info.minAt);
+    } else if (format == llama::Format::F16) {
+      putHalf(0);
+    } else {
+      float value = uniform(rng);
+      uint32_t bits;
+      std::memcpy(&bits, &value, 4);
+      bits >>= 32 - info.codeBits;
+      std::memcpy(block, &bits, info.blockBytes);
+    }
+  }
+  return weight;
+}
+
+float Weight::at(int64_t row, int64_t col) const {
+  int64_t element = row * cols + col;
+  return llama::decodeElement(*format, bytes.data() + element / format->blockElements * format->blockBytes,
+                              element % format->blockElements);
+}
+
+void sluice::test::packTiles(llvm::ArrayRef<const Weight *> weights, int64_t tileRows, uint8_t *out) {
+  int64_t tiles = (weights[0]->rows + tileRows - 1) / tileRows;
+  for (int64_t tile = 0; tile < tiles; ++tile)
+    for (const Weight *weight : weights) {
+      const llama::FormatInfo &f = *weight->format;
+      const int64_t blocks = f.isFloat ? 1 : 8 / f.codeBits, recordK = f.isFloat ? 1 : 32 * blocks;
+      const int64_t records = (weight->cols + recordK - 1) / recordK;
+      const int64_t record =
+          f.isFloat ? tileRows * f.blockBytes : tileRows * 32 + blocks * tileRows * (f.hasMin() ? 4 : 2);
+      const int64_t tileBytes = (records * record + 63) / 64 * 64;
+      std::memset(out, 0, tileBytes);
+      for (int64_t lane = 0; lane < tileRows && tile * tileRows + lane < weight->rows; ++lane)
+        for (int64_t k = 0; k < weight->cols; ++k) {
+          int64_t element = (tile * tileRows + lane) * weight->cols + k;
+          const uint8_t *block = weight->bytes.data() + element / f.blockElements * f.blockBytes;
+          uint8_t *to = out + k / recordK * record;
+          if (f.isFloat) {
+            std::memcpy(to + lane * f.blockBytes, block, f.blockBytes);
+            continue;
+          }
+          int64_t plane = k % recordK / 32, i = k % 32;
+          unsigned code = f.codeBits == 8 ? block[f.codesAt + i]
+                                          : (block[f.codesAt + i % 16] >> (i < 16 ? 0 : 4)) & 15;
+          if (f.signedCodes)
+            code = uint8_t(code + f.zeroPoint);
+          to[(i / 4 * tileRows + lane) * 4 + i % 4] |= code << (plane * f.codeBits);
+          uint8_t *scales = to + tileRows * 32 + (plane * tileRows + lane) * 2;
+          std::memcpy(scales, block + f.scaleAt, 2);
+          if (f.hasMin())
+            std::memcpy(scales + blocks * tileRows * 2, block + f.minAt, 2);
+        }
+      out += tileBytes;
+    }
+}
+
+Kernels::Kernels(const std::string &source, llvm::StringRef name) {
+  DialectRegistry registry;
+  registry.insert<llama::LlamaDialect, stream::StreamDialect>();
+  codegen::registerCodegenDialects(registry);
+  context = std::make_unique<MLIRContext>(registry, MLIRContext::Threading::DISABLED);
+  module = parseSourceString<ModuleOp>(source, context.get());
+  const codegen::Target *target = codegen::lookupTarget(name);
+  if (!module || !target) {
+    ADD_FAILURE() << "cannot parse the module, or no target " << name.str();
+    return;
+  }
+  PassManager configure(context.get());
+  target->addConfigurePasses(configure);
+  EXPECT_TRUE(succeeded(configure.run(*module)));
+  plan = std::make_unique<stream::Schedule>(stream::Schedule::get(*module->getOps<llama::ModelOp>().begin()));
+  scratch = target->scratchBytes(plan->programs()[0]);
+
+  OwningOpRef<ModuleOp> lowered = module->clone();
+  PassManager lower(context.get());
+  target->addLowerPasses(lower);
+  EXPECT_TRUE(succeeded(lower.run(*lowered)));
+  llvm::SmallString<0> object;
+  llvm::raw_svector_ostream out(object);
+  EXPECT_TRUE(succeeded(target->emit(*lowered, codegen::EmitKind::Object, out)));
+  if (target->features() & ~codegen::hostFeatures())
+    return;
+  jit = llvm::cantFail(llvm::orc::LLJITBuilder().create());
+  llvm::cantFail(jit->addObjectFile(std::make_unique<llvm::SmallVectorMemoryBuffer>(std::move(object))));
+  table = llvm::cantFail(jit->lookup(("sluice_kernels." + name).str())).toPtr<const sluice_kernel *>();
+}
+
+int64_t Kernels::arenaBytes() {
+  int64_t bytes;
+  stream::bufferOffsets(plan->programs()[0], &bytes);
+  return bytes;
+}
+
+void Kernels::run(unsigned index, sluice_args args) {
+  if (table[index].prologue)
+    table[index].prologue(&args);
+  stream::PhaseUnits units = stream::PhaseUnits::get(plan->kernels()[index]);
+  uint64_t tokens = args.token_end - args.token_begin;
+  uint64_t count = units.units * (units.unitTokens ? (tokens + units.unitTokens - 1) / units.unitTokens : 1);
+  uint64_t first = count > 1 ? 1 + count / 3 : 0;
+  table[index].run(&args, 0, first);
+  table[index].run(&args, first, count);
+}

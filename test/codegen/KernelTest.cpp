@@ -1,0 +1,391 @@
+//===- KernelTest.cpp - phases of every kind on every x86-64 tier, against double ---------===//
+//
+// Fresh random inputs every run (the seed is printed), outputs poisoned, odd shapes. References share only the decoding of
+// single elements with the compiler.
+//
+//===--------------------------------------------------------------------------------------===//
+
+#include "test/codegen/KernelHarness.h"
+#include "gtest/gtest.h"
+#include <cmath>
+#include <cstring>
+#include <iostream>
+
+using namespace sluice;
+using namespace sluice::test;
+
+static std::mt19937 freshRng() {
+  unsigned seed = std::random_device()();
+  std::cout << "seed " << seed << "\n";
+  return std::mt19937(seed);
+}
+
+static std::string str(int64_t value) { return std::to_string(value); }
+static std::string model(const std::string &weights, const std::string &program) {
+  return "llama.model @m attributes {architecture = \"llama\", context_length = 512 : i64} {\n" + weights + program +
+         "}\n";
+}
+static std::string weightDecl(const std::string &name, int64_t rows, int64_t cols, llvm::StringRef format) {
+  return "llama.weight @" + name + " from \"" + name + "\" : !llama.weight<" + str(rows) + "x" + str(cols) + ", " +
+         format.str() + ">\n";
+}
+static std::string bufferDecl(const std::string &name, int64_t width) {
+  return "stream.buffer @" + name + " width " + str(width) + "\n";
+}
+static std::string valuesType(int64_t width) { return "!stream.values<" + str(width) + ">"; }
+static std::string operandType(int64_t width, const std::string &kind) {
+  return "!stream.operand<" + str(width) + ", " + kind + ">";
+}
+
+static std::vector<float> randomFloats(size_t n, std::mt19937 &rng, float scale = 1) {
+  std::normal_distribution<float> normal(0, scale);
+  std::vector<float> values(n);
+  for (float &value : values)
+    value = normal(rng);
+  return values;
+}
+
+// What int8 quantisation of blocks of 32 makes of x.
+static std::vector<double> quantized(const float *x, int64_t n) {
+  std::vector<double> result(n);
+  for (int64_t b = 0; b < n; b += 32) {
+    float peak = 0;
+    for (int64_t i = b; i < b + 32; ++i)
+      peak = std::max(peak, std::fabs(x[i]));
+    float inverse = peak ? 127.0f / peak : 0, scale = peak / 127.0f;
+    for (int64_t i = b; i < b + 32; ++i)
+      result[i] = double(std::nearbyintf(x[i] * inverse)) * scale;
+  }
+  return result;
+}
+
+class OnTarget : public ::testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(Cpu, OnTarget, ::testing::ValuesIn([] {
+                           std::vector<std::string> names;
+                           for (auto &target : codegen::allTargets())
+                             names.push_back(target->name().str());
+                           return names;
+                         }()),
+                         [](const ::testing::TestParamInfo<std::string> &info) {
+                           std::string name = info.param;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+// y = W x for `tokens` tokens through a program of capacity `capacity`: [token][row].
+static std::vector<float> runDots(const std::string &target, const Weight &weight, const std::vector<float> &x,
+                                  int64_t tokens, int64_t capacity, const std::string &config = "") {
+  int64_t k = weight.cols;
+  std::string operand = operandType(k, weight.format->isFloat ? "f32" : "i8");
+  Kernels kernels(model(weightDecl("w", weight.rows, k, weight.format->name),
+                        "stream.program @p max_tokens " + str(capacity) + " {" + bufferDecl("x", k) +
+                            bufferDecl("y", weight.rows) + "stream.phase \"dots\" { %x = stream.read @x : " +
+                            valuesType(k) + "\n %a = stream.prepare %x : " + valuesType(k) + " -> " + operand +
+                            "\n stream.tiles (%a) [@w] : " + operand +
+                            " { ^bb0(%y: !stream.lanes): stream.write_rows %y, @y } {" + config + "} } }\n"),
+                  target);
+  if (!kernels.runs())
+    return {};
+  Bytes packed(kernels.schedule().weightBytes()), arena(kernels.arenaBytes()), scratch(kernels.scratchBytes());
+  packTiles({&weight}, config.find("tile_rows = 16") != std::string::npos ? 16 : 32, packed.data());
+  float *in = reinterpret_cast<float *>(arena.data() + kernels.bufferAt("x"));
+  for (int64_t t = 0; t < tokens; ++t)
+    std::copy_n(x.data() + t * k, k, in + t * stream::paddedWidth(k));
+  sluice_args args{};
+  args.weights = packed.data();
+  args.arena = arena.data();
+  args.scratch = scratch.data();
+  args.token_end = tokens;
+  kernels.run(0, args);
+  std::vector<float> y;
+  const float *out = reinterpret_cast<const float *>(arena.data() + kernels.bufferAt("y"));
+  for (int64_t t = 0; t < tokens; ++t, out += stream::paddedWidth(weight.rows))
+    y.insert(y.end(), out, out + weight.rows);
+  return y;
+}
+
+TEST_P(OnTarget, DotsOfEveryFormat) {
+  std::mt19937 rng = freshRng();
+  for (const llama::FormatInfo &format : llama::allFormats())
+    for (auto [rows, cols] : {std::pair<int64_t, int64_t>{70, 96}, {32, 64}, {5, 576}, {33, format.isFloat ? 43 : 32}}) {
+      Weight weight = Weight::random(format.format, rows, cols, rng);
+      const int64_t tokens = 19;
+      std::vector<float> x = randomFloats(tokens * cols, rng);
+      std::fill_n(x.begin(), 32, 0.0f); // a block of zeros
+      std::vector<float> many = runDots(GetParam(), weight, x, tokens, 32);
+      if (many.empty())
+        GTEST_SKIP() << "this machine cannot run it";
+      for (int64_t t = 0; t < tokens; ++t) {
+        std::vector<double> a(x.begin() + t * cols, x.begin() + (t + 1) * cols);
+        if (!format.isFloat)
+          a = quantized(x.data() + t * cols, cols);
+        for (int64_t r = 0; r < rows; ++r) {
+          double expected = 0, magnitude = 0;
+          for (int64_t k = 0; k < cols; ++k) {
+            expected += weight.at(r, k) * a[k];
+            magnitude += std::fabs(weight.at(r, k) * a[k]);
+          }
+          ASSERT_NEAR(many[t * rows + r], expected, 2e-6 * magnitude + 1e-9)
+              << format.name.str() << " " << rows << "x" << cols << " row " << r << " token " << t;
+        }
+        if (t % 9 == 0) { // alone, a token gives the same bits
+          std::vector<float> one = runDots(GetParam(), weight, {x.begin() + t * cols, x.begin() + (t + 1) * cols}, 1, 1);
+          ASSERT_EQ(0, std::memcmp(one.data(), many.data() + t * rows, rows * 4)) << format.name.str() << " token " << t;
+        }
+      }
+    }
+}
+
+TEST_P(OnTarget, ConfigurationsAgree) {
+  std::mt19937 rng = freshRng();
+  for (llama::Format format : {llama::Format::Q4_1, llama::Format::Q8_0, llama::Format::F16}) {
+    Weight weight = Weight::random(format, 45, 160, rng);
+    std::vector<float> x = randomFloats(3 * 160, rng);
+    std::vector<float> base = runDots(GetParam(), weight, x, 3, 4);
+    for (std::string config :
+         {"tile_rows = 16 : i64", "tile_rows = 32 : i64, row_block = 16 : i64, token_block = 1 : i64",
+          "tile_rows = 16 : i64, row_block = 16 : i64, token_block = 2 : i64"})
+      ASSERT_EQ(base, runDots(GetParam(), weight, x, 3, 4, config)) << config;
+  }
+}
+
+TEST_P(OnTarget, NormSwigluResidual) {
+  std::mt19937 rng = freshRng();
+  for (int64_t width : {64, 100}) {
+    const int64_t rows = 40, tokens = 5;
+    Weight gate = Weight::random(llama::Format::F32, rows, width, rng);
+    Weight up = Weight::random(llama::Format::F32, rows, width, rng);
+    std::string v = valuesType(width), o = operandType(width, "f32");
+    Kernels kernels(
+        model(weightDecl("n", 1, width, "f32") + weightDecl("g", rows, width, "f32") + weightDecl("u", rows, width, "f32"),
+              "stream.program @p max_tokens 8 { " + bufferDecl("x", width) + bufferDecl("r", rows) + bufferDecl("y", rows) +
+                  "stream.phase \"f\" { %x = stream.read @x : " + v + "\n %n = stream.rms_norm %x, @n eps 1.0e-3 : " + v +
+                  "\n %a = stream.prepare %n : " + v + " -> " + o + "\n stream.tiles (%a, %a) [@g, @u] : " + o + ", " + o +
+                  " { ^bb0(%g: !stream.lanes, %u: !stream.lanes): %s = stream.swiglu %g, %u\n %r = stream.read_rows @r\n"
+                  " %t = stream.add %s, %r\n stream.write_rows %t, @y } } }\n"),
+        GetParam());
+    if (!kernels.runs())
+      GTEST_SKIP() << "this machine cannot run it";
+    Bytes packed(kernels.schedule().weightBytes()), arena(kernels.arenaBytes()), scratch(kernels.scratchBytes());
+    std::vector<float> norm = randomFloats(width, rng), x = randomFloats(width * tokens, rng),
+                       r = randomFloats(rows * tokens, rng);
+    std::copy(norm.begin(), norm.end(), packed.as<float>());
+    packTiles({&gate, &up}, 32, packed.data() + stream::packedVectorBytes(width));
+    auto buffer = [&](const char *name) { return reinterpret_cast<float *>(arena.data() + kernels.bufferAt(name)); };
+    for (int64_t t = 0; t < tokens; ++t) {
+      std::copy_n(x.data() + t * width, width, buffer("x") + t * stream::paddedWidth(width));
+      std::copy_n(r.data() + t * rows, rows, buffer("r") + t * stream::paddedWidth(rows));
+    }
+    sluice_args args{};
+    args.weights = packed.data();
+    args.arena = arena.data();
+    args.scratch = scratch.data();
+    args.token_begin = 2; // only the later tokens
+    args.token_end = tokens;
+    kernels.run(0, args);
+    for (int64_t t = 2; t < tokens; ++t) {
+      double square = 0;
+      for (int64_t k = 0; k < width; ++k)
+        square += double(x[t * width + k]) * x[t * width + k];
+      double factor = 1 / std::sqrt(square / width + 1e-3);
+      for (int64_t row = 0; row < rows; ++row) {
+        double g = 0, u = 0;
+        for (int64_t k = 0; k < width; ++k) {
+          g += gate.at(row, k) * x[t * width + k] * factor * norm[k];
+          u += up.at(row, k) * x[t * width + k] * factor * norm[k];
+        }
+        double expected = g / (1 + std::exp(-g)) * u + r[t * rows + row];
+        ASSERT_NEAR(buffer("y")[t * stream::paddedWidth(rows) + row], expected, 2e-5 * (1 + std::fabs(g * u)));
+      }
+    }
+    uint32_t poison; // tokens before token_begin keep theirs
+    std::memcpy(&poison, buffer("y"), 4);
+    EXPECT_EQ(poison, 0xAAAAAAAAu);
+  }
+}
+
+// RoPE, append and attention over a history of several chunks, for f16 and f32 caches and several head shapes.
+TEST_P(OnTarget, RopeAppendAttention) {
+  std::mt19937 rng = freshRng();
+  struct Shape {
+    int64_t heads, kvHeads, headDim;
+    const char *element;
+  };
+  for (Shape s : {Shape{9, 3, 64, "f16"}, Shape{4, 2, 8, "f32"}, Shape{4, 4, 80, "f32"}, Shape{8, 1, 16, "f16"},
+                  Shape{1, 1, 128, "f32"}, Shape{2, 1, 12, "f32"}}) {
+    const int64_t width = s.heads * s.headDim, kvWidth = s.kvHeads * s.headDim, chunk = 48, positions = 150;
+    const int64_t turnCount = s.headDim / 2 - (s.headDim == 80 ? 8 : 0); // a partial rotation too
+    std::string cache = "!llama.cache<" + str(s.kvHeads) + "x" + str(s.headDim) + "x" + s.element + ">", turns;
+    std::vector<double> turn;
+    for (int64_t i = 0; i < turnCount; ++i) {
+      turn.push_back(std::pow(1e4, -2.0 * i / s.headDim) / (2 * M_PI));
+      char text[40];
+      snprintf(text, sizeof text, "%.17e", turn.back());
+      turns += (i ? ", " : "") + std::string(text);
+    }
+    // Identity weights bring given q, k and v through tiles.
+    auto tiles = [&](const std::string &in, const std::string &weight, const std::string &body, int64_t n) {
+      std::string o = operandType(n, "f32");
+      return "%v" + in + " = stream.read @" + in + " : " + valuesType(n) + "\n %o" + in + " = stream.prepare %v" + in +
+             " : " + valuesType(n) + " -> " + o + "\n stream.tiles (%o" + in + ") [@" + weight + "] : " + o +
+             " { ^bb0(%y: !stream.lanes): " + body + " }\n";
+    };
+    std::string rope = "%r = stream.rope %y, @rope head_dim " + str(s.headDim) + "\n ";
+    Kernels kernels(
+        model(weightDecl("wq", width, width, "f32") + weightDecl("wk", kvWidth, kvWidth, "f32") +
+                  weightDecl("wv", kvWidth, kvWidth, "f32") + weightDecl("e", 7, width, "f32"),
+              "stream.program @p max_tokens " + str(chunk) + " {" + bufferDecl("qi", width) + bufferDecl("ki", kvWidth) +
+                  bufferDecl("vi", kvWidth) + bufferDecl("q", width) + bufferDecl("a", width) + bufferDecl("x", width) +
+                  bufferDecl("rope", 2 * (s.headDim + 32)) + "stream.phase \"embed\" { stream.rope_table @rope head_dim " +
+                  str(s.headDim) + " turns [" + turns + "]\n stream.embed @e, @x }\n stream.phase \"in\" {" +
+                  tiles("qi", "wq", rope + "stream.write_rows %r, @q", width) +
+                  tiles("ki", "wk", rope + "stream.append %r, key : " + cache, kvWidth) +
+                  tiles("vi", "wv", "stream.append %y, value : " + cache, kvWidth) +
+                  "}\n stream.phase \"att\" { stream.attention @q, @a heads " + str(s.heads) + " : " + cache +
+                  " {token_block = 8 : i64} } }\n"),
+        GetParam());
+    if (!kernels.runs())
+      GTEST_SKIP() << "this machine cannot run it";
+    auto identity = [](int64_t n) {
+      Weight weight{&llama::formatInfo(llama::Format::F32), n, n, std::vector<uint8_t>(n * n * 4)};
+      for (int64_t i = 0; i < n; ++i)
+        reinterpret_cast<float *>(weight.bytes.data())[i * n + i] = 1;
+      return weight;
+    };
+    Weight wq = identity(width), wk = identity(kvWidth), e = Weight::random(llama::Format::F32, 7, width, rng);
+    Bytes packed(kernels.schedule().weightBytes()), arena(kernels.arenaBytes()), scratch(kernels.scratchBytes());
+    auto stepAt = [&](unsigned step) { return kernels.schedule().steps(0)[step].weightsOffset; };
+    packTiles({&e}, 32, packed.data() + stepAt(0));
+    stream::PhaseStream in = stream::PhaseStream::get(kernels.schedule().kernels()[1]);
+    packTiles({&wq}, 32, packed.data() + stepAt(1) + in.tiles(0).offset);
+    packTiles({&wk}, 32, packed.data() + stepAt(1) + in.tiles(1).offset);
+    packTiles({&wk}, 32, packed.data() + stepAt(1) + in.tiles(2).offset);
+
+    const int64_t element = s.element == std::string("f16") ? 2 : 4, blocks = (positions + 63) / 64;
+    Bytes kv(s.kvHeads * blocks * 128 * s.headDim * element, 0), ids(chunk * 4, 0);
+    std::vector<float> q = randomFloats(positions * width, rng), k = randomFloats(positions * kvWidth, rng),
+                       v = randomFloats(positions * kvWidth, rng), result(positions * width);
+    auto row = [&](const char *name, int64_t n, int64_t t) {
+      return reinterpret_cast<float *>(arena.data() + kernels.bufferAt(name)) + t * stream::paddedWidth(n);
+    };
+    for (int64_t done = 0; done < positions;) {
+      int64_t n = std::min(chunk - done % 3, positions - done);
+      for (int64_t t = 0; t < n; ++t) {
+        std::copy_n(q.data() + (done + t) * width, width, row("qi", width, t));
+        std::copy_n(k.data() + (done + t) * kvWidth, kvWidth, row("ki", kvWidth, t));
+        std::copy_n(v.data() + (done + t) * kvWidth, kvWidth, row("vi", kvWidth, t));
+      }
+      sluice_args args{};
+      args.arena = arena.data();
+      args.scratch = scratch.data();
+      args.kv = kv.data();
+      args.kv_head_stride = blocks * 128 * s.headDim * element;
+      args.ids = ids.as<int32_t>();
+      args.position = done;
+      args.token_end = n;
+      for (unsigned step = 0; step < 3; ++step) {
+        args.weights = packed.data() + stepAt(step);
+        kernels.run(step, args);
+      }
+      for (int64_t t = 0; t < n; ++t)
+        std::copy_n(row("a", width, t), width, result.data() + (done + t) * width);
+      done += n;
+    }
+
+    auto rotate = [&](std::vector<double> x, int64_t position) {
+      for (size_t head = 0; head < x.size(); head += s.headDim)
+        for (int64_t i = 0; i < turnCount; ++i) {
+          double angle = 2 * M_PI * position * turn[i], c = std::cos(angle), sn = std::sin(angle);
+          double a = x[head + 2 * i], b = x[head + 2 * i + 1];
+          x[head + 2 * i] = a * c - b * sn;
+          x[head + 2 * i + 1] = a * sn + b * c;
+        }
+      return x;
+    };
+    std::vector<std::vector<double>> keys;
+    for (int64_t p = 0; p < positions; ++p)
+      keys.push_back(rotate({k.begin() + p * kvWidth, k.begin() + (p + 1) * kvWidth}, p));
+    double tolerance = element == 2 ? 8e-3 : 2e-5;
+    for (int64_t p : {int64_t(0), int64_t(1), int64_t(63), int64_t(64), int64_t(127), positions - 1}) {
+      std::vector<double> query = rotate({q.begin() + p * width, q.begin() + (p + 1) * width}, p);
+      for (int64_t h = 0; h < s.heads; ++h) {
+        int64_t kvHead = h / (s.heads / s.kvHeads);
+        std::vector<double> score(p + 1);
+        double peak = -1e300, sum = 0;
+        for (int64_t j = 0; j <= p; ++j) {
+          for (int64_t c = 0; c < s.headDim; ++c)
+            score[j] += query[h * s.headDim + c] * keys[j][kvHead * s.headDim + c];
+          score[j] /= std::sqrt(double(s.headDim));
+          peak = std::max(peak, score[j]);
+        }
+        for (double &x : score)
+          sum += x = std::exp(x - peak);
+        for (int64_t c = 0; c < s.headDim; ++c) {
+          double expected = 0;
+          for (int64_t j = 0; j <= p; ++j)
+            expected += score[j] / sum * v[j * kvWidth + kvHead * s.headDim + c];
+          ASSERT_NEAR(result[p * width + h * s.headDim + c], expected, tolerance)
+              << "position " << p << " head " << h << " channel " << c << " of " << s.headDim;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(OnTarget, EmbedsRowsOfEveryFormat) {
+  std::mt19937 rng = freshRng();
+  for (const llama::FormatInfo &format : llama::allFormats()) {
+    const int64_t rows = 77, cols = format.isFloat ? 43 : 96;
+    Weight weight = Weight::random(format.format, rows, cols, rng);
+    Kernels kernels(model(weightDecl("w", rows, cols, format.name),
+                          "stream.program @p max_tokens 4 { " + bufferDecl("x", cols) +
+                              "stream.phase \"embed\" { stream.embed @w, @x } }\n"),
+                    GetParam());
+    if (!kernels.runs())
+      GTEST_SKIP() << "this machine cannot run it";
+    Bytes packed(kernels.schedule().weightBytes()), arena(kernels.arenaBytes());
+    packTiles({&weight}, 32, packed.data());
+    int32_t ids[4] = {0, 31, 32, 76};
+    sluice_args args{};
+    args.weights = packed.data();
+    args.arena = arena.data();
+    args.ids = ids;
+    args.token_end = 4;
+    kernels.run(0, args);
+    for (int64_t t = 0; t < 4; ++t)
+      for (int64_t k = 0; k < cols; ++k)
+        ASSERT_NEAR(arena.as<float>()[t * stream::paddedWidth(cols) + k], weight.at(ids[t], k),
+                    1e-6 * (16 + std::fabs(weight.at(ids[t], k))))
+            << format.name.str() << " " << t << " " << k;
+  }
+}
+
+TEST_P(OnTarget, Softmax) {
+  std::mt19937 rng = freshRng();
+  const int64_t n = 301;
+  Kernels kernels(model("", "stream.program @p max_tokens 1 { " + bufferDecl("i", n) + bufferDecl("o", n + 1) +
+                                "stream.phase \"s\" { stream.softmax @i, @o } }\n"),
+                  GetParam());
+  if (!kernels.runs())
+    GTEST_SKIP() << "this machine cannot run it";
+  for (uint32_t count : {1u, 16u, 300u, 301u})
+    for (float scale : {1.0f, 0.3f, 8.0f}) {
+      Bytes arena(kernels.arenaBytes());
+      std::vector<float> logits = randomFloats(n, rng, 5);
+      float *in = reinterpret_cast<float *>(arena.data() + kernels.bufferAt("i"));
+      float *out = reinterpret_cast<float *>(arena.data() + kernels.bufferAt("o"));
+      std::copy_n(logits.begin(), count, in);
+      sluice_args args{};
+      args.arena = arena.data();
+      args.token_end = 1;
+      args.parameter = scale;
+      args.count = count;
+      kernels.run(0, args);
+      double sum = 0;
+      for (uint32_t i = 0; i < count; ++i)
+        sum += std::exp(double(scale) * logits[i]);
+      for (uint32_t i = 0; i < count; ++i)
+        ASSERT_NEAR(out[i], std::exp(double(scale) * logits[i]) / sum, 4e-6);
+      ASSERT_NEAR(out[n], std::log(sum), 1e-5 * (1 + std::fabs(std::log(sum))));
+    }
+}
