@@ -1,6 +1,7 @@
 //===- FormStages.cpp - a stage for every operation that reads memory --------------===//
 
 #include "passes/Passes.h"
+#include "passes/StageFusion.h"
 
 namespace sluice {
 #define GEN_PASS_DEF_FORMSTAGES
@@ -15,7 +16,7 @@ namespace {
 // A stage is named after the weight it reads.
 StringRef stageName(Operation *anchor) {
   if (auto linear = dyn_cast<LinearOp>(anchor))
-    return linear.getWeight();
+    return baseName(linear.getWeight());
   return isa<EmbedOp>(anchor) ? "embed" : "attention";
 }
 

@@ -2,11 +2,52 @@
 
 include "mlir/Pass/PassBase.td"
 
-def FormStages : Pass<"form-stages", "::sluice::llama::ModelOp"> {
+class LlamaPass<string flag> : Pass<flag, "::sluice::llama::ModelOp"> {
+  let dependentDialects = ["::sluice::llama::LlamaDialect"];
+}
+
+def FormStages : LlamaPass<"form-stages"> {
   let summary = "gives every operation that reads memory a stage of its own";
   let description = [{
     Wraps each `llama.embed`, `llama.linear` and `llama.attention` in a `llama.stage`. Where nothing fuses, each stage is
     a phase. The numbers computed do not change.
   }];
-  let dependentDialects = ["::sluice::llama::LlamaDialect"];
+}
+
+def FuseSiblings : LlamaPass<"fuse-siblings"> {
+  let summary = "joins the stages of linears that read the same activations";
+  let description = [{
+    Q, K and V become one stage; so do gate and up. The numbers computed do not change.
+  }];
+}
+
+def FuseNorm : LlamaPass<"fuse-norm"> {
+  let summary = "recomputes a norm in every stage that consumes it";
+  let description = [{The numbers computed do not change: every worker computes the same norm.}];
+}
+
+def FuseRope : LlamaPass<"fuse-rope"> {
+  let summary = "moves rotations and the append to the KV cache into the stage that makes their rows";
+  let description = [{The numbers computed do not change.}];
+}
+
+def FuseSwiglu : LlamaPass<"fuse-swiglu"> {
+  let summary = "moves the SwiGLU activation into the stage of gate and up";
+  let description = [{The numbers computed do not change.}];
+}
+
+def FuseResidual : LlamaPass<"fuse-residual"> {
+  let summary = "moves a residual sum into the stage that makes its later operand";
+  let description = [{The numbers computed do not change.}];
+}
+
+def SchedulePhases : Pass<"schedule-phases", "::sluice::llama::ModelOp"> {
+  let summary = "turns stages into phases, and the values between them into buffers";
+  let description = [{
+    Makes `stream.program`s @decode (one token), @prefill (a chunk) and @softmax. Expects every operation of the blocks and
+    the graph to be in a stage; one that is not is an error that names it. From here on activations that meet integer
+    weights are quantised to int8 in blocks of 32.
+  }];
+  let options = [Option<"prefillTokens", "prefill-tokens", "int64_t", "64", "capacity of a chunk of @prefill">];
+  let dependentDialects = ["::sluice::stream::StreamDialect"];
 }

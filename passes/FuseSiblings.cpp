@@ -1,0 +1,64 @@
+//===- FuseSiblings.cpp - linears of one input become one stage --------------------------===//
+//
+// Weights that meet the same activations are streamed one after another behind one barrier: Q, K and V; gate and up.
+//
+//===------------------------------------------------------------------------------------===//
+
+#include "passes/Passes.h"
+#include "passes/StageFusion.h"
+#include "llvm/ADT/MapVector.h"
+
+namespace sluice {
+#define GEN_PASS_DEF_FUSESIBLINGS
+#include "passes/Passes.h.inc"
+} // namespace sluice
+
+using namespace mlir;
+using namespace sluice;
+using namespace sluice::llama;
+
+namespace {
+// "attn_q", "attn_k", "attn_v" -> "attn_qkv"; "ffn_gate", "ffn_up" -> "ffn_gate_up".
+std::string joinNames(StringRef joined, StringRef name) {
+  size_t prefix = name.rfind('_') + 1;
+  if (prefix == 0 || !joined.starts_with(name.take_front(prefix)))
+    return (joined + "_" + name).str();
+  bool letters = name.size() == prefix + 1;
+  return (joined + (letters ? "" : "_") + name.drop_front(prefix)).str();
+}
+
+LinearOp onlyLinear(StageOp stage) {
+  SmallVector<Operation *> anchors = stage.getAnchors();
+  return dyn_cast<LinearOp>(anchors[0]);
+}
+
+struct FuseSiblings : sluice::impl::FuseSiblingsBase<FuseSiblings> {
+  void runOnOperation() override {
+    SmallVector<Block *> blocks;
+    getOperation().walk([&](Operation *op) {
+      if (isa<BlockOp, GraphOp>(op))
+        blocks.push_back(&op->getRegion(0).front());
+    });
+    for (Block *block : blocks)
+      fuse(*block);
+  }
+
+  void fuse(Block &block) {
+    llvm::MapVector<Value, StageOp> first; // by input
+    for (Operation &op : llvm::make_early_inc_range(block)) {
+      auto stage = dyn_cast<StageOp>(op);
+      LinearOp linear = stage ? onlyLinear(stage) : LinearOp();
+      if (!linear)
+        continue;
+      StageOp &sibling = first[linear.getInput()];
+      if (!sibling) {
+        sibling = stage;
+        continue;
+      }
+      fused(stage, "FuseSiblings") << "streams '" + stage.getName().str() + "' with '" + sibling.getName().str() +
+                                          "', which reads the same activations: one barrier fewer";
+      sibling = merge(sibling, stage, joinNames(sibling.getName(), stage.getName()));
+    }
+  }
+};
+} // namespace

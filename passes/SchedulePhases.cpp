@@ -1,0 +1,357 @@
+//===- SchedulePhases.cpp - stages become phases, values between them buffers -----------===//
+//
+// A stage's anchors decide what it becomes: an embedding look-up, attention, or tiles of linears, whose inputs make the prologue
+// and whose users the epilogue. Decode and prefill are the same phases with another capacity.
+//
+//===------------------------------------------------------------------------------------===//
+
+#include "passes/Passes.h"
+#include "passes/StageFusion.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "llvm/ADT/EquivalenceClasses.h"
+#include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/StringMap.h"
+
+namespace sluice {
+#define GEN_PASS_DEF_SCHEDULEPHASES
+#include "passes/Passes.h.inc"
+} // namespace sluice
+
+using namespace mlir;
+using namespace sluice;
+using namespace sluice::llama;
+
+namespace {
+
+constexpr int64_t ropeTablePadding = 32; // see stream.rope_table
+constexpr int64_t attentionTokens = 8;   // of a work item of attention in prefill
+
+// The operation whose weights or cache the rows of `value` come from: its name is the value's.
+StringRef originOf(Value value) {
+  Operation *op = value.getDefiningOp();
+  if (auto linear = dyn_cast_or_null<LinearOp>(op))
+    return baseName(linear.getWeight());
+  if (isa_and_nonnull<AttentionOp>(op))
+    return "attention";
+  if (isa_and_nonnull<EmbedOp>(op))
+    return "x";
+  if (auto add = dyn_cast_or_null<AddOp>(op)) {
+    StringRef rhs = originOf(add.getRhs());
+    return rhs.empty() ? originOf(add.getLhs()) : rhs;
+  }
+  return op && op->getNumOperands() ? originOf(op->getOperand(0)) : StringRef();
+}
+
+// Builds one program.
+class ProgramBuilder {
+public:
+  ProgramBuilder(ModelOp model, GraphOp graph, StringRef name, int64_t maxTokens)
+      : model(model), graph(graph), maxTokens(maxTokens), b(model.getLoc(), model.getContext()) {
+    b.setInsertionPointToEnd(&model.getBody().front());
+    program = stream::ProgramOp::create(b, name, maxTokens);
+    bufferEnd = b.createBlock(&program.getBody());
+  }
+
+  LogicalResult build() {
+    auto returned = cast<ReturnOp>(graph.getBody().front().getTerminator());
+    if (producingStage(returned.getLogits()))
+      bind(returned.getLogits(), "logits");
+    for (Operation &op : graph.getBody().front()) {
+      b.setInsertionPointToEnd(bufferEnd);
+      if (auto stage = dyn_cast<StageOp>(op)) {
+        if (failed(schedule(stage, producingStage(returned.getLogits()) == stage)))
+          return failure();
+      } else if (auto layers = dyn_cast<LayersOp>(op)) {
+        if (failed(schedule(layers)))
+          return failure();
+      } else if (!isa<ReturnOp>(op)) {
+        return notInStage(&op);
+      }
+    }
+    return success();
+  }
+
+private:
+  LogicalResult notInStage(Operation *op) {
+    return op->emitError("expected every operation to be in a stage before scheduling, got '")
+           << op->getName() << "' alone; run the fusion passes, whose remarks say what was declined";
+  }
+
+  //===-- Buffers ----------------------------------------------------------------------===//
+
+  // Declares (or finds) the buffer `name` of a width; another width gets another name.
+  FlatSymbolRefAttr buffer(StringRef name, int64_t width) {
+    std::string unique = name.str();
+    for (unsigned i = 1;; ++i) {
+      auto [entry, isNew] = widths.try_emplace(unique, width);
+      if (isNew) {
+        OpBuilder::InsertionGuard guard(b);
+        b.setInsertionPoint(bufferEnd, firstPhase());
+        stream::BufferOp::create(b, unique, width);
+      }
+      if (entry->second == width)
+        return FlatSymbolRefAttr::get(b.getContext(), unique);
+      unique = name.str() + std::to_string(i + 1);
+    }
+  }
+  Block::iterator firstPhase() {
+    return llvm::find_if(*bufferEnd, [](Operation &op) { return !isa<stream::BufferOp>(op); });
+  }
+  void bind(Value value, StringRef name) { buffers[value] = buffer(name, widthOf(value)); }
+  FlatSymbolRefAttr bufferOf(Value value) {
+    FlatSymbolRefAttr &symbol = buffers[value];
+    if (!symbol) {
+      auto result = cast<OpResult>(value);
+      symbol = buffer(originOf(cast<StageOp>(result.getOwner()).getYield().getOperand(result.getResultNumber())),
+                      widthOf(value));
+    }
+    return symbol;
+  }
+
+  //===-- Layers -----------------------------------------------------------------------===//
+
+  LogicalResult schedule(LayersOp layers) {
+    for (RunAttr run : layers.getRuns().getAsRange<RunAttr>()) {
+      auto block = cast<BlockOp>(SymbolTable::lookupSymbolIn(model, run.getBlock()));
+      // Input and output of a layer share a buffer, which the next layer reads.
+      auto yield = cast<YieldOp>(block.getBody().front().getTerminator());
+      buffers[block.getInput()] = bufferOf(layers.getInput());
+      buffers[yield.getOperand(0)] = bufferOf(layers.getInput());
+      auto repeat = stream::RepeatOp::create(b, run.getCount());
+      Block *body = b.createBlock(&repeat.getBody());
+      StageOp last = producingStage(yield.getOperand(0));
+      for (Operation &op : block.getBody().front()) {
+        b.setInsertionPointToEnd(body);
+        auto stage = dyn_cast<StageOp>(op);
+        if (!stage && !isa<YieldOp>(op))
+          return notInStage(&op);
+        if (stage && last && last->isBeforeInBlock(stage) && usesInside(stage, block.getInput()))
+          return stage.emitError("expected the layer's input to be read before its output is written");
+        if (stage && failed(schedule(stage, /*head=*/false)))
+          return failure();
+      }
+      b.setInsertionPointToEnd(bufferEnd);
+    }
+    buffers[layers.getResult()] = bufferOf(layers.getInput());
+    return success();
+  }
+
+  static bool usesInside(StageOp stage, Value value) {
+    return llvm::any_of(value.getUsers(), [&](Operation *user) { return stage->isProperAncestor(user); });
+  }
+
+  //===-- Stages -----------------------------------------------------------------------===//
+
+  LogicalResult schedule(StageOp stage, bool head) {
+    auto phase = stream::PhaseOp::create(b, stage.getName(), head);
+    b.createBlock(&phase.getBody());
+    Operation *anchor = stage.getAnchors()[0];
+    Block &body = stage.getBody().front();
+    bool alone = body.getOperations().size() == 2 && stage.getNumResults() == 1;
+    if (auto embed = dyn_cast<EmbedOp>(anchor)) {
+      if (!alone)
+        return stage.emitError("expected an embedding alone in its stage");
+      for (RopeOp rope : ropes())
+        stream::RopeTableOp::create(b, tableOf(rope), rope.getHeadDimAttr(), rope.getTurnsAttr());
+      stream::EmbedOp::create(b, embed.getWeightAttr(), bufferOf(stage.getResult(0)), b.getI64IntegerAttr(32));
+      return success();
+    }
+    if (auto attention = dyn_cast<AttentionOp>(anchor)) {
+      if (!alone)
+        return stage.emitError("expected attention alone in its stage");
+      auto op = stream::AttentionOp::create(b, bufferOf(attention.getQuery()), bufferOf(stage.getResult(0)),
+                                            attention.getHeadsAttr(), TypeAttr::get(attention.getCache().getType()),
+                                            IntegerAttr(), IntegerAttr());
+      op.setTokenBlock(maxTokens == 1 ? 1 : attentionTokens);
+      return success();
+    }
+    return scheduleLinears(stage);
+  }
+
+  LogicalResult scheduleLinears(StageOp stage) {
+    Block &body = stage.getBody().front();
+    YieldOp yield = stage.getYield();
+
+    // What leaves the stage: yielded values and appends. Linears that one of these joins share their tiles.
+    SmallVector<LinearOp> linears(body.getOps<LinearOp>());
+    llvm::EquivalenceClasses<Operation *> joined;
+    for (LinearOp linear : linears)
+      joined.insert(linear);
+    SmallVector<std::pair<Value, FlatSymbolRefAttr>> writes;
+    for (auto [value, result] : llvm::zip_equal(yield.getValues(), stage.getResults()))
+      if (!isa<CacheType>(value.getType()))
+        writes.push_back({value, bufferOf(result)});
+    for (auto [value, symbol] : writes) {
+      SmallVector<LinearOp> sources;
+      linearsOf(value, stage, sources);
+      for (LinearOp source : sources)
+        joined.unionSets(sources[0], source);
+    }
+
+    // Prologue.
+    llvm::MapVector<std::pair<Value, int>, Value> prepared; // (input, operand kind)
+    auto operandFor = [&](LinearOp linear) -> Value {
+      WeightDeclOp weight = lookupWeight(linear, linear.getWeightAttr());
+      bool isFloat = formatInfo(weight.getWeightType().getFormat()).isFloat;
+      Value &operand = prepared[{linear.getInput(), isFloat}];
+      if (!operand) {
+        Value values = prologueValue(linear.getInput(), stage);
+        auto kind = isFloat ? stream::OperandKind::Float : stream::OperandKind::Int8;
+        operand = stream::PrepareOp::create(
+            b, stream::OperandType::get(b.getContext(), widthOf(linear.getInput()), kind), values);
+      }
+      return operand;
+    };
+    SmallVector<Value> operands;
+    for (LinearOp linear : linears)
+      operands.push_back(operandFor(linear));
+
+    // Tiles.
+    for (LinearOp first : linears) {
+      SmallVector<Attribute> weights;
+      SmallVector<Value> inputs;
+      SmallVector<LinearOp> members;
+      for (auto [linear, operand] : llvm::zip_equal(linears, operands))
+        if (joined.isEquivalent(linear.getOperation(), first.getOperation())) {
+          weights.push_back(linear.getWeightAttr());
+          inputs.push_back(operand);
+          members.push_back(linear);
+        }
+      if (members[0] != first)
+        continue; // with an earlier one
+      if (llvm::any_of(members, [&](LinearOp l) { return widthOf(l.getResult()) != widthOf(first.getResult()); }))
+        return stage.emitError("expected linears that meet in one operation to have equally many rows");
+      auto tiles = stream::TilesOp::create(b, inputs, b.getArrayAttr(weights), b.getI64IntegerAttr(32), IntegerAttr(),
+                                           IntegerAttr(), IntegerAttr(), IntegerAttr());
+      OpBuilder::InsertionGuard guard(b);
+      Block *epilogue = b.createBlock(&tiles.getBody());
+      auto lanes = stream::LanesType::get(b.getContext());
+      llvm::DenseMap<Value, Value> lowered;
+      for (LinearOp member : members)
+        lowered[member] = epilogue->addArgument(lanes, member.getLoc());
+      auto belongs = [&](Value value) {
+        SmallVector<LinearOp> sources;
+        linearsOf(value, stage, sources);
+        return !sources.empty() && llvm::is_contained(members, sources[0]);
+      };
+      for (auto append : body.getOps<AppendOp>())
+        for (bool isKey : {true, false})
+          if (Value value = isKey ? append.getKey() : append.getValue(); belongs(value))
+            stream::AppendOp::create(b, epilogueValue(value, stage, lowered), isKey, append.getCache().getType());
+      for (auto [value, symbol] : writes)
+        if (belongs(value))
+          stream::WriteRowsOp::create(b, epilogueValue(value, stage, lowered), symbol);
+    }
+    return success();
+  }
+
+  // The linears of the stage that `value` is computed from, row by row.
+  static void linearsOf(Value value, StageOp stage, SmallVectorImpl<LinearOp> &sources) {
+    Operation *op = value.getDefiningOp();
+    if (!op || !stage->isProperAncestor(op))
+      return;
+    if (auto linear = dyn_cast<LinearOp>(op)) {
+      sources.push_back(linear);
+      return;
+    }
+    for (Value operand : op->getOperands())
+      linearsOf(operand, stage, sources);
+  }
+
+  Value prologueValue(Value value, StageOp stage) {
+    auto type = stream::ValuesType::get(b.getContext(), widthOf(value));
+    if (auto norm = value.getDefiningOp<RmsNormOp>(); norm && stage->isProperAncestor(norm))
+      return stream::RmsNormOp::create(b, type, prologueValue(norm.getInput(), stage), norm.getWeightAttr(),
+                                       norm.getEpsAttr());
+    return stream::ReadOp::create(b, type, bufferOf(value));
+  }
+
+  Value epilogueValue(Value value, StageOp stage, llvm::DenseMap<Value, Value> &lowered) {
+    if (Value done = lowered.lookup(value))
+      return done;
+    auto lanes = stream::LanesType::get(b.getContext());
+    Operation *op = value.getDefiningOp();
+    Value result;
+    if (!op || !stage->isProperAncestor(op)) {
+      result = stream::ReadRowsOp::create(b, lanes, bufferOf(value));
+    } else if (auto add = dyn_cast<AddOp>(op)) {
+      Value lhs = epilogueValue(add.getLhs(), stage, lowered), rhs = epilogueValue(add.getRhs(), stage, lowered);
+      result = stream::AddOp::create(b, lanes, lhs, rhs);
+    } else if (auto swiglu = dyn_cast<SwigluOp>(op)) {
+      Value gate = epilogueValue(swiglu.getGate(), stage, lowered), up = epilogueValue(swiglu.getUp(), stage, lowered);
+      result = stream::SwigluOp::create(b, lanes, gate, up);
+    } else {
+      auto rope = cast<RopeOp>(op);
+      Value input = epilogueValue(rope.getInput(), stage, lowered);
+      result = stream::RopeOp::create(b, lanes, input, tableOf(rope), rope.getHeadDimAttr());
+    }
+    lowered[value] = result;
+    return result;
+  }
+
+  //===-- Tables of rotations ----------------------------------------------------------===//
+
+  // One rope of each kind in the model.
+  SmallVector<RopeOp> ropes() {
+    SmallVector<RopeOp> distinct;
+    model.walk([&](RopeOp rope) {
+      if (llvm::none_of(distinct, [&](RopeOp other) { return sameTable(rope, other); }))
+        distinct.push_back(rope);
+    });
+    return distinct;
+  }
+  static bool sameTable(RopeOp x, RopeOp y) { return x.getHeadDim() == y.getHeadDim() && x.getTurns() == y.getTurns(); }
+  FlatSymbolRefAttr tableOf(RopeOp rope) {
+    SmallVector<RopeOp> distinct = ropes();
+    size_t index = llvm::find_if(distinct, [&](RopeOp other) { return sameTable(rope, other); }) - distinct.begin();
+    return buffer(index ? "rope" + std::to_string(index + 1) : "rope", 2 * (rope.getHeadDim() + ropeTablePadding));
+  }
+
+  ModelOp model;
+  GraphOp graph;
+  int64_t maxTokens;
+  ImplicitLocOpBuilder b;
+  stream::ProgramOp program;
+  Block *bufferEnd; // the program's block: buffers, then phases
+  llvm::StringMap<int64_t> widths;
+  llvm::DenseMap<Value, FlatSymbolRefAttr> buffers;
+};
+
+struct SchedulePhases : sluice::impl::SchedulePhasesBase<SchedulePhases> {
+  using SchedulePhasesBase::SchedulePhasesBase;
+
+  void runOnOperation() override {
+    ModelOp model = getOperation();
+    auto graphs = llvm::to_vector(model.getOps<GraphOp>());
+    if (graphs.size() != 1) {
+      model.emitError("expected one llama.graph, got ") << graphs.size();
+      return signalPassFailure();
+    }
+    GraphOp graph = graphs[0];
+    if (failed(ProgramBuilder(model, graph, "decode", 1).build()) ||
+        failed(ProgramBuilder(model, graph, "prefill", prefillTokens).build()))
+      return signalPassFailure();
+    addSoftmax(model, widthOf(cast<ReturnOp>(graph.getBody().front().getTerminator()).getLogits()));
+
+    for (Operation &op : llvm::make_early_inc_range(model.getBody().front()))
+      if (isa<GraphOp, BlockOp>(op))
+        op.erase();
+    for (auto repeat : cast<stream::ProgramOp>(SymbolTable::lookupSymbolIn(model, "decode")).getBody().getOps<stream::RepeatOp>())
+      remark::passed(repeat.getLoc(), remark::RemarkOpts::name("SchedulePhases").category("schedule"))
+          << std::to_string(llvm::range_size(repeat.getBody().getOps<stream::PhaseOp>())) + " barriers in each of " +
+                 std::to_string(repeat.getCount()) + " layers";
+  }
+
+  static void addSoftmax(ModelOp model, int64_t vocabulary) {
+    ImplicitLocOpBuilder b = ImplicitLocOpBuilder::atBlockEnd(model.getLoc(), &model.getBody().front());
+    auto program = stream::ProgramOp::create(b, "softmax", 1);
+    b.createBlock(&program.getBody());
+    stream::BufferOp::create(b, "input", vocabulary);
+    stream::BufferOp::create(b, "output", vocabulary + 1);
+    auto phase = stream::PhaseOp::create(b, "softmax", /*head=*/false);
+    b.createBlock(&phase.getBody());
+    auto symbol = [&](StringRef name) { return FlatSymbolRefAttr::get(b.getContext(), name); };
+    stream::SoftmaxOp::create(b, symbol("input"), symbol("output"), IntegerAttr());
+  }
+};
+} // namespace
