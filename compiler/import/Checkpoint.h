@@ -1,0 +1,80 @@
+//===- Checkpoint.h - a model as it comes: metadata and tensors -----------------------===//
+//
+// What a reader of a container (GGUF) fills and everyone else asks. The file is mapped; nothing is copied or converted here, and
+// whatever lies in the file has been checked to lie in the file.
+//
+//===------------------------------------------------------------------------------------===//
+#ifndef SLUICE_COMPILER_IMPORT_CHECKPOINT_H
+#define SLUICE_COMPILER_IMPORT_CHECKPOINT_H
+
+#include "dialects/llama/Formats.h"
+#include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/SmallVector.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/Support/Error.h"
+#include "llvm/Support/raw_ostream.h"
+#include <memory>
+#include <optional>
+#include <variant>
+#include <vector>
+
+namespace sluice {
+
+struct TensorInfo {
+  std::string name;
+  uint32_t type;                      // type id of the container (GGUF)
+  const llama::FormatInfo *format;    // null: a type that is not read; typeName says which
+  std::string typeName;               // as ggml spells it: "Q4_1", "Q4_K", "type 77"
+  llvm::SmallVector<int64_t, 4> dims; // fastest first, all positive
+  uint64_t offset;                    // in the file
+  uint64_t bytes;                     // 0 where the type is not known
+  int64_t cols() const { return dims[0]; }
+  int64_t rows() const { return dims.size() > 1 ? dims[1] : 1; }
+  std::string shape() const; // "576 x 1536"
+};
+
+// A metadata value. Arrays of numbers are widened; strings point into the file.
+using Metadata = std::variant<bool, int64_t, uint64_t, double, llvm::StringRef, std::vector<llvm::StringRef>,
+                              std::vector<int64_t>, std::vector<double>>;
+
+class Checkpoint {
+public:
+  // Opens and checks a checkpoint. Errors name the file and what to do.
+  static llvm::Expected<std::unique_ptr<Checkpoint>> open(llvm::StringRef path);
+  ~Checkpoint();
+
+  llvm::StringRef path() const { return filePath; }
+  uint64_t fileBytes() const { return bytes.size(); }
+
+  //===-- Tensors --------------------------------------------------------------------===//
+  llvm::ArrayRef<TensorInfo> tensors() const { return tensorList; }
+  const TensorInfo *findTensor(llvm::StringRef name) const;
+  // The bytes of a tensor, mapped. They must be released after use, so that memory does not grow with the model.
+  llvm::Expected<llvm::ArrayRef<uint8_t>> tensorBytes(llvm::StringRef name) const;
+  void release(llvm::ArrayRef<uint8_t> mapped) const;
+
+  //===-- Metadata -------------------------------------------------------------------===//
+  // None if the key is absent; an error naming key, expected and found type if its value is of another type.
+  template <typename T> llvm::Expected<std::optional<T>> find(llvm::StringRef key) const;
+  const llvm::MapVector<llvm::StringRef, Metadata> &metadata() const { return values; }
+  // The Jinja source of the chat template, if there is one.
+  std::optional<llvm::StringRef> chatTemplate() const;
+
+  // An error "FILE: message".
+  llvm::Error error(const llvm::Twine &message) const;
+
+private:
+  friend class GgufReader;
+  explicit Checkpoint(llvm::StringRef path) : filePath(path.str()) {}
+  std::string filePath;
+  llvm::ArrayRef<uint8_t> bytes; // the mapping
+  std::vector<TensorInfo> tensorList;
+  llvm::StringMap<size_t> tensorIndex;
+  llvm::MapVector<llvm::StringRef, Metadata> values;
+};
+
+// Prints metadata (long values shortened) and tensors as a table.
+void printCheckpoint(const Checkpoint &checkpoint, llvm::raw_ostream &out);
+
+} // namespace sluice
+#endif

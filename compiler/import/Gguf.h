@@ -1,0 +1,35 @@
+//===- Gguf.h - reads the GGUF container ----------------------------------------------===//
+//
+// Versions 2 and 3, little-endian. Source: the GGUF specification (ggml, docs/gguf.md). Every count, length and offset is
+// checked against what is left of the file before it is used, so nothing is allocated that the file cannot justify.
+//
+//===------------------------------------------------------------------------------------===//
+#ifndef SLUICE_COMPILER_IMPORT_GGUF_H
+#define SLUICE_COMPILER_IMPORT_GGUF_H
+
+#include "compiler/import/Checkpoint.h"
+
+namespace sluice {
+
+class GgufReader {
+public:
+  explicit GgufReader(Checkpoint &checkpoint) : checkpoint(checkpoint), bytes(checkpoint.bytes) {}
+  llvm::Error read();
+
+private:
+  template <typename T> bool take(T &value);
+  bool takeString(llvm::StringRef &value);
+  llvm::Error readMetadata(uint64_t count);
+  llvm::Error readValue(llvm::StringRef key, uint32_t type, Metadata &value);
+  llvm::Error readArray(llvm::StringRef key, Metadata &value);
+  llvm::Error readTensors(uint64_t count);
+  llvm::Error placeTensors();
+  llvm::Error truncated(const llvm::Twine &where) const;
+
+  Checkpoint &checkpoint;
+  llvm::ArrayRef<uint8_t> bytes;
+  uint64_t at = 0; // position in the file
+};
+
+} // namespace sluice
+#endif

@@ -1,0 +1,213 @@
+//===- ImportTest.cpp - GGUF files, whole and damaged, and the IR made of them ----------===//
+
+#include "compiler/import/LlamaImport.h"
+#include "dialects/llama/Llama.h"
+#include "gtest/gtest.h"
+#include <cstring>
+#include <fstream>
+#include <functional>
+#include <unistd.h>
+
+using namespace sluice;
+
+namespace {
+
+// Writes GGUF files byte by byte, right or wrong.
+struct GgufFile {
+  uint32_t version = 3;
+  uint64_t alignment = 32;
+  std::string metadata, descriptions;
+  uint64_t keys = 0, tensors = 0, data = 0;
+
+  template <typename T> static std::string raw(T value) { return std::string(reinterpret_cast<char *>(&value), sizeof value); }
+  static std::string string(const std::string &text) { return raw(uint64_t(text.size())) + text; }
+  void key(const std::string &name, uint32_t type, const std::string &value) {
+    metadata += string(name) + raw(type) + value;
+    ++keys;
+  }
+  void text(const std::string &name, const std::string &value) { key(name, 8, string(value)); }
+  void integer(const std::string &name, uint32_t value) { key(name, 4, raw(value)); }
+  void real(const std::string &name, float value) { key(name, 6, raw(value)); }
+  void tensor(const std::string &name, std::vector<uint64_t> dims, uint32_t type, uint64_t bytes) {
+    descriptions += string(name) + raw(uint32_t(dims.size()));
+    for (uint64_t dim : dims)
+      descriptions += raw(dim);
+    descriptions += raw(type) + raw(data);
+    data += (bytes + alignment - 1) / alignment * alignment;
+    ++tensors;
+  }
+  std::string str() const {
+    std::string out = "GGUF" + raw(version) + raw(tensors) + raw(keys) + metadata + descriptions;
+    out.resize((out.size() + alignment - 1) / alignment * alignment);
+    out.resize(out.size() + data);
+    return out;
+  }
+};
+
+// A complete model of two layers: width 64, 4 heads of 16 with 2 KV heads, feed-forward 96, vocabulary 100.
+GgufFile tiny(std::function<void(GgufFile &)> more = nullptr, const std::string &without = "", bool mixed = false) {
+  GgufFile file;
+  file.text("general.architecture", "llama");
+  file.text("general.name", "tiny");
+  for (auto [name, value] : std::initializer_list<std::pair<const char *, uint32_t>>{
+           {"block_count", 2}, {"context_length", 64}, {"embedding_length", 64}, {"feed_forward_length", 96},
+           {"attention.head_count", 4}, {"attention.head_count_kv", 2}})
+    if (name != without)
+      file.integer(std::string("llama.") + name, value);
+  file.real("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+  if (more)
+    more(file);
+  auto add = [&](const std::string &name, uint64_t cols, uint64_t rows, uint32_t type) {
+    if (name == without)
+      return;
+    std::vector<uint64_t> dims{cols};
+    if (rows > 1)
+      dims.push_back(rows);
+    file.tensor(name, dims, type, type == 0 ? cols * rows * 4 : type == 3 ? cols * rows / 32 * 20 : cols * rows / 32 * 34);
+  };
+  add("token_embd.weight", 64, 100, 8);
+  add("output_norm.weight", 64, 1, 0);
+  for (std::string layer : {"0", "1"}) {
+    std::string b = "blk." + layer + ".";
+    uint32_t v = mixed && layer == "1" ? 8 : 3;
+    add(b + "attn_norm.weight", 64, 1, 0);
+    add(b + "attn_q.weight", 64, 64, 3);
+    add(b + "attn_k.weight", 64, 32, 3);
+    add(b + "attn_v.weight", 64, 32, v);
+    add(b + "attn_output.weight", 64, 64, 3);
+    add(b + "ffn_norm.weight", 64, 1, 0);
+    add(b + "ffn_gate.weight", 64, 96, 3);
+    add(b + "ffn_up.weight", 64, 96, 3);
+    add(b + "ffn_down.weight", 96, 64, 3);
+  }
+  return file;
+}
+
+class ImportTest : public ::testing::Test {
+protected:
+  std::string path = (::testing::TempDir() + "sluice-import-" + std::to_string(getpid()) + ".gguf");
+  ~ImportTest() override { unlink(path.c_str()); }
+
+  void write(const std::string &bytes) { std::ofstream(path, std::ios::binary).write(bytes.data(), std::streamsize(bytes.size())); }
+  // The error of opening (and, if that works, importing) these bytes; empty if there is none.
+  std::string errorOf(const std::string &bytes) {
+    write(bytes);
+    auto checkpoint = Checkpoint::open(path);
+    if (!checkpoint)
+      return llvm::toString(checkpoint.takeError());
+    mlir::MLIRContext context;
+    auto module = importModel(context, **checkpoint);
+    return module ? "" : llvm::toString(module.takeError());
+  }
+  std::string irOf(const std::string &bytes) {
+    write(bytes);
+    auto checkpoint = llvm::cantFail(Checkpoint::open(path));
+    mlir::MLIRContext context;
+    auto module = llvm::cantFail(importModel(context, *checkpoint));
+    std::string text;
+    llvm::raw_string_ostream out(text);
+    module->print(out);
+    return text;
+  }
+  void expectError(const std::string &bytes, const std::string &part) {
+    std::string error = errorOf(bytes);
+    EXPECT_NE(error.find(part), std::string::npos) << "expected '" << part << "' in '" << error << "'";
+    EXPECT_NE(error.find(path), std::string::npos) << "the file's name is missing in '" << error << "'";
+    EXPECT_EQ(error.find('\n'), std::string::npos) << error;
+  }
+};
+
+TEST_F(ImportTest, WholeFiles) {
+  for (uint32_t version : {2u, 3u}) {
+    GgufFile file = tiny();
+    file.version = version;
+    EXPECT_EQ(errorOf(file.str()), "");
+  }
+  std::string ir = irOf(tiny().str());
+  EXPECT_NE(ir.find("#llama.run<@blk x 2>"), std::string::npos) << ir;
+  EXPECT_NE(ir.find("llama.weight @ffn_down from \"blk.{layer}.ffn_down.weight\" : !llama.weight<64x96, q4_1>"), std::string::npos) << ir;
+  EXPECT_NE(ir.find("llama.linear %2, @token_embd"), std::string::npos) << "tied output: " << ir;
+  EXPECT_NE(ir.find("!llama.cache<2x16xf16>"), std::string::npos) << ir;
+}
+
+TEST_F(ImportTest, MixedFormatsMakeTwoBlocks) {
+  std::string ir = irOf(tiny(nullptr, "", /*mixed=*/true).str());
+  EXPECT_NE(ir.find("[#llama.run<@blk0 x 1>, #llama.run<@blk1 x 1>]"), std::string::npos) << ir;
+  EXPECT_NE(ir.find("@blk1.attn_v from \"blk.{layer}.attn_v.weight\" : !llama.weight<32x64, q8_0>"), std::string::npos) << ir;
+}
+
+TEST_F(ImportTest, EveryTruncationIsAnError) {
+  std::string whole = tiny().str();
+  for (size_t size = 0; size < whole.size(); size += size < 4000 ? 1 : 997) {
+    std::string error = errorOf(whole.substr(0, size));
+    ASSERT_NE(error, "") << "cut at " << size << " of " << whole.size();
+    ASSERT_NE(error.find(path), std::string::npos);
+  }
+}
+
+TEST_F(ImportTest, DamagedContainers) {
+  expectError("just some text, renamed", "not a GGUF file");
+  GgufFile version = tiny();
+  version.version = 1;
+  expectError(version.str(), "version 1");
+  version.version = 0x03000000;
+  expectError(version.str(), "big-endian");
+  for (uint64_t GgufFile::*count : {&GgufFile::keys, &GgufFile::tensors})
+    for (uint64_t value : {uint64_t(1) << 40, UINT64_MAX, UINT64_MAX / 12}) {
+      GgufFile file = tiny();
+      file.*count = value;
+      expectError(file.str(), "more than fit");
+    }
+  auto with = [](std::function<void(GgufFile &)> more) { return tiny(more).str(); };
+  expectError(with([](GgufFile &f) { f.key("k", 8, GgufFile::raw(UINT64_MAX)); }), "'k'");
+  expectError(with([](GgufFile &f) { f.key("k", 9, GgufFile::raw(uint32_t(10)) + GgufFile::raw(UINT64_MAX / 4)); }), "'k'");
+  expectError(with([](GgufFile &f) { f.key("k", 9, GgufFile::raw(uint32_t(8)) + GgufFile::raw(uint64_t(1) << 60)); }), "'k'");
+  expectError(with([](GgufFile &f) { f.key("k", 77, ""); }), "unknown value type 77");
+  expectError(with([](GgufFile &f) { f.integer("general.alignment", 0); }), "power of two");
+  expectError(with([](GgufFile &f) { f.integer("general.alignment", 48); }), "power of two");
+  expectError(with([](GgufFile &f) { f.integer("general.alignment", 1u << 31); }), "power of two");
+  expectError(with([](GgufFile &f) { f.integer("llama.block_count", 2); }), "appears twice");
+  expectError(with([](GgufFile &f) { f.integer("", 2); }), "name of 0 bytes");
+  expectError(with([](GgufFile &f) { f.tensor("t", {64, 0}, 0, 0); }), "impossible dimension 0");
+  expectError(with([](GgufFile &f) { f.tensor("t", {1, 1, 1, 1, 1}, 0, 4); }), "1 to 4 dimensions");
+  expectError(with([](GgufFile &f) { f.tensor("t", {1ull << 40, 1ull << 40}, 0, 0); }), "overflow");
+  expectError(with([](GgufFile &f) { f.tensor("t", {1ull << 61, 2}, 0, 0); }), "overflow");
+  expectError(with([](GgufFile &f) { f.tensor("t", {100}, 3, 0); }), "multiple of 32");
+  expectError(with([](GgufFile &f) { f.tensor("token_embd.weight", {64}, 0, 256); }), "appears twice");
+}
+
+TEST_F(ImportTest, UnsupportedModels) {
+  GgufFile other;
+  other.text("general.architecture", "mamba");
+  expectError(other.str(), "unknown architecture 'mamba'");
+  for (const char *key : {"block_count", "context_length", "embedding_length", "feed_forward_length", "attention.head_count"})
+    expectError(tiny(nullptr, key).str(), std::string("'llama.") + key + "' is missing");
+  for (const char *name : {"token_embd.weight", "output_norm.weight", "blk.1.ffn_down.weight", "blk.0.attn_norm.weight"})
+    expectError(tiny(nullptr, name).str(), std::string("'") + name + "' is missing");
+  auto with = [](std::function<void(GgufFile &)> more) { return tiny(more).str(); };
+  expectError(with([](GgufFile &f) { f.tensor("blk.0.attn_q.bias", {64}, 0, 256); }), "'blk.0.attn_q.bias' is not part");
+  expectError(with([](GgufFile &f) { f.text("llama.rope.scaling.type", "yarn"); }), "'yarn'");
+  expectError(with([](GgufFile &f) { f.text("llama.rope.freq_base", "high"); }), "expected a float, got a string");
+  expectError(with([](GgufFile &f) { f.integer("llama.expert_count", 8); }), "expert_count");
+  expectError(with([](GgufFile &f) { f.tensor("output.weight", {256, 100}, 12, 144 * 100); }), "expected shape 64 x 100");
+  expectError(with([](GgufFile &f) { f.tensor("rope_freqs.weight", {8}, 0, 32); }), "element 0 is not a positive number");
+}
+
+TEST_F(ImportTest, NamesTheUnsupportedTypeAndTheRemedy) {
+  // Width 256 so that Q4_K's blocks fit.
+  GgufFile file;
+  file.text("general.architecture", "llama");
+  for (auto [name, value] : std::initializer_list<std::pair<const char *, uint32_t>>{
+           {"block_count", 1}, {"context_length", 64}, {"embedding_length", 256}, {"feed_forward_length", 96}, {"attention.head_count", 4}})
+    file.integer(std::string("llama.") + name, value);
+  file.real("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+  file.tensor("token_embd.weight", {256, 10}, 12, 1440);
+  expectError(file.str(), "'token_embd.weight' has type Q4_K, which is not supported; re-quantise the model to one of F32, F16, BF16, Q8_0, Q4_0, Q4_1");
+  // Inspecting such a file works.
+  std::string table;
+  llvm::raw_string_ostream out(table);
+  printCheckpoint(*llvm::cantFail(Checkpoint::open(path)), out);
+  EXPECT_NE(table.find("Q4_K (not supported)"), std::string::npos) << table;
+}
+
+} // namespace
