@@ -37,7 +37,7 @@ uint64_t sluice::fileBytes(const Image &image, uint64_t elfBytes) {
 }
 
 llvm::Error sluice::appendImage(OutputFile &file, Image &image, TensorBytes bytesOf, BytesDone done,
-                                Progress progress) {
+                                PackedSoFar packedSoFar) {
   uint64_t totalBytes = fileBytes(image, file.size());
   sluice_header header{};
   if (llvm::Error error = file.padTo(SLUICE_PAGE))
@@ -48,7 +48,7 @@ llvm::Error sluice::appendImage(OutputFile &file, Image &image, TensorBytes byte
   auto sink = [&](llvm::ArrayRef<uint8_t> bytes) -> llvm::Error {
     if (llvm::Error error = file.append(bytes))
       return error;
-    return progress(file.size() - weights.offset);
+    return packedSoFar(file.size() - weights.offset);
   };
   llvm::Expected<uint64_t> checksum = packWeights(image.schedule, bytesOf, done, sink, image.tensors);
   if (!checksum)

@@ -19,13 +19,13 @@ struct Image {
 };
 
 // Called after every piece with the packed bytes so far. An error ends the packing.
-using Progress = llvm::function_ref<llvm::Error(uint64_t packed)>;
+using PackedSoFar = llvm::function_ref<llvm::Error(uint64_t packed)>;
 
 // The file's size when `image` follows an ELF of `elfBytes`.
 uint64_t fileBytes(const Image &image, uint64_t elfBytes);
 
 // Appends `image` to the ELF that `file` holds. Fills the hash and the checksums in `image`.
-llvm::Error appendImage(OutputFile &file, Image &image, TensorBytes bytesOf, BytesDone done, Progress progress);
+llvm::Error appendImage(OutputFile &file, Image &image, TensorBytes bytesOf, BytesDone done, PackedSoFar packedSoFar);
 
 } // namespace sluice
 #endif

@@ -120,7 +120,7 @@ protected:
       return tables.takeError();
     return Image{*schedule, packed, *tables, {1, 2, 3}, {4, 5}, [this] { return hash; }};
   }
-  llvm::Error write(Image &image, Progress progress) {
+  llvm::Error write(Image &image, PackedSoFar packedSoFar) {
     OutputFile file(path());
     std::error_code code;
     llvm::raw_fd_ostream(file.temporaryPath(), code) << elf;
@@ -134,7 +134,7 @@ protected:
         return llvm::createStringError("no tensor '" + name + "'");
       return llvm::ArrayRef<uint8_t>(found->second);
     };
-    if (llvm::Error error = appendImage(file, image, bytesOf, [](llvm::ArrayRef<uint8_t>) {}, progress))
+    if (llvm::Error error = appendImage(file, image, bytesOf, [](llvm::ArrayRef<uint8_t>) {}, packedSoFar))
       return error;
     return file.commit();
   }

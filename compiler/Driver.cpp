@@ -1,0 +1,127 @@
+//===- Driver.cpp - what the sluice tool does --------------------------------------===//
+
+#include "compiler/Driver.h"
+#include "compiler/Compilation.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+#include "mlir/Tools/Plugins/PassPlugin.h"
+#include "passes/Traffic.h"
+
+using namespace sluice;
+
+static llvm::Error loadPlugins(const Options &options) {
+  for (const std::string &file : options.passPlugins) {
+    llvm::Expected<mlir::PassPlugin> plugin = mlir::PassPlugin::load(file);
+    if (!plugin)
+      return llvm::createStringError(file + ": cannot load the pass plugin: " + toString(plugin.takeError()));
+    plugin->registerPassRegistryCallbacks();
+  }
+  return llvm::Error::success();
+}
+
+static llvm::Error writeFile(llvm::StringRef path, llvm::StringRef contents) {
+  std::error_code code;
+  llvm::raw_fd_ostream file(path, code);
+  if (!code) {
+    file << contents;
+    file.close();
+    code = file.error();
+    file.clear_error();
+  }
+  return code ? llvm::createStringError(code, path + ": cannot write: " + code.message()) : llvm::Error::success();
+}
+
+// Writes <folder>/<number>-<phase><suffix>.
+static llvm::Error dump(Compilation &compilation, const Phase &phase, llvm::StringRef folder) {
+  if (std::error_code code = llvm::sys::fs::create_directories(folder))
+    return llvm::createStringError(code, folder + ": cannot create the folder: " + code.message());
+  llvm::Expected<std::vector<Artifact>> artifacts = compilation.artifacts(phase);
+  if (!artifacts)
+    return artifacts.takeError();
+  for (const Artifact &artifact : *artifacts) {
+    llvm::SmallString<128> path(folder);
+    llvm::sys::path::append(path, llvm::Twine(&phase - phases().begin() + 1) + "-" + phase.name + artifact.suffix);
+    if (llvm::Error error = writeFile(path, artifact.contents))
+      return error;
+  }
+  return llvm::Error::success();
+}
+
+// Prints what --emit asked for, to options.output or standard output.
+static llvm::Error print(Compilation &compilation, const Phase &phase, llvm::StringRef path) {
+  llvm::Expected<std::vector<Artifact>> artifacts = compilation.artifacts(phase);
+  if (!artifacts)
+    return artifacts.takeError();
+  std::string text;
+  for (const Artifact &artifact : *artifacts)
+    if (artifact.isText)
+      text += artifact.contents;
+  if (!path.empty() && path != "-")
+    return writeFile(path, text);
+  llvm::outs() << text;
+  return llvm::Error::success();
+}
+
+// Runs the phases up to and including `last`.
+static llvm::Error runPhases(Compilation &compilation, const Options &options, const Phase &last) {
+  for (const Phase &phase : phases()) {
+    if (llvm::Error error = compilation.run(phase))
+      return error;
+    if (!options.dumpPhases.empty())
+      if (llvm::Error error = dump(compilation, phase, options.dumpPhases))
+        return error;
+    if (&phase == &last)
+      break;
+  }
+  return llvm::Error::success();
+}
+
+llvm::Error sluice::compile(const Options &options) {
+  auto start = std::chrono::steady_clock::now();
+  const Phase *last = options.emit.empty() ? &phases().back() : findPhase(options.emit);
+  if (!last)
+    return llvm::createStringError("unknown phase '" + options.emit + "'; expected one of " + phaseNames());
+  if (llvm::Error error = loadPlugins(options))
+    return error;
+  llvm::Expected<std::unique_ptr<Compilation>> compilation = Compilation::create(options);
+  if (!compilation)
+    return compilation.takeError();
+  if (llvm::Error error = runPhases(**compilation, options, *last))
+    return error;
+  if (last != &phases().back())
+    return print(**compilation, *last, options.output);
+  if (!options.quiet) {
+    double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    llvm::errs() << (*compilation)->outputPath()
+                 << llvm::format(": %.1f MB in %.2f s; a token reads %.1f MB of weights\n",
+                                 (*compilation)->outputBytes() / 1e6, seconds, (*compilation)->tokenBytes() / 1e6);
+  }
+  return llvm::Error::success();
+}
+
+llvm::Error sluice::explain(const Options &options, llvm::raw_ostream &out) {
+  if (llvm::Error error = loadPlugins(options))
+    return error;
+  llvm::Expected<std::unique_ptr<Compilation>> compilation = Compilation::create(options);
+  if (!compilation)
+    return compilation.takeError();
+  if (llvm::Error error = runPhases(**compilation, options, *findPhase("schedule")))
+    return error;
+  printTraffic((*compilation)->scheduledModel(), out);
+  return llvm::Error::success();
+}
+
+llvm::Error sluice::inspect(llvm::StringRef model, llvm::raw_ostream &out) {
+  llvm::Expected<std::unique_ptr<Checkpoint>> checkpoint = Checkpoint::open(model);
+  if (!checkpoint)
+    return checkpoint.takeError();
+  printCheckpoint(**checkpoint, out);
+  return llvm::Error::success();
+}
+
+void sluice::printTargets(llvm::raw_ostream &out) {
+  const codegen::Target *host = codegen::lookupTarget("host");
+  for (const std::unique_ptr<codegen::Target> &target : codegen::allTargets())
+    out << llvm::left_justify(target->name(), 16) << target->summary()
+        << (target.get() == host ? " (what --target=host is here)" : "") << '\n';
+}

@@ -1,0 +1,143 @@
+//===- sluice.cpp - the compiler's command line ------------------------------------===//
+//
+// Exit codes: 0 done, 1 an error (one diagnostic on standard error), 2 wrong usage; a signal ends it as that signal.
+//
+//===------------------------------------------------------------------------------===//
+
+#include "compiler/Driver.h"
+#include "compiler/Pipeline.h"
+#include "compiler/Version.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/Regex.h"
+#include <CLI/CLI.hpp>
+#include <csignal>
+
+using namespace sluice;
+
+static volatile std::sig_atomic_t interrupted = 0;
+
+static std::string phaseTable() {
+  std::string text = "Phases, in order (--emit=PHASE prints what one makes):\n";
+  for (const Phase &phase : phases())
+    text += "  " + phase.name.str() + std::string(11 - phase.name.size(), ' ') + phase.summary.str() + "\n";
+  return text;
+}
+
+static const char *examples = R"(Examples:
+  sluice compile model.gguf -o model     one executable: code, weights, tokenizer, chat template
+  ./model -p "Why is the sky blue?"      ask it something; without -p, chat in the terminal
+  sluice inspect model.gguf              metadata and tensors of the checkpoint
+  sluice explain model.gguf              what a token costs: bytes and operations of every phase
+  sluice compile model.gguf --emit=fuse  the IR after fusion; runs through sluice-opt
+  sluice compile model.gguf -o model --dump-phases=ir    every phase's IR, assembly and object in ir/
+
+More: README.md, docs/, and README.md in every folder of the source.
+)";
+
+static int report(llvm::Error error) {
+  if (!error)
+    return 0;
+  bool wasInterrupted = false;
+  std::string text;
+  llvm::handleAllErrors(std::move(error), [&](const llvm::ErrorInfoBase &info) {
+    wasInterrupted |= info.convertToErrorCode() == std::errc::interrupted;
+    text += (text.empty() ? "" : "\n") + info.message();
+  });
+  if (wasInterrupted && interrupted) {
+    llvm::errs() << "sluice: interrupted, no file written\n";
+    std::signal(interrupted, SIG_DFL);
+    std::raise(interrupted);
+  }
+  llvm::errs() << "sluice: error: " << text << '\n';
+  return 1;
+}
+
+// "PHASE:PIPELINE", at the first colon.
+static std::string addExtraPasses(const std::string &text, Options &options) {
+  auto [phase, pipeline] = llvm::StringRef(text).split(':');
+  if (!findPhase(phase) || pipeline.empty())
+    return "expected PHASE:PIPELINE with PHASE one of " + phaseNames() + ", got '" + text + "'";
+  options.extraPasses.push_back({phase.str(), pipeline.str()});
+  return "";
+}
+
+static std::string checkPhase(const std::string &name) {
+  return findPhase(name) ? "" : "unknown phase '" + name + "'; expected one of " + phaseNames();
+}
+
+static std::string checkRegex(const std::string &text) {
+  std::string message;
+  return llvm::Regex(text).isValid(message) ? "" : "not a regular expression: " + message;
+}
+
+// Options of the commands that run phases.
+static void addPhaseOptions(CLI::App &command, Options &options) {
+  command.add_option("MODEL", options.model, "checkpoint: a GGUF file")->required();
+  command.add_option("--cache-type", options.cacheType, "numbers of the KV cache: f16 or f32")
+      ->check(CLI::IsMember({"f16", "f32"}))->capture_default_str();
+  command.add_option("--remarks", options.remarks, "print what passes did and declined, for categories matching REGEX")
+      ->type_name("REGEX")->check(checkRegex);
+  command.add_option("--load-pass-plugin", options.passPlugins, "shared library with further passes")
+      ->type_name("FILE")->allow_extra_args(false);
+  command.add_option_function<std::vector<std::string>>(
+      "--passes-after",
+      [&options](const std::vector<std::string> &values) {
+        for (const std::string &value : values)
+          if (std::string message = addExtraPasses(value, options); !message.empty())
+            throw CLI::ValidationError("--passes-after", message);
+      },
+      "run a pass pipeline after a phase, e.g. 'fuse:llama.model(my-pass)'")
+      ->type_name("PHASE:PIPELINE")->allow_extra_args(false);
+}
+
+int main(int argc, char **argv) {
+  Options options;
+  options.interrupted = &interrupted;
+  for (int signal : {SIGINT, SIGTERM, SIGHUP})
+    std::signal(signal, [](int number) { interrupted = number; });
+
+  CLI::App app("Sluice compiles a Llama-family model to one executable file.", "sluice");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", "sluice " SLUICE_VERSION);
+  app.footer("\n" + std::string(examples) + "\n" + phaseTable());
+
+  CLI::App *compileCommand = app.add_subcommand("compile", "compile MODEL to an executable");
+  addPhaseOptions(*compileCommand, options);
+  compileCommand->add_option("-o,--output", options.output, "executable to write; default: MODEL's name without suffix")
+      ->type_name("FILE");
+  compileCommand->add_option("--target", options.targets, "make code for these; the best that a machine can run is used there; see 'sluice targets'")
+      ->type_name("NAME[,NAME]")->delimiter(',')->allow_extra_args(false)->capture_default_str();
+  compileCommand->add_option("--emit", options.emit, "stop after PHASE and print what it made, to FILE if -o is given")
+      ->type_name("PHASE")->check(checkPhase);
+  compileCommand->add_option("--dump-phases", options.dumpPhases, "write what every phase makes into DIR")
+      ->type_name("DIR");
+  compileCommand->add_flag("-q,--quiet", options.quiet, "no progress, no summary");
+  compileCommand->footer("\n" + phaseTable());
+
+  CLI::App *explainCommand = app.add_subcommand("explain", "print what a token of MODEL costs, phase by phase");
+  addPhaseOptions(*explainCommand, options);
+  CLI::App *inspectCommand = app.add_subcommand("inspect", "print metadata and tensors of MODEL");
+  inspectCommand->add_option("MODEL", options.model, "checkpoint: a GGUF file")->required();
+  CLI::App *targetsCommand = app.add_subcommand("targets", "print the targets that this build can compile for");
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError &error) {
+    if (error.get_exit_code() == int(CLI::ExitCodes::Success))
+      return app.exit(error);
+    std::string text = error.what();
+    text[0] = llvm::toLower(text[0]);
+    llvm::errs() << "sluice: error: " << text << "; see 'sluice --help'\n";
+    return 2;
+  }
+  llvm::Error error = llvm::Error::success();
+  if (*compileCommand)
+    error = compile(options);
+  else if (*explainCommand)
+    error = explain(options, llvm::outs());
+  else if (*inspectCommand)
+    error = inspect(options.model, llvm::outs());
+  else if (*targetsCommand)
+    printTargets(llvm::outs());
+  return report(std::move(error));
+}
