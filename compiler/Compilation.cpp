@@ -80,6 +80,9 @@ llvm::Expected<std::unique_ptr<Compilation>> Compilation::create(const Options &
     return llvm::createStringError(result->output + ": would overwrite the checkpoint; choose another name with -o");
   if (writesExecutable(options) && llvm::sys::fs::is_directory(result->output))
     return llvm::createStringError(result->output + ": expected a file to write, got a folder; choose another name with -o");
+  llvm::StringRef folder = llvm::sys::path::parent_path(result->output);
+  if (writesExecutable(options) && !folder.empty() && !llvm::sys::fs::is_directory(folder))
+    return llvm::createStringError(result->output + ": there is no folder '" + folder + "'; create it or choose another place with -o");
   for (const auto &[phase, pipeline] : options.extraPasses) {
     const Phase *found = findPhase(phase);
     if (!found || found->scope == PhaseScope::File)
