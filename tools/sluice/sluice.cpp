@@ -4,11 +4,14 @@
 //
 //===------------------------------------------------------------------------------===//
 
+#include "codegen/Target.h"
 #include "compiler/Driver.h"
 #include "compiler/Pipeline.h"
 #include "compiler/Version.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Regex.h"
+#include "mlir/Transforms/Passes.h"
+#include "passes/Passes.h"
 #include <CLI/CLI.hpp>
 #include <csignal>
 
@@ -91,6 +94,11 @@ static void addPhaseOptions(CLI::App &command, Options &options) {
 }
 
 int main(int argc, char **argv) {
+  // What --passes-after may name.
+  mlir::registerTransformsPasses();
+  registerSluicePasses();
+  codegen::registerCodegenPasses();
+
   Options options;
   options.interrupted = &interrupted;
   for (int signal : {SIGINT, SIGTERM, SIGHUP})
@@ -126,7 +134,8 @@ int main(int argc, char **argv) {
     if (error.get_exit_code() == int(CLI::ExitCodes::Success))
       return app.exit(error);
     std::string text = error.what();
-    text[0] = llvm::toLower(text[0]);
+    if (text.size() > 1 && llvm::isLower(text[1]))
+      text[0] = llvm::toLower(text[0]);
     llvm::errs() << "sluice: error: " << text << "; see 'sluice --help'\n";
     return 2;
   }
