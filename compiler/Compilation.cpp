@@ -1,11 +1,11 @@
 //===- Compilation.cpp - one model on its way through the phases -------------------===//
 
 #include "compiler/Compilation.h"
-#include "llvm/Support/FileSystem.h"
-#include "llvm/Support/Path.h"
 #include "mlir/IR/Remarks.h"
 #include "mlir/IR/Verifier.h"
 #include "mlir/Pass/PassRegistry.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
 
 using namespace mlir;
 using namespace sluice;
@@ -79,10 +79,12 @@ llvm::Expected<std::unique_ptr<Compilation>> Compilation::create(const Options &
   if (llvm::sys::fs::equivalent(result->output, options.model))
     return llvm::createStringError(result->output + ": would overwrite the checkpoint; choose another name with -o");
   if (writesExecutable(options) && llvm::sys::fs::is_directory(result->output))
-    return llvm::createStringError(result->output + ": expected a file to write, got a folder; choose another name with -o");
+    return llvm::createStringError(result->output +
+                                   ": expected a file to write, got a folder; choose another name with -o");
   llvm::StringRef folder = llvm::sys::path::parent_path(result->output);
   if (writesExecutable(options) && !folder.empty() && !llvm::sys::fs::is_directory(folder))
-    return llvm::createStringError(result->output + ": there is no folder '" + folder + "'; create it or choose another place with -o");
+    return llvm::createStringError(result->output + ": there is no folder '" + folder +
+                                   "'; create it or choose another place with -o");
   for (const auto &[phase, pipeline] : options.extraPasses) {
     const Phase *found = findPhase(phase);
     if (!found || found->scope == PhaseScope::File)
@@ -121,8 +123,8 @@ llvm::Error Compilation::runPasses(const Phase &phase, ModuleOp module, const co
     std::string messages;
     llvm::raw_string_ostream stream(messages);
     if (phase.name == name && failed(parsePassPipeline(pipeline, manager, stream)))
-      return llvm::createStringError("cannot parse the passes after phase '" + name + "': " +
-                                     llvm::StringRef(messages).trim());
+      return llvm::createStringError("cannot parse the passes after phase '" + name +
+                                     "': " + llvm::StringRef(messages).trim());
   }
   if (failed(manager.run(module)) || (phase.check && failed(phase.check(module))))
     return takeDiagnostics("phase '" + phase.name + "' failed");

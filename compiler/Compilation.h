@@ -12,9 +12,9 @@
 #include "compiler/SourceHash.h"
 #include "compiler/import/Checkpoint.h"
 #include "compiler/pack/Image.h"
-#include "llvm/ADT/SmallString.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/IR/OwningOpRef.h"
+#include "llvm/ADT/SmallString.h"
 
 namespace sluice {
 

@@ -2,10 +2,10 @@
 
 #include "compiler/Driver.h"
 #include "compiler/Compilation.h"
-#include "llvm/Support/FileSystem.h"
-#include "llvm/Support/Path.h"
 #include "mlir/Tools/Plugins/PassPlugin.h"
 #include "passes/Traffic.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
 
 using namespace sluice;
 

@@ -10,16 +10,16 @@
 namespace sluice {
 
 struct Options {
-  std::string model;                          // path of the checkpoint
-  std::string output;                         // path of the executable, or of what `emit` prints (then "" is stdout)
-  std::vector<std::string> targets{"host"};   // code for each; the executable takes the best that its machine can run
-  std::string cacheType = "f16";              // element type of the KV cache: f16 or f32
-  std::string emit;                           // stop after the phase of this name and print what it made
-  std::string dumpPhases;                     // folder to write what every phase made to, "" for none
-  std::string remarks;                        // print the passes' remarks of the categories this expression matches
-  std::vector<std::string> passPlugins;       // shared libraries with further passes
+  std::string model;                        // path of the checkpoint
+  std::string output;                       // path of the executable, or of what `emit` prints (then "" is stdout)
+  std::vector<std::string> targets{"host"}; // code for each; the executable takes the best that its machine can run
+  std::string cacheType = "f16";            // element type of the KV cache: f16 or f32
+  std::string emit;                         // stop after the phase of this name and print what it made
+  std::string dumpPhases;                   // folder to write what every phase made to, "" for none
+  std::string remarks;                      // print the passes' remarks of the categories this expression matches
+  std::vector<std::string> passPlugins;     // shared libraries with further passes
   std::vector<std::pair<std::string, std::string>> extraPasses; // (phase, pass pipeline to run after it)
-  bool quiet = false;                         // no progress and no summary
+  bool quiet = false;                                           // no progress and no summary
   const volatile std::sig_atomic_t *interrupted = nullptr; // compilation ends cleanly soon after this becomes nonzero
 };
 

@@ -11,6 +11,7 @@
 #include "compiler/link/Linker.h"
 #include "compiler/text/TemplateCompiler.h"
 #include "compiler/text/TokenizerTables.h"
+#include "mlir/IR/Threading.h"
 #include "llvm/Support/Path.h"
 
 using namespace mlir;
@@ -38,7 +39,8 @@ static llvm::Error expectSameSteps(const stream::Schedule &first, const stream::
     same &= left.units == right.units && left.unitTokens == right.unitTokens;
   }
   return same ? llvm::Error::success()
-              : llvm::createStringError("target '" + name + "' divides the phases differently from the first target; "
+              : llvm::createStringError("target '" + name +
+                                        "' divides the phases differently from the first target; "
                                         "compile it to a file of its own");
 }
 
@@ -81,31 +83,24 @@ llvm::Expected<std::vector<Artifact>> Compilation::placementArtifacts() {
   return std::vector<Artifact>{{".txt", std::move(text)}};
 }
 
-static llvm::Expected<llvm::SmallString<0>> emit(TargetModule &each, EmitKind kind) {
-  llvm::SmallString<0> bytes;
-  llvm::raw_svector_ostream stream(bytes);
-  if (failed(each.target->emit(*each.module, kind, stream)))
-    return llvm::createStringError("cannot generate code for target '" + each.target->name() + "'");
-  return bytes;
-}
-
 llvm::Error Compilation::emitObjects() {
-  for (TargetModule &each : targets) {
-    llvm::Expected<llvm::SmallString<0>> object = emit(each, EmitKind::Object);
-    if (!object)
-      return takeDiagnostics(toString(object.takeError()));
-    each.object = std::move(*object);
-  }
+  auto emitOne = [](TargetModule &each) {
+    llvm::raw_svector_ostream stream(each.object);
+    return each.target->emit(*each.module, EmitKind::Object, stream);
+  };
+  if (failed(failableParallelForEach(context.get(), targets, emitOne)))
+    return takeDiagnostics("cannot generate code");
   return llvm::Error::success();
 }
 
 llvm::Expected<std::vector<Artifact>> Compilation::objectArtifacts() {
   std::vector<Artifact> result;
   for (TargetModule &each : targets) {
-    llvm::Expected<llvm::SmallString<0>> assembly = emit(each, EmitKind::Assembly);
-    if (!assembly)
-      return takeDiagnostics(toString(assembly.takeError()));
-    result.push_back({("." + each.target->name() + ".s").str(), assembly->str().str()});
+    llvm::SmallString<0> assembly;
+    llvm::raw_svector_ostream stream(assembly);
+    if (failed(each.target->emit(*each.module, EmitKind::Assembly, stream)))
+      return takeDiagnostics("cannot generate assembly for target '" + each.target->name() + "'");
+    result.push_back({("." + each.target->name() + ".s").str(), assembly.str().str()});
     result.push_back({("." + each.target->name() + ".o").str(), each.object.str().str(), /*isText=*/false});
   }
   return result;

@@ -3,11 +3,11 @@
 #include "compiler/Pipeline.h"
 #include "compiler/Compilation.h"
 #include "dialects/stream/Stream.h"
-#include "llvm/ADT/STLExtras.h"
-#include "llvm/ADT/StringExtras.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Transforms/Passes.h"
 #include "passes/Passes.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
 
 using namespace mlir;
 using namespace sluice;
@@ -70,7 +70,9 @@ static LogicalResult checkConfigured(ModuleOp module) {
 }
 
 static LogicalResult checkLowered(ModuleOp module) {
-  auto isLeft = [](Operation *op) { return !isa<ModuleOp>(op) && !isa_and_nonnull<LLVM::LLVMDialect>(op->getDialect()); };
+  auto isLeft = [](Operation *op) {
+    return !isa<ModuleOp>(op) && !isa_and_nonnull<LLVM::LLVMDialect>(op->getDialect());
+  };
   return expectNone(module, isLeft, "must be gone after lowering: only LLVM operations are left");
 }
 
@@ -81,8 +83,8 @@ static constexpr Phase table[] = {
      PhaseScope::Model, nullptr, &Compilation::importCheckpoint, nullptr, nullptr},
     {"fuse", "gather the operations into stages, each around the weights it reads", PhaseScope::Model, addFusion,
      nullptr, checkFused, nullptr},
-    {"schedule", "turn stages into phases between barriers, for one token and for a chunk of tokens",
-     PhaseScope::Model, addScheduling, nullptr, checkScheduled, nullptr},
+    {"schedule", "turn stages into phases between barriers, for one token and for a chunk of tokens", PhaseScope::Model,
+     addScheduling, nullptr, checkScheduled, nullptr},
     {"configure", "choose blocking, vectors and prefetch for the target, as attributes", PhaseScope::Target,
      addConfiguration, nullptr, checkConfigured, nullptr},
     {"pack", "give every weight its place in the file, in the order in which a token reads it", PhaseScope::File,

@@ -1,18 +1,18 @@
 //===- Pipeline.h - the table of phases, from checkpoint to executable -------------===//
 //
-// The only place that orders phases and passes. `--emit`, `--dump-phases`, the help text and the order of compilation all
-// come from this table. Phases up to the schedule work on the one module of the model; those after it on a copy of it a
-// target.
+// The only place that orders phases and passes. `--emit`, `--dump-phases`, the help text and the order of compilation
+// all come from this table. Phases up to the schedule work on the one module of the model, those after it on a copy for
+// every target.
 //
 //===------------------------------------------------------------------------------===//
 #ifndef SLUICE_COMPILER_PIPELINE_H
 #define SLUICE_COMPILER_PIPELINE_H
 
 #include "codegen/Target.h"
-#include "llvm/ADT/StringRef.h"
-#include "llvm/Support/Error.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Pass/PassManager.h"
+#include "llvm/ADT/StringRef.h"
+#include "llvm/Support/Error.h"
 
 namespace sluice {
 

@@ -70,7 +70,8 @@ void sluice::printTraffic(llama::ModelOp model, llvm::raw_ostream &out) {
     size_t width = 5;
     for (PhaseTraffic &phase : traffic.phases)
       width = std::max(width, phase.phase.getName().size());
-    auto line = [&](llvm::StringRef name, llvm::StringRef runs, int64_t bytes, int64_t operations, llvm::StringRef weights) {
+    auto line = [&](llvm::StringRef name, llvm::StringRef runs, int64_t bytes, int64_t operations,
+                    llvm::StringRef weights) {
       out << llvm::left_justify(name, width)
           << llvm::format(" %5s %14lld %8.2f %% %14lld  ", runs.str().c_str(), static_cast<long long>(bytes),
                           100.0 * bytes / traffic.streamedBytes, static_cast<long long>(operations))

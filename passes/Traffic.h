@@ -15,12 +15,12 @@ namespace sluice {
 // One phase of a program, for one token. Numbers are those of one run.
 struct PhaseTraffic {
   stream::PhaseOp phase;
-  int64_t runs;               // layers that run it, 1 outside the layers
-  int64_t streamedBytes;      // of packed weights, padding included, read from begin to end
-  int64_t lookedUpBytes;      // of the rows that a token looks up
-  int64_t cacheBytes;         // of the KV cache, for each position up to the token's
-  int64_t operations;         // multiplications and additions of the matrix products
-  int64_t cacheOperations;    // of attention, for each position up to the token's
+  int64_t runs;            // layers that run it, 1 outside the layers
+  int64_t streamedBytes;   // of packed weights, padding included, read from begin to end
+  int64_t lookedUpBytes;   // of the rows that a token looks up
+  int64_t cacheBytes;      // of the KV cache, for each position up to the token's
+  int64_t operations;      // multiplications and additions of the matrix products
+  int64_t cacheOperations; // of attention, for each position up to the token's
 };
 
 struct Traffic {

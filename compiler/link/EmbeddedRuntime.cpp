@@ -3,7 +3,8 @@
 #include "compiler/link/Linker.h"
 
 // From Embed.S.in.
-#define SLUICE_EMBEDDED(NAME) extern "C" const char SluiceEmbeddedRuntime_##NAME[], SluiceEmbeddedRuntime_##NAME##_end[];
+#define SLUICE_EMBEDDED(NAME)                                                                                          \
+  extern "C" const char SluiceEmbeddedRuntime_##NAME[], SluiceEmbeddedRuntime_##NAME##_end[];
 SLUICE_EMBEDDED(prelinked)
 SLUICE_EMBEDDED(crtend)
 SLUICE_EMBEDDED(crtn)

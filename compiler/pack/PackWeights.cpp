@@ -149,8 +149,8 @@ std::vector<PackedTensor> sluice::packedTensors(const Schedule &schedule) {
   std::vector<PackedTensor> tensors;
   forEachSegment(schedule, [&](const Segment &segment, int64_t layer, int64_t offset) {
     for (llama::WeightDeclOp weight : segment.weights)
-      tensors.push_back({weight.tensorName(layer), &llama::formatInfo(weight.getWeightType().getFormat()), offset,
-                         segment.bytes});
+      tensors.push_back(
+          {weight.tensorName(layer), &llama::formatInfo(weight.getWeightType().getFormat()), offset, segment.bytes});
   });
   return tensors;
 }

@@ -99,7 +99,8 @@ static llvm::Error fillOffsets(sluice_program &entry, ProgramOp program) {
   } else {
     BufferOp logits = logitsBuffer(program);
     if (!logits)
-      return llvm::createStringError("program '" + program.getSymName() + "': expected a head phase that writes logits");
+      return llvm::createStringError("program '" + program.getSymName() +
+                                     "': expected a head phase that writes logits");
     entry.output_offset = offsets[logits.getSymName().str()];
   }
   return llvm::Error::success();

@@ -8,8 +8,8 @@
 #define SLUICE_COMPILER_PACK_TABLES_H
 
 #include "compiler/pack/PackWeights.h"
-#include "llvm/ADT/StringMap.h"
 #include "runtime/abi.h"
+#include "llvm/ADT/StringMap.h"
 
 namespace sluice {
 

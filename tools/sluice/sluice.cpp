@@ -8,10 +8,10 @@
 #include "compiler/Driver.h"
 #include "compiler/Pipeline.h"
 #include "compiler/Version.h"
-#include "llvm/ADT/StringExtras.h"
-#include "llvm/Support/Regex.h"
 #include "mlir/Transforms/Passes.h"
 #include "passes/Passes.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/Regex.h"
 #include <CLI/CLI.hpp>
 #include <csignal>
 
@@ -77,20 +77,25 @@ static std::string checkRegex(const std::string &text) {
 static void addPhaseOptions(CLI::App &command, Options &options) {
   command.add_option("MODEL", options.model, "checkpoint: a GGUF file")->required();
   command.add_option("--cache-type", options.cacheType, "numbers of the KV cache: f16 or f32")
-      ->check(CLI::IsMember({"f16", "f32"}))->capture_default_str();
+      ->check(CLI::IsMember({"f16", "f32"}))
+      ->capture_default_str();
   command.add_option("--remarks", options.remarks, "print what passes did and declined, for categories matching REGEX")
-      ->type_name("REGEX")->check(checkRegex);
+      ->type_name("REGEX")
+      ->check(checkRegex);
   command.add_option("--load-pass-plugin", options.passPlugins, "shared library with further passes")
-      ->type_name("FILE")->allow_extra_args(false);
-  command.add_option_function<std::vector<std::string>>(
-      "--passes-after",
-      [&options](const std::vector<std::string> &values) {
-        for (const std::string &value : values)
-          if (std::string message = addExtraPasses(value, options); !message.empty())
-            throw CLI::ValidationError("--passes-after", message);
-      },
-      "run a pass pipeline after a phase, e.g. 'fuse:llama.model(my-pass)'")
-      ->type_name("PHASE:PIPELINE")->allow_extra_args(false);
+      ->type_name("FILE")
+      ->allow_extra_args(false);
+  command
+      .add_option_function<std::vector<std::string>>(
+          "--passes-after",
+          [&options](const std::vector<std::string> &values) {
+            for (const std::string &value : values)
+              if (std::string message = addExtraPasses(value, options); !message.empty())
+                throw CLI::ValidationError("--passes-after", message);
+          },
+          "run a pass pipeline after a phase, e.g. 'fuse:llama.model(my-pass)'")
+      ->type_name("PHASE:PIPELINE")
+      ->allow_extra_args(false);
 }
 
 int main(int argc, char **argv) {
@@ -113,10 +118,16 @@ int main(int argc, char **argv) {
   addPhaseOptions(*compileCommand, options);
   compileCommand->add_option("-o,--output", options.output, "executable to write; default: MODEL's name without suffix")
       ->type_name("FILE");
-  compileCommand->add_option("--target", options.targets, "make code for these; the best that a machine can run is used there; see 'sluice targets'")
-      ->type_name("NAME[,NAME]")->delimiter(',')->allow_extra_args(false)->capture_default_str();
+  compileCommand
+      ->add_option("--target", options.targets,
+                   "make code for these; the best that a machine can run is used there; see 'sluice targets'")
+      ->type_name("NAME[,NAME]")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->capture_default_str();
   compileCommand->add_option("--emit", options.emit, "stop after PHASE and print what it made, to FILE if -o is given")
-      ->type_name("PHASE")->check(checkPhase);
+      ->type_name("PHASE")
+      ->check(checkPhase);
   compileCommand->add_option("--dump-phases", options.dumpPhases, "write what every phase makes into DIR")
       ->type_name("DIR");
   compileCommand->add_flag("-q,--quiet", options.quiet, "no progress, no summary");

@@ -2,9 +2,9 @@
 
 #include "compiler/pack/Image.h"
 #include "mlir/Parser/Parser.h"
+#include "test/compiler/pack/PackedReader.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
-#include "test/compiler/pack/PackedReader.h"
 #include "gtest/gtest.h"
 #include <map>
 #include <xxhash.h>
@@ -75,15 +75,12 @@ struct Shape {
   llama::Format format;
   int64_t rows, cols;
 };
-const Shape shapes[] = {{"token_embd.weight", llama::Format::Q8_0, 100, 64},
-                        {"blk.0.ffn_norm.weight", llama::Format::F32, 1, 64},
-                        {"blk.0.ffn_gate.weight", llama::Format::Q4_1, 96, 64},
-                        {"blk.0.ffn_up.weight", llama::Format::Q4_0, 96, 64},
-                        {"blk.0.ffn_down.weight", llama::Format::Q4_0, 64, 96},
-                        {"blk.1.ffn_norm.weight", llama::Format::F32, 1, 64},
-                        {"blk.1.ffn_gate.weight", llama::Format::Q4_1, 96, 64},
-                        {"blk.1.ffn_up.weight", llama::Format::Q4_0, 96, 64},
-                        {"blk.1.ffn_down.weight", llama::Format::Q4_0, 64, 96}};
+const Shape shapes[] = {
+    {"token_embd.weight", llama::Format::Q8_0, 100, 64},    {"blk.0.ffn_norm.weight", llama::Format::F32, 1, 64},
+    {"blk.0.ffn_gate.weight", llama::Format::Q4_1, 96, 64}, {"blk.0.ffn_up.weight", llama::Format::Q4_0, 96, 64},
+    {"blk.0.ffn_down.weight", llama::Format::Q4_0, 64, 96}, {"blk.1.ffn_norm.weight", llama::Format::F32, 1, 64},
+    {"blk.1.ffn_gate.weight", llama::Format::Q4_1, 96, 64}, {"blk.1.ffn_up.weight", llama::Format::Q4_0, 96, 64},
+    {"blk.1.ffn_down.weight", llama::Format::Q4_0, 64, 96}};
 
 class ImageTest : public testing::Test {
 protected:
@@ -92,7 +89,10 @@ protected:
   std::optional<stream::Schedule> schedule;
   std::map<std::string, std::vector<uint8_t>> tensors;
   llvm::SmallString<128> folder;
-  const std::string elf = std::string("\x7f" "ELF") + std::string(5000, 'x'), hash = std::string(71, 'h');
+  const std::string elf = std::string("\x7f"
+                                      "ELF") +
+                          std::string(5000, 'x'),
+                    hash = std::string(71, 'h');
 
   ImageTest() { context.loadDialect<llama::LlamaDialect, stream::StreamDialect>(); }
   void SetUp() override {
@@ -106,7 +106,8 @@ protected:
 
   llvm::Expected<Image> build(const std::string &programs) {
     module = mlir::parseSourceString<mlir::ModuleOp>(
-        "llama.model @tiny attributes {architecture = \"llama\", context_length = 64 : i64} {" + declarations + programs + "}",
+        "llama.model @tiny attributes {architecture = \"llama\", context_length = 64 : i64} {" + declarations +
+            programs + "}",
         &context);
     EXPECT_TRUE(module);
     auto model = *module->getOps<llama::ModelOp>().begin();
@@ -134,7 +135,8 @@ protected:
         return llvm::createStringError("no tensor '" + name + "'");
       return llvm::ArrayRef<uint8_t>(found->second);
     };
-    if (llvm::Error error = appendImage(file, image, bytesOf, [](llvm::ArrayRef<uint8_t>) {}, packedSoFar))
+    if (llvm::Error error = appendImage(
+            file, image, bytesOf, [](llvm::ArrayRef<uint8_t>) {}, packedSoFar))
       return error;
     return file.commit();
   }
@@ -184,9 +186,10 @@ TEST_F(ImageTest, FileHoldsEverything) {
   EXPECT_EQ(string(model.source_file), "tiny.gguf");
   EXPECT_EQ(string(model.formats), "q4_0, q4_1, q8_0, f32");
   EXPECT_EQ(model.source_bytes, 12345u);
-  uint32_t facts[] = {model.layers,         model.width,          model.heads,      model.kv_heads,
-                      model.head_dim,       model.feed_forward,   model.vocabulary, model.context_length,
-                      model.kv_block_bytes, model.kv_element_bytes, model.logits_padded};
+  uint32_t facts[] = {model.layers,           model.width,          model.heads,
+                      model.kv_heads,         model.head_dim,       model.feed_forward,
+                      model.vocabulary,       model.context_length, model.kv_block_bytes,
+                      model.kv_element_bytes, model.logits_padded};
   uint32_t expectedFacts[] = {2, 64, 4, 2, 16, 96, 100, 64, 64 * 16 * 2 * 2, 2, 128};
   EXPECT_TRUE(std::equal(std::begin(facts), std::end(facts), std::begin(expectedFacts)));
 
@@ -277,7 +280,8 @@ TEST_F(ImageTest, ProgramsMustBeThoseOfTheRuntime) {
 
 TEST_F(ImageTest, FullDiskNamesFileAndBytes) {
   std::string message = toString(OutputFile(path()).checkSpace(uint64_t(1) << 60));
-  EXPECT_NE(message.find(path() + ": no space left on the disk; 1152921504606846976 bytes are needed"), std::string::npos)
+  EXPECT_NE(message.find(path() + ": no space left on the disk; 1152921504606846976 bytes are needed"),
+            std::string::npos)
       << message;
   EXPECT_FALSE(OutputFile(path()).checkSpace(1));
 }

@@ -53,10 +53,11 @@ TEST(PackVectorTest, EveryFormat) {
       std::vector<uint8_t> packed(packedVectorBytes(cols), 0xee);
       packVector(format, tensor.data(), cols, packed.data());
       for (size_t i = 0; i < packed.size() / 4; ++i) {
-        float expected = int64_t(i) >= cols ? 0
-                                            : llama::decodeElement(
-                                                  format, tensor.data() + i / format.blockElements * format.blockBytes,
-                                                  i % format.blockElements);
+        float expected =
+            int64_t(i) >= cols
+                ? 0
+                : llama::decodeElement(format, tensor.data() + i / format.blockElements * format.blockBytes,
+                                       i % format.blockElements);
         float actual;
         std::memcpy(&actual, packed.data() + i * 4, 4);
         ASSERT_TRUE(sameValue(actual, expected)) << format.name.str() << ' ' << i;

@@ -15,7 +15,8 @@ namespace sluice {
 class PackedReader {
 public:
   // `stride`: bytes from one tile of this weight to its next one, 0 where it does not alternate with another.
-  PackedReader(const llama::FormatInfo &format, int64_t cols, int64_t tileRows, const uint8_t *bytes, int64_t stride = 0)
+  PackedReader(const llama::FormatInfo &format, int64_t cols, int64_t tileRows, const uint8_t *bytes,
+               int64_t stride = 0)
       : format(format), tileRows(tileRows), bytes(bytes) {
     planes = format.isFloat ? 1 : 8 / format.codeBits;
     width = format.isFloat ? 1 : planes * 32;
@@ -32,7 +33,7 @@ public:
     int64_t lane = row % tileRows, plane = col % width / 32, k = col % 32;
     if (format.isFloat) {
       const uint8_t *element = record + lane * format.codeBits / 8;
-      return format.codeBits == 32 ? load<float>(element)
+      return format.codeBits == 32  ? load<float>(element)
              : format.name == "f16" ? float(load<_Float16>(element))
                                     : std::bit_cast<float>(uint32_t(load<uint16_t>(element)) << 16);
     }
@@ -54,7 +55,8 @@ private:
   const uint8_t *bytes;
 };
 
-inline std::vector<uint8_t> randomTensor(const llama::FormatInfo &format, int64_t rows, int64_t cols, std::mt19937 &random) {
+inline std::vector<uint8_t> randomTensor(const llama::FormatInfo &format, int64_t rows, int64_t cols,
+                                         std::mt19937 &random) {
   std::vector<uint8_t> tensor(rows * cols / format.blockElements * format.blockBytes);
   for (uint8_t &byte : tensor)
     byte = random();
