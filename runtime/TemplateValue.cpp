@@ -1,0 +1,343 @@
+//===- TemplateValue.cpp - the values of a Jinja template, with Python's manners -----------===//
+
+#include "runtime/TemplateValue.h"
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+
+using namespace sluice;
+
+constexpr int maxDepth = 100; // of nested values: a namespace may hold itself
+
+const TemplateValue *TemplateArguments::find(size_t position, const char *name) const {
+  if (position < positional.size())
+    return &positional[position];
+  for (const auto &[key, value] : named)
+    if (key == name)
+      return &value;
+  return nullptr;
+}
+
+TemplateValue TemplateValue::undefined(std::string name) {
+  TemplateValue result;
+  result.value = Undefined{std::move(name)};
+  return result;
+}
+TemplateValue TemplateValue::list(TemplateList items, bool tuple) {
+  TemplateValue result;
+  result.value = Sequence{std::make_shared<TemplateList>(std::move(items)), tuple};
+  return result;
+}
+TemplateValue TemplateValue::dict(TemplateDict entries, bool isNamespace) {
+  TemplateValue result;
+  result.value = Mapping{std::make_shared<TemplateDict>(std::move(entries)), isNamespace};
+  return result;
+}
+
+const char *TemplateValue::typeName() const {
+  static const char *const names[] = {"undefined", "NoneType", "bool", "int", "float", "str", "list", "dict", "function"};
+  return names[value.index()];
+}
+
+static TemplateError wrongType(const char *expected, const TemplateValue &value) {
+  return TemplateError(std::string("expected ") + expected + ", got " + value.typeName());
+}
+int64_t TemplateValue::integer() const {
+  if (isBool())
+    return std::get<bool>(value);
+  if (!std::holds_alternative<int64_t>(value))
+    throw wrongType("an int", *this);
+  return std::get<int64_t>(value);
+}
+double TemplateValue::real() const { return isFloat() ? std::get<double>(value) : double(integer()); }
+const std::string &TemplateValue::string() const {
+  if (!isString())
+    throw wrongType("a str", *this);
+  return std::get<std::string>(value);
+}
+TemplateList &TemplateValue::items() const {
+  if (!isSequence())
+    throw wrongType("a list", *this);
+  return *std::get<Sequence>(value).items;
+}
+TemplateDict &TemplateValue::entries() const {
+  if (!isMapping())
+    throw wrongType("a dict", *this);
+  return *std::get<Mapping>(value).entries;
+}
+const TemplateFunction &TemplateValue::function() const {
+  if (isUndefined())
+    throw TemplateError("'" + std::get<Undefined>(value).name + "' is undefined");
+  if (!isFunction())
+    throw wrongType("a function", *this);
+  return *std::get<std::shared_ptr<TemplateFunction>>(value);
+}
+
+bool TemplateValue::truthy() const {
+  if (isUndefined() || isNone())
+    return false;
+  if (isInteger())
+    return integer() != 0;
+  if (isFloat())
+    return real() != 0;
+  if (isFunction())
+    return true;
+  return isNamespace() || length() != 0;
+}
+
+std::vector<std::string> sluice::templateCharacters(const std::string &text) {
+  std::vector<std::string> result;
+  for (size_t at = 0; at < text.size();) {
+    uint8_t lead = uint8_t(text[at]);
+    size_t size = lead < 0x80 ? 1 : lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : lead >= 0xC0 ? 2 : 1;
+    for (size_t i = 1; i < size; ++i)
+      if (at + i >= text.size() || (uint8_t(text[at + i]) & 0xC0) != 0x80)
+        size = 1;
+    result.push_back(text.substr(at, size));
+    at += size;
+  }
+  return result;
+}
+
+int64_t TemplateValue::length() const {
+  if (isString()) {
+    int64_t count = 0;
+    for (char c : string())
+      count += (uint8_t(c) & 0xC0) != 0x80;
+    return count;
+  }
+  if (isUndefined())
+    return 0;
+  return isMapping() ? int64_t(entries().size()) : int64_t(items().size());
+}
+
+TemplateList TemplateValue::iterate() const {
+  TemplateList result;
+  if (isUndefined())
+    return result;
+  if (isString()) {
+    for (std::string &character : templateCharacters(string()))
+      result.push_back(std::move(character));
+  } else if (isMapping()) {
+    for (const auto &[key, entry] : entries())
+      result.push_back(key);
+  } else if (isSequence()) {
+    result = items();
+  } else {
+    throw TemplateError(std::string("'") + typeName() + "' object is not iterable");
+  }
+  return result;
+}
+
+const TemplateValue *TemplateValue::get(const TemplateValue &key) const {
+  for (const auto &[name, entry] : entries())
+    if (name == key)
+      return &entry;
+  return nullptr;
+}
+void TemplateValue::set(const TemplateValue &key, TemplateValue entry) const {
+  for (auto &[name, old] : entries())
+    if (name == key) {
+      old = std::move(entry);
+      return;
+    }
+  entries().emplace_back(key, std::move(entry));
+}
+
+//===-- Text --------------------------------------------------------------------------------===//
+
+static std::string floatText(double number) {
+  if (std::isnan(number))
+    return "nan";
+  if (std::isinf(number))
+    return number < 0 ? "-inf" : "inf";
+  // Python's repr: the shortest digits that read back, in scientific notation below 1e-4 and from 1e16.
+  char buffer[64];
+  double magnitude = std::fabs(number);
+  bool scientific = number != 0 && (magnitude < 1e-4 || magnitude >= 1e16);
+  auto end = std::to_chars(buffer, buffer + sizeof buffer, number,
+                           scientific ? std::chars_format::scientific : std::chars_format::fixed).ptr;
+  std::string text(buffer, end);
+  if (text.find_first_of(".e") == std::string::npos)
+    text += ".0";
+  return text;
+}
+
+std::string TemplateValue::str() const {
+  if (isUndefined())
+    return "";
+  return isString() ? string() : repr();
+}
+std::string TemplateValue::repr() const {
+  std::string out;
+  writeRepr(out, 0);
+  return out;
+}
+
+void TemplateValue::writeRepr(std::string &out, int depth) const {
+  if (depth > maxDepth)
+    throw TemplateError("a value is nested too deeply");
+  if (isUndefined()) {
+    out += "Undefined";
+  } else if (isNone()) {
+    out += "None";
+  } else if (isBool()) {
+    out += integer() ? "True" : "False";
+  } else if (isInteger()) {
+    out += std::to_string(integer());
+  } else if (isFloat()) {
+    out += floatText(real());
+  } else if (isString()) {
+    const std::string &text = string();
+    char quote = text.find('\'') != std::string::npos && text.find('"') == std::string::npos ? '"' : '\'';
+    out += quote;
+    for (char c : text) {
+      if (c == quote || c == '\\')
+        (out += '\\') += c;
+      else if (c == '\n')
+        out += "\\n";
+      else if (c == '\r')
+        out += "\\r";
+      else if (c == '\t')
+        out += "\\t";
+      else if (uint8_t(c) < 0x20 || c == 0x7f) {
+        char buffer[8];
+        std::snprintf(buffer, sizeof buffer, "\\x%02x", unsigned(uint8_t(c)));
+        out += buffer;
+      } else
+        out += c;
+    }
+    out += quote;
+  } else if (isSequence()) {
+    bool tuple = std::get<Sequence>(value).tuple;
+    out += tuple ? '(' : '[';
+    for (size_t i = 0; i < items().size(); ++i) {
+      out += i ? ", " : "";
+      items()[i].writeRepr(out, depth + 1);
+    }
+    out += tuple ? (items().size() == 1 ? ",)" : ")") : "]";
+  } else if (isMapping()) {
+    out += '{';
+    for (size_t i = 0; i < entries().size(); ++i) {
+      out += i ? ", " : "";
+      entries()[i].first.writeRepr(out, depth + 1);
+      out += ": ";
+      entries()[i].second.writeRepr(out, depth + 1);
+    }
+    out += '}';
+  } else {
+    out += "<function>";
+  }
+}
+
+static void writeJsonString(std::string &out, const std::string &text) {
+  out += '"';
+  for (char c : text) {
+    const char *escapes = "\"\\\b\f\n\r\t", *letters = "\"\\bfnrt";
+    if (const char *found = c ? std::strchr(escapes, c) : nullptr) {
+      (out += '\\') += letters[found - escapes];
+    } else if (uint8_t(c) < 0x20) {
+      char buffer[8];
+      std::snprintf(buffer, sizeof buffer, "\\u%04x", unsigned(uint8_t(c)));
+      out += buffer;
+    } else {
+      out += c;
+    }
+  }
+  out += '"';
+}
+
+std::string TemplateValue::json(int indent) const {
+  std::string out;
+  writeJson(out, indent, 0);
+  return out;
+}
+
+void TemplateValue::writeJson(std::string &out, int indent, int depth) const {
+  if (depth > maxDepth)
+    throw TemplateError("a value is nested too deeply");
+  auto newline = [&](int level) {
+    if (indent >= 0)
+      out += '\n' + std::string(size_t(indent) * size_t(level), ' ');
+  };
+  const char *separator = indent >= 0 ? "," : ", ";
+  if (isNone())
+    out += "null";
+  else if (isBool())
+    out += integer() ? "true" : "false";
+  else if (isFloat() && !std::isfinite(real()))
+    out += std::isnan(real()) ? "NaN" : real() < 0 ? "-Infinity" : "Infinity";
+  else if (isNumber())
+    writeRepr(out, depth);
+  else if (isString())
+    writeJsonString(out, string());
+  else if (isSequence()) {
+    out += '[';
+    for (size_t i = 0; i < items().size(); ++i) {
+      out += i ? separator : "";
+      newline(depth + 1);
+      items()[i].writeJson(out, indent, depth + 1);
+    }
+    if (!items().empty())
+      newline(depth);
+    out += ']';
+  } else if (isMapping()) {
+    out += '{';
+    for (size_t i = 0; i < entries().size(); ++i) {
+      out += i ? separator : "";
+      newline(depth + 1);
+      const TemplateValue &key = entries()[i].first;
+      writeJsonString(out, key.isString() ? key.string() : key.json());
+      out += ": ";
+      entries()[i].second.writeJson(out, indent, depth + 1);
+    }
+    if (!entries().empty())
+      newline(depth);
+    out += '}';
+  } else {
+    throw TemplateError(std::string("a value of type ") + typeName() + " has no JSON form");
+  }
+}
+
+//===-- Comparison ----------------------------------------------------------------------------===//
+
+bool TemplateValue::operator==(const TemplateValue &other) const {
+  if (isNumber() && other.isNumber())
+    return isInteger() && other.isInteger() ? integer() == other.integer() : real() == other.real();
+  if (value.index() != other.value.index())
+    return false;
+  if (isString())
+    return string() == other.string();
+  if (isSequence())
+    return std::get<Sequence>(value).tuple == std::get<Sequence>(other.value).tuple && items() == other.items();
+  if (isMapping()) {
+    if (entries().size() != other.entries().size())
+      return false;
+    for (const auto &[key, entry] : entries()) {
+      const TemplateValue *found = other.get(key);
+      if (!found || !(*found == entry))
+        return false;
+    }
+    return true;
+  }
+  if (isFunction())
+    return std::get<std::shared_ptr<TemplateFunction>>(value) == std::get<std::shared_ptr<TemplateFunction>>(other.value);
+  return true; // two undefined values, two Nones
+}
+
+int TemplateValue::compare(const TemplateValue &other) const {
+  if (isNumber() && other.isNumber()) {
+    double a = real(), b = other.real();
+    return a < b ? -1 : a > b ? 1 : 0;
+  }
+  if (isString() && other.isString())
+    return string().compare(other.string());
+  if (isSequence() && other.isSequence()) {
+    for (size_t i = 0; i < items().size() && i < other.items().size(); ++i)
+      if (!(items()[i] == other.items()[i]))
+        return items()[i].compare(other.items()[i]);
+    return int(items().size() > other.items().size()) - int(items().size() < other.items().size());
+  }
+  throw TemplateError(std::string("cannot order ") + typeName() + " and " + other.typeName());
+}
