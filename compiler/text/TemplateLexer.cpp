@@ -165,6 +165,14 @@ private:
       real = true;
       size = std::min(rest.find_if_not([](char x) { return llvm::isDigit(x); }, size + 1), rest.size());
     }
+    if (size < rest.size() && (rest[size] == 'e' || rest[size] == 'E')) {
+      size_t sign = size + 1 < rest.size() && llvm::StringRef("+-").contains(rest[size + 1]) ? 1 : 0;
+      size_t end = std::min(rest.find_if_not([](char x) { return llvm::isDigit(x); }, size + 1 + sign), rest.size());
+      if (end > size + 1 + sign) {
+        real = true;
+        size = end;
+      }
+    }
     std::string digits = rest.substr(0, size).str();
     llvm::erase(digits, '_');
     tokens.push_back({real ? TokenKind::Float : TokenKind::Integer, digits, line});
