@@ -1,0 +1,113 @@
+//===- GenerateCommand.cpp - one answer, or a chat -----------------------------------===//
+
+#include "runtime/Chat.h"
+#include "runtime/Commands.h"
+#include "runtime/Error.h"
+#include "runtime/Generator.h"
+#include "runtime/Streams.h"
+#include "runtime/ThreadCount.h"
+#include <cstring>
+#include <sys/random.h>
+#include <unistd.h>
+
+using namespace sluice::runtime;
+
+static uint64_t freshSeed() {
+  uint64_t seed = 0;
+  while (getrandom(&seed, sizeof seed, 0) != sizeof seed)
+    ;
+  return seed;
+}
+
+static std::vector<bool> endTokens(const Tokenizer &tokenizer) {
+  std::vector<bool> ends(tokenizer.vocabulary());
+  for (size_t id = 0; id < ends.size(); ++id)
+    ends[id] = tokenizer.isEndOfGeneration(int32_t(id));
+  return ends;
+}
+
+// A pipe's text ends with the newline that `echo` adds; it is not part of what is to be continued.
+static std::string readPrompt(bool terminal) {
+  if (terminal)
+    note("reading the text to continue; Ctrl-D on an empty line ends it");
+  std::string text = readFile("-");
+  if (text.ends_with('\n'))
+    text.pop_back();
+  if (text.ends_with('\r'))
+    text.pop_back();
+  return text;
+}
+
+std::string sluice::runtime::timing(const Answer &answer, unsigned threads) {
+  char line[256];
+  auto rate = [](uint64_t tokens, double seconds) { return seconds > 0 ? double(tokens) / seconds : 0; };
+  snprintf(line, sizeof line,
+           "prompt: %llu tokens in %.3f s (%.1f tok/s); answer: %llu tokens in %.3f s (%.1f tok/s); %u threads",
+           (unsigned long long)answer.promptTokens, answer.promptSeconds,
+           rate(answer.promptTokens, answer.promptSeconds), (unsigned long long)answer.generatedTokens,
+           answer.generateSeconds, rate(answer.generatedTokens, answer.generateSeconds), threads);
+  return line;
+}
+
+void sluice::runtime::noteContextFull(uint64_t context, const Model &model) {
+  note("the context of " + std::to_string(context) + " tokens is full" +
+       (context < model.description().context_length
+            ? "; -c up to " + std::to_string(model.description().context_length) + " makes it larger"
+            : ""));
+}
+
+static void answerOnce(Generator &generator, const Conversation &conversation, const Options &options,
+                       const std::string &prompt, const Session &session, const Model &model, unsigned threads) {
+  std::vector<int32_t> ids;
+  if (options.raw || !conversation.hasTemplate()) {
+    if (!options.raw && !options.systemPrompt.empty())
+      throw UsageError("the model has no chat template: a system prompt has no place; leave -sys out");
+    ids = conversation.tokenizer().encode(prompt, true, conversation.tokenizer().addsBos());
+  } else {
+    Conversation once = conversation;
+    once.add("user", prompt);
+    ids = once.tokens();
+  }
+  bool newline = true;
+  Answer answer = generator.generate(ids, options.tokens, [&](std::string_view text) {
+    writeOut(text);
+    newline = text.ends_with('\n');
+  });
+  if (!newline)
+    writeOut("\n");
+  if (answer.ending == Ending::ContextFull)
+    noteContextFull(session.context(), model);
+  if (options.verbose)
+    note(timing(answer, threads));
+}
+
+void sluice::runtime::generate(const Executable &executable, const Options &options) {
+  const sluice_variant &variant = executable.variant();
+  const Model &model = executable.model;
+  const uint64_t context = executable.context(options, model.description().context_length);
+  const bool terminal = isatty(STDIN_FILENO);
+  const bool chat = terminal && !options.prompt && !options.raw;
+  std::string prompt;
+  if (!chat)
+    prompt = options.prompt ? *options.prompt : readPrompt(terminal);
+
+  const Tokenizer tokenizer(model.section(SLUICE_SECTION_TOKENIZER));
+  Workers team(options.threads ? options.threads : defaultThreadCount());
+  Session session(model, variant, team, context);
+  Softmax softmax(model, variant);
+  SamplingOptions sampling = options.sampling;
+  sampling.seed = options.seed < 0 ? freshSeed() : uint64_t(options.seed);
+  Sampler sampler(
+      sampling,
+      [&](std::span<const float> values, float scale) {
+        std::memcpy(softmax.input(), values.data(), values.size_bytes());
+        return softmax(uint32_t(values.size()), scale);
+      },
+      options.ignoreEnd ? endTokens(tokenizer) : std::vector<bool>());
+  Generator generator(session, tokenizer, sampler);
+  Conversation conversation(model, tokenizer, options.systemPrompt);
+  if (chat)
+    runChat(generator, conversation, options, session, model, team.count());
+  else
+    answerOnce(generator, conversation, options, prompt, session, model, team.count());
+}

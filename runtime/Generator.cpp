@@ -1,0 +1,67 @@
+//===- Generator.cpp - from a prompt to an answer, token by token --------------------===//
+
+#include "runtime/Generator.h"
+#include "runtime/Error.h"
+#include "runtime/Utf8.h"
+#include <chrono>
+
+using namespace sluice::runtime;
+using Clock = std::chrono::steady_clock;
+
+static double secondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+Answer Generator::generate(std::span<const int32_t> prompt, int64_t limit,
+                           const std::function<void(std::string_view)> &emit,
+                           const volatile std::sig_atomic_t *interrupted) {
+  if (prompt.empty())
+    throw Error("the prompt is empty: there is nothing to continue");
+  if (prompt.size() > session.context())
+    throw Error("the prompt has " + std::to_string(prompt.size()) + " tokens and the context holds " +
+                std::to_string(session.context()) + "; shorten the prompt or raise -c");
+  auto stopped = [&] { return interrupted && *interrupted; };
+  session.stopWhen(interrupted);
+
+  // The last token is always evaluated: its logits are what is wanted.
+  std::span<const int32_t> cached = session.tokens();
+  uint64_t common = 0;
+  while (common < std::min(cached.size(), prompt.size() - 1) && cached[common] == prompt[common])
+    ++common;
+  session.truncate(common);
+
+  Answer answer;
+  answer.promptTokens = prompt.size() - common;
+  Clock::time_point start = Clock::now();
+  std::span<const int32_t> rest = prompt.subspan(common);
+  const float *logits = rest.size() == 1 ? session.decode(rest[0]) : session.prefill(rest, Logits::Last);
+  answer.promptSeconds = secondsSince(start);
+
+  start = Clock::now();
+  Utf8Stream text;
+  for (;;) {
+    if (!logits || stopped())
+      answer.ending = Ending::Interrupted;
+    else if (limit >= 0 && answer.generatedTokens == uint64_t(limit))
+      answer.ending = Ending::Limit;
+    else {
+      int32_t id = sampler.sample({logits, session.vocabulary()}, session.tokens());
+      if (!tokenizer.isEndOfGeneration(id)) {
+        ++answer.generatedTokens;
+        if (std::string piece = text.push(tokenizer.decode(id, false)); !piece.empty())
+          emit(piece);
+        if (session.position() < session.context()) {
+          if (limit < 0 || answer.generatedTokens < uint64_t(limit))
+            logits = session.decode(id);
+          continue;
+        }
+        answer.ending = limit >= 0 && answer.generatedTokens == uint64_t(limit) ? Ending::Limit : Ending::ContextFull;
+      } else {
+        answer.ending = Ending::EndOfGeneration;
+      }
+    }
+    break;
+  }
+  if (std::string piece = text.finish(); !piece.empty())
+    emit(piece);
+  answer.generateSeconds = secondsSince(start);
+  return answer;
+}

@@ -1,0 +1,108 @@
+//===- InfoCommands.cpp - info and verify --------------------------------------------===//
+
+#include "runtime/Commands.h"
+#include "runtime/Cpu.h"
+#include "runtime/Error.h"
+#include "runtime/Streams.h"
+#include <nlohmann/json.hpp>
+#include <xxhash.h>
+
+using namespace sluice::runtime;
+using Json = nlohmann::ordered_json;
+
+static std::string targetNames(const Executable &executable) {
+  std::string names;
+  for (const sluice_variant &variant : executable.variants)
+    names += (names.empty() ? "" : ", ") + std::string(variant.target);
+  return names;
+}
+
+// Which target this machine takes, or why it takes none.
+static std::string chosenTarget(const Executable &executable) {
+  try {
+    return executable.variant().target;
+  } catch (const Error &error) {
+    return std::string("none: ") + error.what();
+  }
+}
+
+static Json describe(const Executable &executable) {
+  const Model &model = executable.model;
+  const sluice_model &m = model.description();
+  return {{"model", model.string(m.name)},
+          {"architecture", model.string(m.architecture)},
+          {"formats", model.string(m.formats)},
+          {"layers", m.layers},
+          {"width", m.width},
+          {"heads", m.heads},
+          {"kv_heads", m.kv_heads},
+          {"head_dim", m.head_dim},
+          {"feed_forward", m.feed_forward},
+          {"vocabulary", m.vocabulary},
+          {"context_length", m.context_length},
+          {"kv_type", m.kv_element_bytes == 2 ? "f16" : "f32"},
+          {"kv_bytes_per_token", uint64_t(m.layers) * m.kv_heads * m.kv_block_bytes / SLUICE_KV_BLOCK},
+          {"bytes_per_token", m.weight_bytes},
+          {"packed_bytes", model.section(SLUICE_SECTION_WEIGHTS).size()},
+          {"file_bytes", model.fileBytes()},
+          {"chat_template", !model.section(SLUICE_SECTION_TEMPLATE).empty()},
+          {"targets", targetNames(executable)},
+          {"target_here", chosenTarget(executable)},
+          {"compiler", std::string("Sluice ") + model.string(m.compiler_version)},
+          {"source_file", model.string(m.source_file)},
+          {"source_bytes", m.source_bytes},
+          {"source_hash", model.string(m.source_hash)}};
+}
+
+void sluice::runtime::info(const Executable &executable, const Options &options) {
+  const Json facts = describe(executable);
+  if (options.json)
+    return writeOut(facts.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  std::string text;
+  for (auto &[key, value] : facts.items()) {
+    std::string name = key, shown = value.is_string() ? value.get<std::string>() : value.dump();
+    if (name.find("bytes") != std::string::npos)
+      shown += " (" + readableBytes(value.get<uint64_t>()) + ")";
+    if (value.is_boolean())
+      shown = value.get<bool>() ? "yes" : "no";
+    for (char &c : name)
+      c = c == '_' ? ' ' : c;
+    text += name + std::string(20 - std::min<size_t>(name.size(), 19), ' ') + shown + "\n";
+  }
+  writeOut(text);
+}
+
+static bool intact(std::span<const uint8_t> bytes, uint64_t checksum) {
+  return XXH3_64bits(bytes.data(), bytes.size()) == checksum;
+}
+
+void sluice::runtime::verify(const Executable &executable, const Options &) {
+  static constexpr std::pair<int, const char *> sections[] = {
+      {SLUICE_SECTION_MODEL, "model"},       {SLUICE_SECTION_PROGRAMS, "programs"},
+      {SLUICE_SECTION_STEPS, "steps"},       {SLUICE_SECTION_TENSORS, "tensors"},
+      {SLUICE_SECTION_STRINGS, "strings"},   {SLUICE_SECTION_TOKENIZER, "tokenizer"},
+      {SLUICE_SECTION_TEMPLATE, "template"}, {SLUICE_SECTION_WEIGHTS, "weights"}};
+  const Model &model = executable.model;
+  std::string damaged;
+  auto report = [&](const std::string &what) {
+    damaged += (damaged.empty() ? "" : ", ") + what;
+    writeOut("damaged: " + what + "\n");
+  };
+  for (auto [index, name] : sections) {
+    if (intact(model.section(index), model.sectionEntry(index).checksum))
+      continue;
+    bool named = false;
+    if (index == SLUICE_SECTION_WEIGHTS)
+      for (const sluice_tensor &tensor : model.tensors())
+        if (!intact(model.section(index).subspan(tensor.offset, tensor.size), tensor.checksum)) {
+          report("tensor " + std::string(model.string(tensor.name)));
+          named = true;
+        }
+    if (!named)
+      report("section '" + std::string(name) + "'");
+  }
+  if (!damaged.empty())
+    throw Error(model.fileName() + " is damaged; copy or compile it again");
+  writeOut("whole: " + std::to_string(model.tensors().size()) + " tensors, " +
+           readableBytes(model.section(SLUICE_SECTION_WEIGHTS).size()) + " of weights\n");
+}

@@ -1,0 +1,60 @@
+//===- Model.h - the executable's own sections, mapped and checked -----------------===//
+//
+// The compiled model lies behind the machine code in the same file (runtime/abi.h). It is mapped as it is; nothing is
+// parsed or copied. Opening checks all bounds, so that what the views below give can be used without checks.
+//
+//===------------------------------------------------------------------------------===//
+#ifndef SLUICE_RUNTIME_MODEL_H
+#define SLUICE_RUNTIME_MODEL_H
+
+#include "runtime/abi.h"
+#include <cstddef>
+#include <span>
+#include <string>
+
+namespace sluice::runtime {
+
+class Model {
+public:
+  // Throws Error, naming `path`'s file, when it is not a whole file of this version.
+  explicit Model(const char *path = "/proc/self/exe");
+  Model(const Model &) = delete;
+  ~Model();
+
+  const sluice_model &description() const { return *array<sluice_model>(SLUICE_SECTION_MODEL).data(); }
+  const sluice_program &program(uint32_t kind) const { return *byKind[kind]; }
+  std::span<const sluice_step> steps(const sluice_program &program) const;
+  std::span<const sluice_tensor> tensors() const { return array<sluice_tensor>(SLUICE_SECTION_TENSORS); }
+  const char *string(uint32_t offset) const;
+  const sluice_section &sectionEntry(int index) const { return header->sections[index]; }
+  std::span<const uint8_t> section(int index) const; // its bytes
+  const uint8_t *weights() const { return section(SLUICE_SECTION_WEIGHTS).data(); }
+  uint64_t fileBytes() const { return size; }
+  const std::string &fileName() const { return name; } // for messages
+
+  // Kernels are numbered by the steps: throws Error unless all numbers are below `kernelCount`.
+  void checkKernels(uint64_t kernelCount) const;
+  // Maps the pages of part `index` of `parts` of the weights before they are touched, reading what is not in memory.
+  void populateWeights(unsigned index, unsigned parts) const;
+
+private:
+  template <typename T> std::span<const T> array(int index) const {
+    std::span<const uint8_t> bytes = section(index);
+    return {reinterpret_cast<const T *>(bytes.data()), bytes.size() / sizeof(T)};
+  }
+  [[noreturn]] void fail(const std::string &what) const;
+  void check(bool holds, const char *what) const;
+  void mapFile(const char *path);
+  void checkSections();
+  void checkModel() const;
+  void checkPrograms();
+
+  std::string name;
+  const uint8_t *base = nullptr;
+  uint64_t size = 0;
+  const sluice_header *header = nullptr;
+  const sluice_program *byKind[SLUICE_PROGRAM_COUNT] = {};
+};
+
+} // namespace sluice::runtime
+#endif

@@ -1,0 +1,52 @@
+//===- Options.h - what a user asks of a compiled model ------------------------------===//
+#ifndef SLUICE_RUNTIME_OPTIONS_H
+#define SLUICE_RUNTIME_OPTIONS_H
+
+#include "runtime/Sampler.h"
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace sluice::runtime {
+
+struct Options {
+  enum class Command { Generate, Tokenize, Detokenize, Template, Eval, Perplexity, Bench, Info, Verify };
+  Command command = Command::Generate;
+
+  // Generate
+  std::optional<std::string> prompt; // absent: from standard input
+  std::string systemPrompt;
+  bool raw = false;
+  bool ignoreEnd = false;
+  bool verbose = false;
+  int64_t tokens = -1; // the most to generate; -1: until the end
+  int64_t seed = -1;   // -1: a new one each time
+  SamplingOptions sampling;
+
+  // Shared
+  std::string file;     // the command's input; "-": standard input
+  unsigned threads = 0; // 0: as many as help
+  uint64_t context = 0; // tokens; 0: what the command takes by default
+  bool json = false;
+
+  bool parseSpecial = true;        // Tokenize
+  bool generationPrompt = true;    // Template
+  std::string logits;              // Eval: file to write
+  bool step = false;               // Eval
+  uint64_t chunks = 0;             // Perplexity; 0: all
+
+  // Bench: every combination is measured.
+  std::vector<uint64_t> benchPrompts{256}, benchTokens{64}, benchDepths{0};
+  std::vector<unsigned> benchThreads;
+  unsigned repetitions = 5;
+  std::string format = "md";
+  bool profile = false;
+};
+
+// Parses a command line (without the program's name). Where there is nothing left to do but to end (help, version, a
+// usage error, which are printed here), returns nothing and sets `status`.
+std::optional<Options> parseOptions(std::vector<std::string> arguments, const std::string &program,
+                                    const std::string &version, int &status);
+
+} // namespace sluice::runtime
+#endif

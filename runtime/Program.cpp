@@ -1,0 +1,65 @@
+//===- Program.cpp - the steps of one program, run by all workers ------------------===//
+
+#include "runtime/Program.h"
+#include <chrono>
+
+using namespace sluice::runtime;
+
+Program::Program(const Model &model, const sluice_variant &variant, uint32_t kind, Workers *team)
+    : model(model), variant(variant), program(model.program(kind)), stepList(model.steps(program)), team(team),
+      scratchStride((program.scratch_bytes + SLUICE_PAGE - 1) / SLUICE_PAGE * SLUICE_PAGE),
+      arena(program.arena_bytes, true, "activations"),
+      scratch(scratchStride * (team ? team->count() : 1), true, "the threads' activations") {}
+
+void Program::run(const Chunk &chunk) {
+  if (team)
+    team->run([&](unsigned worker) { runSteps(chunk, worker); });
+  else
+    runSteps(chunk, 0);
+}
+
+void Program::runSteps(const Chunk &chunk, unsigned worker) {
+  using Clock = std::chrono::steady_clock;
+  const bool timed = worker == 0 && !times.empty();
+  Clock::time_point before = timed ? Clock::now() : Clock::time_point();
+  for (size_t index = 0; index < stepList.size(); ++index) {
+    const sluice_step &step = stepList[index];
+    const bool head = step.flags & SLUICE_STEP_HEAD;
+    if (head && chunk.headBegin == chunk.tokens && program.kind != SLUICE_PROGRAM_SOFTMAX)
+      continue;
+    const sluice_args args = {
+        .weights = model.weights() + step.weights_offset,
+        .arena = arena.data(),
+        .scratch = scratch.data() + worker * scratchStride,
+        .kv = step.layer == UINT32_MAX ? nullptr : chunk.kv + step.layer * chunk.kvLayerStride,
+        .kv_head_stride = chunk.kvHeadStride,
+        .ids = chunk.ids,
+        .position = chunk.position,
+        .token_begin = head ? chunk.headBegin : 0,
+        .token_end = chunk.tokens,
+        .parameter = chunk.parameter,
+        .count = chunk.count,
+    };
+    const sluice_kernel &kernel = variant.kernels[step.kernel];
+    const uint64_t tokens = args.token_end - args.token_begin;
+    const uint64_t blocks = step.unit_tokens ? (tokens + step.unit_tokens - 1) / step.unit_tokens : 1;
+    bool prepared = kernel.prologue == nullptr;
+    auto compute = [&](uint64_t begin, uint64_t end) {
+      if (!prepared)
+        kernel.prologue(&args);
+      prepared = true;
+      kernel.run(&args, begin, end);
+    };
+    if (team) {
+      team->share(worker, step.units * blocks, step.unit_tokens != 0, compute);
+      team->barrier();
+    } else {
+      compute(0, step.units * blocks);
+    }
+    if (timed) {
+      Clock::time_point now = Clock::now();
+      times[index] += std::chrono::duration_cast<std::chrono::nanoseconds>(now - before).count();
+      before = now;
+    }
+  }
+}

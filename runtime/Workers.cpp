@@ -1,0 +1,85 @@
+//===- Workers.cpp - threads that run the steps of a program together --------------===//
+
+#include "runtime/Workers.h"
+#include "runtime/Error.h"
+#include "runtime/ThreadCount.h"
+#include <climits>
+#include <csignal>
+#include <immintrin.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <system_error>
+#include <unistd.h>
+
+using namespace sluice::runtime;
+
+static void futex(std::atomic<uint32_t> &word, int operation, uint32_t value) {
+  static_assert(sizeof word == sizeof(uint32_t));
+  syscall(SYS_futex, &word, operation | FUTEX_PRIVATE_FLAG, value, nullptr, nullptr, 0);
+}
+
+Workers::Workers(unsigned count) : total(count) {
+  // A step is a few to a few hundred microseconds, and waking a sleeper costs about ten. Where there are more workers than
+  // processors, the one who waits is in the way of the one waited for.
+  spinCycles = count > allowedProcessors().size() ? 0 : 150'000;
+  sigset_t all, before; // signals are for the first thread
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  try {
+    for (unsigned worker = 1; worker < count; ++worker)
+      threads.emplace_back([this, worker] { loop(worker); });
+  } catch (const std::system_error &) {
+    // Those that did start wait for a full team at their first barrier, so there is no orderly way back.
+    static const char message[] = "error: cannot start so many threads; lower -t\n";
+    [[maybe_unused]] ssize_t written = write(STDERR_FILENO, message, sizeof message - 1);
+    _exit(1);
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+Workers::~Workers() {
+  job = nullptr;
+  barrier();
+  for (std::thread &thread : threads)
+    thread.join();
+}
+
+void Workers::loop(unsigned worker) {
+  for (;;) {
+    barrier();
+    if (!job)
+      return;
+    (*job)(worker);
+    barrier();
+  }
+}
+
+void Workers::run(const std::function<void(unsigned)> &newJob) {
+  job = &newJob;
+  barrier();
+  newJob(0);
+  barrier();
+}
+
+void Workers::barrier() {
+  if (total == 1)
+    return;
+  uint32_t now = generation.load(std::memory_order_relaxed);
+  if (arrived.fetch_add(1, std::memory_order_acq_rel) + 1 == total) {
+    arrived.store(0, std::memory_order_relaxed);
+    claimed.store(0, std::memory_order_relaxed);
+    // Sequentially consistent, as below: either the last to arrive sees the sleeper, or the sleeper sees the new value.
+    generation.store(now + 1, std::memory_order_seq_cst);
+    if (sleepers.load(std::memory_order_seq_cst))
+      futex(generation, FUTEX_WAKE, INT_MAX);
+    return;
+  }
+  if (spinCycles)
+    for (uint64_t start = __rdtsc(); __rdtsc() - start < spinCycles; _mm_pause())
+      if (generation.load(std::memory_order_acquire) != now)
+        return;
+  sleepers.fetch_add(1, std::memory_order_seq_cst);
+  while (generation.load(std::memory_order_seq_cst) == now)
+    futex(generation, FUTEX_WAIT, now);
+  sleepers.fetch_sub(1, std::memory_order_relaxed);
+}

@@ -1,0 +1,61 @@
+//===- main.cpp - the program in front of a compiled model ---------------------------===//
+
+#include "runtime/Commands.h"
+#include "runtime/Cpu.h"
+#include "runtime/Error.h"
+#include "runtime/Streams.h"
+#include <csignal>
+#include <new>
+
+using namespace sluice::runtime;
+
+static void run(const Executable &executable, const Options &options) {
+  switch (options.command) {
+  case Options::Command::Generate:
+    return generate(executable, options);
+  case Options::Command::Tokenize:
+    return tokenize(executable, options);
+  case Options::Command::Detokenize:
+    return detokenize(executable, options);
+  case Options::Command::Template:
+    return renderTemplate(executable, options);
+  case Options::Command::Eval:
+    return evaluate(executable, options);
+  case Options::Command::Perplexity:
+    return perplexity(executable, options);
+  case Options::Command::Bench:
+    return bench(executable, options);
+  case Options::Command::Info:
+    return info(executable, options);
+  case Options::Command::Verify:
+    return verify(executable, options);
+  }
+}
+
+int main(int argc, char **argv) {
+  std::signal(SIGPIPE, SIG_IGN); // a write then fails, and the command ends quietly
+  try {
+    Model model;
+    const sluice_model &description = model.description();
+    std::string version = std::string(model.string(description.name)) + ", compiled by Sluice " +
+                          model.string(description.compiler_version);
+    int status = 0;
+    std::optional<Options> options =
+        parseOptions({argv + (argc > 0), argv + argc}, model.fileName(), version, status);
+    if (!options)
+      return status;
+    run({model, {sluice_variants, sluice_variant_count}}, *options);
+    return 0;
+  } catch (const BrokenPipe &) {
+    return 0;
+  } catch (const UsageError &error) {
+    note(std::string("error: ") + error.what());
+    return 2;
+  } catch (const std::bad_alloc &) {
+    note("error: out of memory");
+    return 1;
+  } catch (const std::exception &error) {
+    note(std::string("error: ") + error.what());
+    return 1;
+  }
+}
