@@ -10,6 +10,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+using namespace sluice;
 using namespace sluice::runtime;
 
 static uint64_t freshSeed() {

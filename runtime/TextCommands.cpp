@@ -7,6 +7,7 @@
 #include "runtime/Tokenizer.h"
 #include <nlohmann/json.hpp>
 
+using namespace sluice;
 using namespace sluice::runtime;
 
 void sluice::runtime::tokenize(const Executable &executable, const Options &options) {
