@@ -33,7 +33,7 @@ static llvm::Error writeFile(llvm::StringRef path, llvm::StringRef contents) {
 
 // Writes <folder>/<number>-<phase><suffix>.
 static llvm::Error dump(Compilation &compilation, const Phase &phase, llvm::StringRef folder) {
-  if (std::error_code code = llvm::sys::fs::create_directories(folder))
+  if (std::error_code code = llvm::sys::fs::create_directories(folder, true, llvm::sys::fs::all_all))
     return llvm::createStringError(code, folder + ": cannot create the folder: " + code.message());
   llvm::Expected<std::vector<Artifact>> artifacts = compilation.artifacts(phase);
   if (!artifacts)

@@ -115,7 +115,7 @@ llvm::Error Compilation::linkFile() {
   if (std::optional<llvm::StringRef> source = checkpoint->chatTemplate()) {
     llvm::Expected<std::vector<uint8_t>> compiled = compileTemplate(*source);
     if (!compiled)
-      return compiled.takeError();
+      return checkpoint->error(toString(compiled.takeError()));
     image->chatTemplate = std::move(*compiled);
   }
   image->sourceHash = [&] { return sourceHash.get(); };
