@@ -37,20 +37,29 @@ static const char *examples = R"(Examples:
 More: README.md, docs/, and README.md in every folder of the source.
 )";
 
+// Ends the process as the signal that interrupted it would have.
+static int endBySignal() {
+  std::signal(interrupted, SIG_DFL);
+  std::raise(interrupted);
+  return 1;
+}
+
 static int report(llvm::Error error) {
-  if (!error)
-    return 0;
   bool wasInterrupted = false;
   std::string text;
   llvm::handleAllErrors(std::move(error), [&](const llvm::ErrorInfoBase &info) {
     wasInterrupted |= info.convertToErrorCode() == std::errc::interrupted;
     text += (text.empty() ? "" : "\n") + info.message();
   });
+  // Whoever read our output has gone.
+  if (interrupted == SIGPIPE)
+    return endBySignal();
   if (wasInterrupted && interrupted) {
     llvm::errs() << "sluice: interrupted, no file written\n";
-    std::signal(interrupted, SIG_DFL);
-    std::raise(interrupted);
+    return endBySignal();
   }
+  if (text.empty())
+    return 0;
   llvm::errs() << "sluice: error: " << text << '\n';
   return 1;
 }
@@ -106,7 +115,7 @@ int main(int argc, char **argv) {
 
   Options options;
   options.interrupted = &interrupted;
-  for (int signal : {SIGINT, SIGTERM, SIGHUP})
+  for (int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE})
     std::signal(signal, [](int number) { interrupted = number; });
 
   CLI::App app("Sluice compiles a Llama-family model to one executable file.", "sluice");
@@ -159,5 +168,11 @@ int main(int argc, char **argv) {
     error = inspect(options.model, llvm::outs());
   else if (*targetsCommand)
     printTargets(llvm::outs());
+  llvm::outs().flush();
+  if (std::error_code code = llvm::outs().error()) {
+    llvm::outs().clear_error();
+    error = llvm::joinErrors(std::move(error),
+                             llvm::createStringError("cannot write to standard output: " + code.message()));
+  }
   return report(std::move(error));
 }
