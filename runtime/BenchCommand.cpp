@@ -139,9 +139,8 @@ void Bench::printProfile(Program &program, uint64_t runs, const Test &test) cons
            test.prompt ? "prompt" : "token", "phase", "steps", "us", "share", "GB/s");
   note(line);
   for (const Phase &phase : phases) {
-    snprintf(line, sizeof line, "%-24s %6llu %10.1f %6.1f%% %8.2f", phase.name.c_str(),
-             (unsigned long long)phase.steps, phase.nanoseconds / 1e3, 100 * phase.nanoseconds / all,
-             double(phase.bytes) / phase.nanoseconds);
+    snprintf(line, sizeof line, "%-24s %6llu %10.1f %6.1f%% %8.2f", phase.name.c_str(), (unsigned long long)phase.steps,
+             phase.nanoseconds / 1e3, 100 * phase.nanoseconds / all, double(phase.bytes) / phase.nanoseconds);
     note(line);
   }
 }
@@ -187,9 +186,9 @@ static std::string asText(const Json &value) {
   return text;
 }
 
-static constexpr const char *columns[] = {"test",     "n_prompt",  "n_gen",           "depth",    "threads",
-                                          "avg_ts",   "stddev_ts", "bytes_per_token", "gb_per_s", "read_gb_per_s",
-                                          "share"};
+static constexpr const char *columns[] = {"test",     "n_prompt",      "n_gen",     "depth",
+                                          "threads",  "avg_ts",        "stddev_ts", "bytes_per_token",
+                                          "gb_per_s", "read_gb_per_s", "share"};
 
 void sluice::runtime::bench(const Executable &executable, const Options &options) {
   const std::vector<Json> rows = Bench(executable, options).run();
@@ -211,8 +210,8 @@ void sluice::runtime::bench(const Executable &executable, const Options &options
     char line[256];
     snprintf(line, sizeof line, "| %s | %u | %.1f | %.1f | %.1f | %.1f | %.1f | %.0f %% |\n",
              row["test"].get<std::string>().c_str(), row["threads"].get<unsigned>(), row["avg_ts"].get<double>(),
-             row["stddev_ts"].get<double>(), row["bytes_per_token"].get<double>() / 1e6,
-             row["gb_per_s"].get<double>(), row["read_gb_per_s"].get<double>(), 100 * row["share"].get<double>());
+             row["stddev_ts"].get<double>(), row["bytes_per_token"].get<double>() / 1e6, row["gb_per_s"].get<double>(),
+             row["read_gb_per_s"].get<double>(), 100 * row["share"].get<double>());
     text += line;
   }
   writeOut(text);

@@ -47,7 +47,7 @@ static bool runCommand(const std::string &line, Conversation &conversation, bool
 }
 
 static void answerLine(const std::string &line, Generator &generator, Conversation &conversation,
-                       const Options &options, const Session &session, const Model &model, unsigned threads) {
+                       const Options &options, const Session &session, unsigned threads) {
   std::vector<int32_t> ids;
   if (conversation.hasTemplate()) {
     conversation.add("user", line);
@@ -81,7 +81,7 @@ static void answerLine(const std::string &line, Generator &generator, Conversati
   if (conversation.hasTemplate())
     conversation.add("assistant", said);
   if (answer.ending == Ending::ContextFull)
-    noteContextFull(session.context(), model);
+    noteContextFull(session);
   if (options.verbose)
     note(timing(answer, threads));
 }
@@ -115,7 +115,7 @@ void sluice::runtime::runChat(Generator &generator, Conversation &conversation, 
     if (line.find_first_not_of(" \t\n") == std::string::npos || runCommand(line, conversation, leave))
       continue;
     try {
-      answerLine(line, generator, conversation, options, session, model, threads);
+      answerLine(line, generator, conversation, options, session, threads);
     } catch (const std::runtime_error &error) {
       note(std::string("error: ") + error.what());
     }

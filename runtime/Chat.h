@@ -37,7 +37,7 @@ void runChat(Generator &generator, Conversation &conversation, const Options &op
 std::string timing(const Answer &answer, unsigned threads);
 
 // Says that an answer ended because the context is full, and what helps.
-void noteContextFull(uint64_t context, const Model &model);
+void noteContextFull(const Session &session);
 
 } // namespace sluice::runtime
 #endif

@@ -24,14 +24,15 @@ void sluice::runtime::evaluate(const Executable &executable, const Options &opti
   Session session(model, executable.variant(), team, context);
   if (ids.size() > context)
     throw Error(options.file + ": " + std::to_string(ids.size()) + " tokens do not fit the context of " +
-                std::to_string(context));
+                std::to_string(context) + "; " + session.remedy());
   NpyWriter out(options.logits, ids.size(), session.vocabulary());
   if (options.step)
     for (int32_t id : ids)
       out.append({session.decode(id), session.vocabulary()});
   else
-    session.prefill(ids, Logits::All,
-                    [&](uint64_t, const float *logits) { out.append({logits, session.vocabulary()}); });
+    session.prefill(ids, Logits::All, [&](uint64_t, const float *logits) {
+      out.append({logits, session.vocabulary()});
+    });
   out.finish();
 }
 
@@ -96,10 +97,10 @@ void sluice::runtime::perplexity(const Executable &executable, const Options &op
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 
   if (options.json) {
-    nlohmann::ordered_json result = {{"perplexity", score.perplexity()}, {"stderr", score.error()},
-                                     {"nll", score.mean()},              {"scored_tokens", score.count},
-                                     {"chunks", chunks},                 {"n_ctx", context},
-                                     {"threads", team.count()},          {"seconds", seconds}};
+    nlohmann::ordered_json result = {
+        {"perplexity", score.perplexity()}, {"stderr", score.error()}, {"nll", score.mean()},
+        {"scored_tokens", score.count},     {"chunks", chunks},        {"n_ctx", context},
+        {"threads", team.count()},          {"seconds", seconds}};
     writeOut(result.dump() + "\n");
     return;
   }

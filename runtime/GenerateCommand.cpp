@@ -50,15 +50,12 @@ std::string sluice::runtime::timing(const Answer &answer, unsigned threads) {
   return line;
 }
 
-void sluice::runtime::noteContextFull(uint64_t context, const Model &model) {
-  note("the context of " + std::to_string(context) + " tokens is full" +
-       (context < model.description().context_length
-            ? "; -c up to " + std::to_string(model.description().context_length) + " makes it larger"
-            : ""));
+void sluice::runtime::noteContextFull(const Session &session) {
+  note("the context of " + std::to_string(session.context()) + " tokens is full; " + session.remedy());
 }
 
 static void answerOnce(Generator &generator, const Conversation &conversation, const Options &options,
-                       const std::string &prompt, const Session &session, const Model &model, unsigned threads) {
+                       const std::string &prompt, const Session &session, unsigned threads) {
   std::vector<int32_t> ids;
   if (options.raw || !conversation.hasTemplate()) {
     if (!options.raw && !options.systemPrompt.empty())
@@ -77,7 +74,7 @@ static void answerOnce(Generator &generator, const Conversation &conversation, c
   if (!newline)
     writeOut("\n");
   if (answer.ending == Ending::ContextFull)
-    noteContextFull(session.context(), model);
+    noteContextFull(session);
   if (options.verbose)
     note(timing(answer, threads));
 }
@@ -110,5 +107,5 @@ void sluice::runtime::generate(const Executable &executable, const Options &opti
   if (chat)
     runChat(generator, conversation, options, session, model, team.count());
   else
-    answerOnce(generator, conversation, options, prompt, session, model, team.count());
+    answerOnce(generator, conversation, options, prompt, session, team.count());
 }

@@ -8,7 +8,9 @@
 using namespace sluice::runtime;
 using Clock = std::chrono::steady_clock;
 
-static double secondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+static double secondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 Answer Generator::generate(std::span<const int32_t> prompt, int64_t limit,
                            const std::function<void(std::string_view)> &emit,
@@ -17,7 +19,7 @@ Answer Generator::generate(std::span<const int32_t> prompt, int64_t limit,
     throw Error("the prompt is empty: there is nothing to continue");
   if (prompt.size() > session.context())
     throw Error("the prompt has " + std::to_string(prompt.size()) + " tokens and the context holds " +
-                std::to_string(session.context()) + "; shorten the prompt or raise -c");
+                std::to_string(session.context()) + "; " + session.remedy());
   auto stopped = [&] { return interrupted && *interrupted; };
   session.stopWhen(interrupted);
 

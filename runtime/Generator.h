@@ -24,8 +24,8 @@ public:
   Generator(Session &session, const Tokenizer &tokenizer, Sampler &sampler)
       : session(session), tokenizer(tokenizer), sampler(sampler) {}
 
-  // Puts `prompt`, not empty, into the session, whose cache is kept as far as it begins alike, and generates up to `limit`
-  // tokens (-1: no limit). emit(text) gets whole UTF-8 sequences. *interrupted, where not null, ends it early.
+  // Puts `prompt`, not empty, into the session, whose cache is kept as far as it begins alike, and generates up to
+  // `limit` tokens (-1: no limit). emit(text) gets whole UTF-8 sequences. *interrupted, where not null, ends it early.
   // Throws Error if the prompt does not fit the context.
   Answer generate(std::span<const int32_t> prompt, int64_t limit, const std::function<void(std::string_view)> &emit,
                   const volatile std::sig_atomic_t *interrupted = nullptr);

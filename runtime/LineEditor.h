@@ -21,8 +21,8 @@ public:
   Event feed(char byte);
 
   const std::string &text() const { return line; }
-  size_t cursor() const { return at; } // a byte offset on a character's boundary
-  void start();                        // an empty line
+  size_t cursor() const { return at; }    // a byte offset on a character's boundary
+  void start();                           // an empty line
   void remember(const std::string &text); // for the up arrow
 
 private:

@@ -72,7 +72,8 @@ void Model::checkSections() {
   if (trailer.magic != SLUICE_MAGIC)
     fail("expected a compiled model behind the program, found none: the file is cut short or was changed");
   if (trailer.abi_version != SLUICE_ABI_VERSION)
-    fail("expected file version " + std::to_string(SLUICE_ABI_VERSION) + ", got " + std::to_string(trailer.abi_version));
+    fail("expected file version " + std::to_string(SLUICE_ABI_VERSION) + ", got " +
+         std::to_string(trailer.abi_version));
   if (trailer.file_bytes != size)
     fail("expected " + std::to_string(trailer.file_bytes) + " bytes, got " + std::to_string(size));
   uint64_t limit = size - sizeof trailer;
@@ -96,8 +97,8 @@ void Model::checkModel() const {
   std::span<const uint8_t> strings = section(SLUICE_SECTION_STRINGS);
   check(!strings.empty() && strings.back() == 0, "its strings do not end");
   const sluice_model &model = description();
-  for (uint32_t offset : {model.name, model.architecture, model.compiler_version, model.source_file, model.source_hash,
-                          model.formats})
+  for (uint32_t offset :
+       {model.name, model.architecture, model.compiler_version, model.source_file, model.source_hash, model.formats})
     check(offset < strings.size(), "a string lies outside of it");
   check(model.layers && model.kv_heads && model.head_dim && model.vocabulary && model.context_length,
         "the model has an empty dimension");

@@ -33,14 +33,17 @@ static void translateLlamaOptions(std::vector<std::string> &arguments) {
         argument = to + argument.substr(std::string(from).size());
 }
 
+// As CLI::Range, but the help does not spell the bounds out.
+template <typename T> static CLI::Validator range(T least, T most) { return CLI::Range(least, most).description(""); }
+
 static void addThreads(CLI::App &app, Options &options) {
   app.add_option("-t,--threads", options.threads, "threads (default: as many as there are cores for this process)")
-      ->check(CLI::Range(1u, 1024u))
+      ->check(range(1u, 1024u))
       ->type_name("N");
 }
 
 static void addContext(CLI::App &app, Options &options, const char *help) {
-  app.add_option("-c,--ctx-size", options.context, help)->check(CLI::Range(uint64_t(1), uint64_t(1) << 31))->type_name("N");
+  app.add_option("-c,--ctx-size", options.context, help)->check(range(uint64_t(1), uint64_t(1) << 31))->type_name("N");
 }
 
 static void addGenerate(CLI::App &app, Options &options) {
@@ -48,30 +51,31 @@ static void addGenerate(CLI::App &app, Options &options) {
       ->type_name("TEXT");
   app.add_option("--system-prompt", options.systemPrompt, "instruction before the conversation (also -sys)")
       ->type_name("TEXT");
-  app.add_flag("--raw,--no-conversation", options.raw, "continue the text as it stands, without the chat template (also -no-cnv)");
+  app.add_flag("--raw,--no-conversation", options.raw,
+               "continue the text as it stands, without the chat template (also -no-cnv)");
   app.add_option("-n,--predict,--n-predict", options.tokens, "most tokens to generate (default: -1, until the end)")
-      ->check(CLI::Range(int64_t(-1), int64_t(1) << 40))
+      ->check(range(int64_t(-1), int64_t(1) << 40))
       ->type_name("N");
   addContext(app, options, "most tokens of a conversation (default: what the model was trained for)");
   addThreads(app, options);
   SamplingOptions &s = options.sampling;
   app.add_option("-s,--seed", options.seed, "the same seed gives the same text (default: -1, a new one each time)")
-      ->check(CLI::Range(int64_t(-1), INT64_MAX))
+      ->check(range(int64_t(-1), INT64_MAX))
       ->type_name("N");
   app.add_option("--temp", s.temperature, "temperature; 0 always takes the most likely token (default: 0.8)")
-      ->check(CLI::Range(0.0f, 1000.0f))
+      ->check(range(0.0f, 1000.0f))
       ->type_name("X");
   app.add_option("--top-k", s.topK, "choose among the k most likely tokens; 0: all (default: 40)")
-      ->check(CLI::Range(0, INT32_MAX))
+      ->check(range(0, INT32_MAX))
       ->type_name("N");
   app.add_option("--top-p", s.topP, "choose among the fewest that have this probability together (default: 0.95)")
-      ->check(CLI::Range(0.0f, 1.0f))
+      ->check(range(0.0f, 1.0f))
       ->type_name("X");
   app.add_option("--min-p", s.minP, "drop tokens below this share of the likeliest one's probability (default: 0.05)")
-      ->check(CLI::Range(0.0f, 1.0f))
+      ->check(range(0.0f, 1.0f))
       ->type_name("X");
   app.add_option("--repeat-penalty", s.repeatPenalty, "make the last 64 tokens less likely; 1: no (default: 1)")
-      ->check(CLI::Range(0.01f, 100.0f))
+      ->check(range(0.01f, 100.0f))
       ->type_name("X");
   app.add_flag("--ignore-eos", options.ignoreEnd, "never end an answer before -n or the context says so");
   app.add_flag("-v,--verbose", options.verbose, "say how long it took on standard error");
@@ -79,17 +83,24 @@ static void addGenerate(CLI::App &app, Options &options) {
 
 static void addBench(CLI::App &app, Options &options) {
   app.add_option("-p,--n-prompt", options.benchPrompts, "tokens of a prompt; 0: not measured (default: 256)")
-      ->delimiter(',')->type_name("N,...");
+      ->delimiter(',')
+      ->type_name("N,..");
   app.add_option("-n,--n-gen", options.benchTokens, "tokens to generate; 0: not measured (default: 64)")
-      ->delimiter(',')->type_name("N,...");
+      ->delimiter(',')
+      ->type_name("N,..");
   app.add_option("-d,--n-depth", options.benchDepths, "tokens in the context before (default: 0)")
-      ->delimiter(',')->type_name("N,...");
+      ->delimiter(',')
+      ->type_name("N,..");
   app.add_option("-t,--threads", options.benchThreads, "threads (default: as many as there are cores for this process)")
-      ->delimiter(',')->check(CLI::Range(1u, 1024u))->type_name("N,...");
+      ->delimiter(',')
+      ->check(range(1u, 1024u))
+      ->type_name("N,..");
   app.add_option("-r,--repetitions", options.repetitions, "runs of each test after one to warm up (default: 5)")
-      ->check(CLI::Range(1u, 100000u))->type_name("N");
+      ->check(range(1u, 100000u))
+      ->type_name("N");
   app.add_option("-o,--output", options.format, "md, csv or json (default: md)")
-      ->check(CLI::IsMember({"md", "csv", "json"}))->type_name("FORMAT");
+      ->check(CLI::IsMember({"md", "csv", "json"}))
+      ->type_name("FORMAT");
   app.add_flag("--profile", options.profile, "then print the time and bandwidth of every phase on standard error");
 }
 
@@ -104,7 +115,6 @@ std::optional<Options> sluice::runtime::parseOptions(std::vector<std::string> ar
   Options options;
   CLI::App app("A language model in one file, compiled by Sluice: it chats, answers or completes text.", program);
   app.set_version_flag("--version", version);
-  app.footer(replaceAll(footer, "NAME", program));
   app.get_formatter()->column_width(34);
   app.require_subcommand(0, 1);
   addGenerate(app, options);
@@ -115,22 +125,30 @@ std::optional<Options> sluice::runtime::parseOptions(std::vector<std::string> ar
     return sub;
   };
   CLI::App *tokenize = command("tokenize", Command::Tokenize, "standard input to token ids, one a line");
-  tokenize->add_flag_function("--no-special", [&](int64_t) { options.parseSpecial = false; },
-                              "take the text of special tokens for ordinary text");
+  tokenize->add_flag_function(
+      "--no-special", [&](int64_t) { options.parseSpecial = false; },
+      "take the text of special tokens for ordinary text");
   command("detokenize", Command::Detokenize, "token ids on standard input to text");
   CLI::App *render = command("template", Command::Template, "apply the chat template to a list of messages");
-  render->add_option("file", options.file, "JSON: [{\"role\": \"user\", \"content\": \"...\"}, ...]; - for standard input")
-      ->required()->type_name("FILE");
-  render->add_flag_function("--no-generation-prompt", [&](int64_t) { options.generationPrompt = false; },
-                            "do not open the assistant's answer");
+  render
+      ->add_option("file", options.file,
+                   "JSON: [{\"role\": \"user\", \"content\": \"...\"}, ...]; - for standard input")
+      ->required()
+      ->type_name("FILE");
+  render->add_flag_function(
+      "--no-generation-prompt", [&](int64_t) { options.generationPrompt = false; },
+      "do not open the assistant's answer");
   CLI::App *eval = command("eval", Command::Eval, "logits of given tokens, as a NumPy file");
   eval->add_option("--tokens", options.file, "ids separated by spaces, commas or lines; - for standard input")
-      ->required()->type_name("FILE");
+      ->required()
+      ->type_name("FILE");
   eval->add_option("--logits", options.logits, "float32 [tokens, vocabulary]")->required()->type_name("OUT.npy");
-  eval->add_flag("--step", options.step, "one token at a time (the decode program), not in chunks (the prefill program)");
+  eval->add_flag("--step", options.step,
+                 "one token at a time (the decode program), not in chunks (the prefill program)");
   addThreads(*eval, options);
   addContext(*eval, options, "context (default: what the model was trained for)");
-  CLI::App *perplexity = command("perplexity", Command::Perplexity, "how well the model predicts a text, as llama.cpp defines it");
+  CLI::App *perplexity =
+      command("perplexity", Command::Perplexity, "how well the model predicts a text, as llama.cpp defines it");
   perplexity->add_option("file", options.file, "the text; - for standard input")->required()->type_name("FILE");
   addContext(*perplexity, options, "tokens of a chunk, of which the second half is scored (default: 512)");
   perplexity->add_option("--chunks", options.chunks, "most chunks to score (default: all)")->type_name("N");
@@ -140,6 +158,7 @@ std::optional<Options> sluice::runtime::parseOptions(std::vector<std::string> ar
   CLI::App *info = command("info", Command::Info, "what this file is: model, target, shapes, sizes, source");
   info->add_flag("--json", options.json, "print it as JSON");
   command("verify", Command::Verify, "check the file against its checksums");
+  app.footer(replaceAll(footer, "NAME", program)); // commands that exist by now do not inherit it
 
   translateLlamaOptions(arguments);
   std::reverse(arguments.begin(), arguments.end()); // what CLI11 wants

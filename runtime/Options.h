@@ -29,11 +29,11 @@ struct Options {
   uint64_t context = 0; // tokens; 0: what the command takes by default
   bool json = false;
 
-  bool parseSpecial = true;        // Tokenize
-  bool generationPrompt = true;    // Template
-  std::string logits;              // Eval: file to write
-  bool step = false;               // Eval
-  uint64_t chunks = 0;             // Perplexity; 0: all
+  bool parseSpecial = true;     // Tokenize
+  bool generationPrompt = true; // Template
+  std::string logits;           // Eval: file to write
+  bool step = false;            // Eval
+  uint64_t chunks = 0;          // Perplexity; 0: all
 
   // Bench: every combination is measured.
   std::vector<uint64_t> benchPrompts{256}, benchTokens{64}, benchDepths{0};

@@ -7,8 +7,8 @@
 
 namespace sluice::runtime {
 
-// Bytes a second at which `team` reads memory once from end to end, each worker its own part: the best of several passes
-// over `weights`, or over memory of the same kind where those are too few to be out of the caches.
+// Bytes a second at which `team` reads memory once from end to end, each worker its own part: the best of several
+// passes over `weights`, or over memory of the same kind where those are too few to be out of the caches.
 double readBandwidth(Workers &team, std::span<const uint8_t> weights);
 
 } // namespace sluice::runtime

@@ -1,6 +1,7 @@
 //===- Sampler.h - which token comes next -------------------------------------------===//
 //
-// In llama.cpp's order: repeat penalty, top-k, top-p, min-p, temperature. Probabilities come from the generated softmax.
+// In llama.cpp's order: repeat penalty, top-k, top-p, min-p, temperature. Probabilities come from the generated
+// softmax.
 //
 //===------------------------------------------------------------------------------===//
 #ifndef SLUICE_RUNTIME_SAMPLER_H
@@ -14,11 +15,11 @@
 namespace sluice::runtime {
 
 struct SamplingOptions {
-  float temperature = 0.8f;  // 0: the most likely token, always
-  int topK = 40;             // keep the k most likely; 0: all
-  float topP = 0.95f;        // keep the fewest whose probabilities reach p; 1: all
-  float minP = 0.05f;        // keep those with at least this share of the greatest probability; 0: all
-  float repeatPenalty = 1;   // divides (multiplies) positive (negative) logits of recent tokens; 1: none
+  float temperature = 0.8f; // 0: the most likely token, always
+  int topK = 40;            // keep the k most likely; 0: all
+  float topP = 0.95f;       // keep the fewest whose probabilities reach p; 1: all
+  float minP = 0.05f;       // keep those with at least this share of the greatest probability; 0: all
+  float repeatPenalty = 1;  // divides (multiplies) positive (negative) logits of recent tokens; 1: none
   uint64_t seed = 0;
   static constexpr size_t recentTokens = 64; // how far back the penalty looks
 };

@@ -17,11 +17,16 @@ Session::Session(const Model &model, const sluice_variant &variant, Workers &tea
   team.run([&](unsigned worker) { model.populateWeights(worker, team.count()); });
 }
 
+std::string Session::remedy() const {
+  const uint64_t most = model.description().context_length;
+  return capacity < most ? "shorten the text or raise -c (at most " + std::to_string(most) + ")"
+                         : "shorten the text: the model was trained for no more";
+}
+
 void Session::check(std::span<const int32_t> newIds) const {
   if (newIds.size() > capacity - position())
     throw Error(std::to_string(position() + newIds.size()) + " tokens do not fit the context of " +
-                std::to_string(capacity) + "; raise -c (at most " +
-                std::to_string(model.description().context_length) + ") or shorten the text");
+                std::to_string(capacity) + "; " + remedy());
   for (int32_t id : newIds)
     if (id < 0 || uint32_t(id) >= vocabulary())
       throw Error("expected token ids from 0 to " + std::to_string(vocabulary() - 1) + ", got " + std::to_string(id));

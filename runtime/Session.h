@@ -1,7 +1,7 @@
 //===- Session.h - one sequence of tokens and what the model makes of it -----------===//
 //
-// Holds the KV cache and the programs' memory. A sequence grows by prefill (many tokens) and decode (one), and can be cut
-// back to any length. Both programs give the same logits for the same sequence.
+// Holds the KV cache and the programs' memory. A sequence grows by prefill (many tokens) and decode (one), and can be
+// cut back to any length. Both programs give the same logits for the same sequence.
 //
 //===------------------------------------------------------------------------------===//
 #ifndef SLUICE_RUNTIME_SESSION_H
@@ -20,6 +20,8 @@ public:
   Session(const Model &model, const sluice_variant &variant, Workers &team, uint64_t context);
 
   uint64_t context() const { return capacity; }
+  // What to do when a text is too long for it.
+  std::string remedy() const;
   uint64_t position() const { return ids.size(); }
   std::span<const int32_t> tokens() const { return ids; } // [position()]
   void truncate(uint64_t length) { ids.resize(length); }  // length <= position()

@@ -19,8 +19,8 @@ static void futex(std::atomic<uint32_t> &word, int operation, uint32_t value) {
 }
 
 Workers::Workers(unsigned count) : total(count) {
-  // A step is a few to a few hundred microseconds, and waking a sleeper costs about ten. Where there are more workers than
-  // processors, the one who waits is in the way of the one waited for.
+  // A step is a few to a few hundred microseconds, and waking a sleeper costs about ten. Where there are more workers
+  // than processors, the one who waits is in the way of the one waited for.
   spinCycles = count > allowedProcessors().size() ? 0 : 150'000;
   sigset_t all, before; // signals are for the first thread
   sigfillset(&all);

@@ -1,7 +1,7 @@
 //===- Workers.h - threads that run the steps of a program together ----------------===//
 //
-// A fixed team; the caller is worker 0. Between steps they meet at a barrier, where they spin for a moment and then sleep.
-// Who computes which unit is left to chance; results are not, because a unit's bits do not depend on it.
+// A fixed team; the caller is worker 0. Between steps they meet at a barrier, where they spin for a moment and then
+// sleep. Who computes which unit is left to chance; results are not, because a unit's bits do not depend on it.
 //
 //===------------------------------------------------------------------------------===//
 #ifndef SLUICE_RUNTIME_WORKERS_H
@@ -30,9 +30,9 @@ public:
   // In a job: waits until every worker is here.
   void barrier();
 
-  // In a job: divides units [0, units) among the workers that call this between the same two barriers, each unit exactly
-  // once, as calls of compute(begin, end). Most units go in contiguous shares; who is done early claims from the rest.
-  // With `singly`, units are dear and unequal: all are claimed one by one.
+  // In a job: divides units [0, units) among the workers that call this between the same two barriers, each unit
+  // exactly once, as calls of compute(begin, end). Most units go in contiguous shares; who is done early claims from
+  // the rest. With `singly`, units are dear and unequal: all are claimed one by one.
   template <typename Compute> void share(unsigned worker, uint64_t units, bool singly, Compute compute) {
     if (total == 1) {
       if (units)

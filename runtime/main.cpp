@@ -40,8 +40,7 @@ int main(int argc, char **argv) {
     std::string version = std::string(model.string(description.name)) + ", compiled by Sluice " +
                           model.string(description.compiler_version);
     int status = 0;
-    std::optional<Options> options =
-        parseOptions({argv + (argc > 0), argv + argc}, model.fileName(), version, status);
+    std::optional<Options> options = parseOptions({argv + (argc > 0), argv + argc}, model.fileName(), version, status);
     if (!options)
       return status;
     run({model, {sluice_variants, sluice_variant_count}}, *options);

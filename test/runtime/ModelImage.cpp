@@ -64,8 +64,8 @@ static void softmax(const sluice_args *args, uint64_t, uint64_t) {
   out[toyVocabulary] = float(std::log(sum));
 }
 
-static const sluice_kernel kernels[] = {{nullptr, embed},     {nullptr, append}, {nullptr, attend},
-                                        {prepareHead, head}, {nullptr, softmax}};
+static const sluice_kernel kernels[] = {
+    {nullptr, embed}, {nullptr, append}, {nullptr, attend}, {prepareHead, head}, {nullptr, softmax}};
 const sluice_variant sluice::test::toyVariant = {"toy", 0, kernels, std::size(kernels)};
 
 template <typename T> static void put(std::vector<uint8_t> &file, const T &value) {
@@ -74,7 +74,8 @@ template <typename T> static void put(std::vector<uint8_t> &file, const T &value
 }
 
 std::vector<uint8_t> sluice::test::toyFile() {
-  const char strings[] = "toy\0llama\0" "1\0source\0hash\0f32\0tensor.a\0tensor.b\0";
+  const char strings[] = "toy\0llama\0"
+                         "1\0source\0hash\0f32\0tensor.a\0tensor.b\0";
   std::vector<uint8_t> sections[SLUICE_SECTION_COUNT];
   std::vector<uint8_t> &weights = sections[SLUICE_SECTION_WEIGHTS];
   weights.resize(128, 3);
@@ -138,7 +139,8 @@ std::vector<uint8_t> sluice::test::toyFile() {
 
 std::string sluice::test::writeTemporary(const std::vector<uint8_t> &bytes, const std::string &name) {
   std::string path = testing::TempDir() + "sluice-" + std::to_string(getpid()) + "-" + name;
-  std::ofstream(path, std::ios::binary).write(reinterpret_cast<const char *>(bytes.data()), std::streamsize(bytes.size()));
+  std::ofstream(path, std::ios::binary)
+      .write(reinterpret_cast<const char *>(bytes.data()), std::streamsize(bytes.size()));
   return path;
 }
 

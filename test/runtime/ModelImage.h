@@ -1,7 +1,7 @@
 //===- ModelImage.h - a file with a toy model, made by hand, and its kernels ----------===//
 //
-// The toy's logit v after tokens t0..tn is sum((i + 1) * ti) + v * weight, computed by way of arena, scratch and cache, so
-// that every argument of a kernel matters.
+// The toy's logit v after tokens t0..tn is sum((i + 1) * ti) + v * weight, computed by way of arena, scratch and cache,
+// so that every argument of a kernel matters.
 //
 //===------------------------------------------------------------------------------===//
 #ifndef SLUICE_TEST_RUNTIME_MODELIMAGE_H

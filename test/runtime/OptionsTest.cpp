@@ -26,9 +26,30 @@ TEST(Options, HaveDefaults) {
 }
 
 TEST(Options, TakeLlamaCppsNames) {
-  Options options = parse({"-p", "a question", "-n", "-1", "-t", "3", "-s", "42", "--temp", "0", "--top-k", "5", "--top-p",
-                           "0.5", "--min-p", "0.1", "--repeat-penalty", "1.1", "-c", "100", "-sys", "be brief",
-                           "--ignore-eos", "-no-cnv"})
+  Options options = parse({"-p",
+                           "a question",
+                           "-n",
+                           "-1",
+                           "-t",
+                           "3",
+                           "-s",
+                           "42",
+                           "--temp",
+                           "0",
+                           "--top-k",
+                           "5",
+                           "--top-p",
+                           "0.5",
+                           "--min-p",
+                           "0.1",
+                           "--repeat-penalty",
+                           "1.1",
+                           "-c",
+                           "100",
+                           "-sys",
+                           "be brief",
+                           "--ignore-eos",
+                           "-no-cnv"})
                         .value();
   EXPECT_EQ(options.prompt, "a question");
   EXPECT_EQ(options.tokens, -1);
@@ -68,7 +89,8 @@ TEST(Options, KnowCommands) {
   Options perplexity = parse({"perplexity", "text", "-c", "128", "--chunks", "4", "--json"}).value();
   EXPECT_EQ(perplexity.chunks, 4u);
   EXPECT_TRUE(perplexity.json);
-  Options bench = parse({"bench", "-p", "256,512", "-n", "0", "-d", "0,1024", "-t", "1,2", "-r", "3", "--output", "json"}).value();
+  Options bench =
+      parse({"bench", "-p", "256,512", "-n", "0", "-d", "0,1024", "-t", "1,2", "-r", "3", "--output", "json"}).value();
   EXPECT_EQ(bench.benchPrompts, (std::vector<uint64_t>{256, 512}));
   EXPECT_EQ(bench.benchTokens, (std::vector<uint64_t>{0}));
   EXPECT_EQ(bench.benchDepths, (std::vector<uint64_t>{0, 1024}));
@@ -80,9 +102,10 @@ TEST(Options, KnowCommands) {
 }
 
 TEST(Options, RefuseWhatMakesNoSense) {
-  const std::vector<std::string> bad[] = {{"--nonsense"}, {"-t", "0"}, {"-t", "x"}, {"--temp", "-1"}, {"--top-p", "1.5"},
-                                          {"-n", "-2"}, {"-c", "0"}, {"what", "is"}, {"eval"}, {"bench", "-o", "xml"},
-                                          {"-p"}, {"-s", "1.5"}, {"info", "verify"}};
+  const std::vector<std::string> bad[] = {
+      {"--nonsense"}, {"-t", "0"},   {"-t", "x"},       {"--temp", "-1"}, {"--top-p", "1.5"},
+      {"-n", "-2"},   {"-c", "0"},   {"what", "is"},    {"eval"},         {"bench", "-o", "xml"},
+      {"-p"},         {"-s", "1.5"}, {"info", "verify"}};
   for (const auto &arguments : bad) {
     int status = -1;
     testing::internal::CaptureStderr();
@@ -137,6 +160,7 @@ TEST(Cpu, TakesTheFirstVariantThatRuns) {
     }
   };
   EXPECT_EQ(refusal(variants, 0).find("this processor lacks avx2, which target 'good' needs"), 0u);
-  EXPECT_EQ(refusal(std::span(variants, 1), avx2).find("this processor lacks avx512f, avx512_vnni, which target 'best'"), 0u);
+  EXPECT_EQ(
+      refusal(std::span(variants, 1), avx2).find("this processor lacks avx512f, avx512_vnni, which target 'best'"), 0u);
   EXPECT_NE(refusal({}, avx2).find("no processor"), std::string::npos);
 }

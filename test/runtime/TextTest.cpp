@@ -31,11 +31,11 @@ TEST(Utf8Stream, ReplacesWhatIsNotUtf8) {
       {"\xFFz", r + "z"},
       {"\xC3(", r + "("},
       {"\xE2\x82z", r + "z"},
-      {"\xC0\x80", r + r},             // overlong
-      {"\xED\xA0\x80", r + r + r},     // a surrogate
+      {"\xC0\x80", r + r},                 // overlong
+      {"\xED\xA0\x80", r + r + r},         // a surrogate
       {"\xF4\x90\x80\x80", r + r + r + r}, // above U+10FFFF
       {std::string("a\0b", 3), std::string("a\0b", 3)},
-      {"\xE2\x82", r},                 // ends inside a character
+      {"\xE2\x82", r}, // ends inside a character
   };
   for (const auto &[bytes, expected] : cases) {
     Utf8Stream stream;
@@ -69,23 +69,26 @@ struct Typed {
 TEST(LineBuffer, Edits) {
   const std::pair<std::string, std::string> cases[] = {
       {"hello", "hello"},
-      {"helo\x1b[Dl", "hello"},                 // left
-      {"helo\x1bODl", "hello"},                 // left, application mode
-      {"ello\x01h", "hello"},                   // Ctrl-A
-      {"ello\x1b[Hh\x1b[F!", "hello!"},         // Home, End
+      {"helo\x1b[Dl", "hello"},         // left
+      {"helo\x1bODl", "hello"},         // left, application mode
+      {"ello\x01h", "hello"},           // Ctrl-A
+      {"ello\x1b[Hh\x1b[F!", "hello!"}, // Home, End
       {"ello\x1b[1~h\x1b[4~!", "hello!"},
-      {"hello\x7f\x08", "hel"},                 // Backspace
-      {"hello\x01\x1b[3~", "ello"},             // Delete
-      {"hello\x01\x04", "ello"},                // Ctrl-D
-      {"hello world\x17", "hello "},            // Ctrl-W
+      {"hello\x7f\x08", "hel"},                     // Backspace
+      {"hello\x01\x1b[3~", "ello"},                 // Delete
+      {"hello\x01\x04", "ello"},                    // Ctrl-D
+      {"hello world\x17", "hello "},                // Ctrl-W
       {"hello world\x1b[D\x1b[D\x0b", "hello wor"}, // Ctrl-K
-      {"hello world\x1b[D\x1b[D\x15", "ld"},    // Ctrl-U
-      {"caf\xC3\xA9\x7f", "caf"},               // a character, not a byte
-      {"\xC3\xA9t\x02\x02x", "x\xC3\xA9t"},     // Ctrl-B
-      {"\x06" "a\x02\x06" "b", "ab"},           // Ctrl-F stops at the end
-      {"a\xFF\xC3(b", "ab"},                    // no UTF-8 enters (the byte after a broken lead goes with it)
-      {"a\x1b[99~\x1b[1;5Cb", "ab"},            // unknown sequences
-      {"\x7f\x1b[D\x1b[3~\x17\x0b", ""},        // on an empty line
+      {"hello world\x1b[D\x1b[D\x15", "ld"},        // Ctrl-U
+      {"caf\xC3\xA9\x7f", "caf"},                   // a character, not a byte
+      {"\xC3\xA9t\x02\x02x", "x\xC3\xA9t"},         // Ctrl-B
+      {"\x06"
+       "a\x02\x06"
+       "b",
+       "ab"},                            // Ctrl-F stops at the end
+      {"a\xFF\xC3(b", "ab"},             // no UTF-8 enters (the byte after a broken lead goes with it)
+      {"a\x1b[99~\x1b[1;5Cb", "ab"},     // unknown sequences
+      {"\x7f\x1b[D\x1b[3~\x17\x0b", ""}, // on an empty line
   };
   for (const auto &[keys, expected] : cases)
     EXPECT_EQ(Typed(keys).buffer.text(), expected) << testing::PrintToString(keys);

@@ -80,7 +80,9 @@ namespace {
 // A folder that stands for the root of a file system.
 class FakeRoot {
 public:
-  FakeRoot() : root(testing::TempDir() + "sluice-root-" + std::to_string(getpid())) { std::filesystem::remove_all(root); }
+  FakeRoot() : root(testing::TempDir() + "sluice-root-" + std::to_string(getpid())) {
+    std::filesystem::remove_all(root);
+  }
   ~FakeRoot() { std::filesystem::remove_all(root); }
   void write(const std::string &path, const std::string &text) {
     std::filesystem::path file = root + path;
