@@ -7,6 +7,7 @@
 #include <csignal>
 #include <immintrin.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <system_error>
 #include <unistd.h>
@@ -19,9 +20,8 @@ static void futex(std::atomic<uint32_t> &word, int operation, uint32_t value) {
 }
 
 Workers::Workers(unsigned count) : total(count) {
-  // A step is a few to a few hundred microseconds, and waking a sleeper costs about ten. Where there are more workers
-  // than processors, the one who waits is in the way of the one waited for.
-  spinCycles = count > allowedProcessors().size() ? 0 : 150'000;
+  // Where there are more workers than processors, the one who waits is in the way of the one waited for.
+  spinCycles = count > allowedProcessors().size() ? 0 : 10'000;
   sigset_t all, before; // signals are for the first thread
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -74,10 +74,18 @@ void Workers::barrier() {
       futex(generation, FUTEX_WAKE, INT_MAX);
     return;
   }
-  if (spinCycles)
-    for (uint64_t start = __rdtsc(); __rdtsc() - start < spinCycles; _mm_pause())
-      if (generation.load(std::memory_order_acquire) != now)
-        return;
+  // A step is a few to a few hundred microseconds, and waking a sleeper costs about ten. On a busy machine the others
+  // may have to run on this very processor: after a few microseconds it is offered to them.
+  constexpr uint64_t yieldCycles = 150'000;
+  const uint64_t start = __rdtsc();
+  for (uint64_t passed = 0; passed < spinCycles + yieldCycles; passed = __rdtsc() - start) {
+    if (generation.load(std::memory_order_acquire) != now)
+      return;
+    if (passed < spinCycles)
+      _mm_pause();
+    else
+      sched_yield();
+  }
   sleepers.fetch_add(1, std::memory_order_seq_cst);
   while (generation.load(std::memory_order_seq_cst) == now)
     futex(generation, FUTEX_WAIT, now);

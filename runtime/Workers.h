@@ -1,6 +1,6 @@
 //===- Workers.h - threads that run the steps of a program together ----------------===//
 //
-// A fixed team; the caller is worker 0. Between steps they meet at a barrier, where they spin for a moment and then
+// A fixed team; the caller is worker 0. Between steps they meet at a barrier, where they spin, then yield, then
 // sleep. Who computes which unit is left to chance; results are not, because a unit's bits do not depend on it.
 //
 //===------------------------------------------------------------------------------===//
@@ -52,7 +52,7 @@ private:
   void loop(unsigned worker);
 
   const unsigned total;
-  uint64_t spinCycles; // how long to wait awake
+  uint64_t spinCycles; // how long to wait without yielding
   std::vector<std::thread> threads;
   const std::function<void(unsigned)> *job = nullptr; // null: go home
   alignas(64) std::atomic<uint32_t> arrived{0};
