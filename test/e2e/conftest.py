@@ -1,0 +1,57 @@
+"""What the end-to-end tests share: the compiler, models compiled once, running them."""
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = Path(os.environ.get("SLUICE_BUILD_DIR", ROOT / "build"))
+REAL_MODEL = Path(os.environ.get("SLUICE_MODEL", ROOT / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"))
+SLUICE = BUILD / "bin" / "sluice"
+sys.path.insert(0, str(ROOT / "test" / "reference"))
+
+
+def run(*command, check=True, timeout=300, **options):
+    """Runs a command; its output as bytes."""
+    result = subprocess.run([str(word) for word in command], capture_output=True, timeout=timeout, **options)
+    if check and result.returncode != 0:
+        pytest.fail(f"{' '.join(map(str, command))}\nexit code {result.returncode}\n{result.stderr.decode(errors='replace')}")
+    return result
+
+
+def compile_model(model, output, *options):
+    run(SLUICE, "compile", model, "-o", output, "-q", *options)
+    return output
+
+
+def make_model(path, *options):
+    run(sys.executable, ROOT / "tools" / "make-gguf.py", path, *options)
+    return path
+
+
+def evaluate(executable, ids, folder, *options):
+    """Logits [n, vocabulary] of token ids."""
+    (folder / "ids").write_text(" ".join(map(str, ids)))
+    run(executable, "eval", "--tokens", folder / "ids", "--logits", folder / "logits.npy", *options)
+    return np.load(folder / "logits.npy")
+
+
+def runnable_targets():
+    """Names of the targets that this machine can run."""
+    return [line.split()[0] for line in run(SLUICE, "targets").stdout.decode().splitlines() if "cannot run" not in line]
+
+
+@pytest.fixture(scope="session")
+def real_model():
+    if not REAL_MODEL.exists():
+        pytest.fail(f"{REAL_MODEL} is missing; tools/install-deps.sh fetches it")
+    return REAL_MODEL
+
+
+@pytest.fixture(scope="session")
+def real(real_model, tmp_path_factory):
+    """The real model, compiled for this machine."""
+    return compile_model(real_model, tmp_path_factory.mktemp("real") / "smollm2")

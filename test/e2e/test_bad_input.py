@@ -1,0 +1,156 @@
+"""Bad input ends with one diagnostic naming the file and a remedy, exit code 1, and no output file."""
+import os
+import resource
+import struct
+import subprocess
+
+import pytest
+from conftest import SLUICE, compile_model, make_model, run
+
+
+def fails(model, tmp_path, *parts, **options):
+    """Compiling must fail; the diagnostic, which must name the file and contain the parts."""
+    output = tmp_path / "out" / "model"
+    output.parent.mkdir(exist_ok=True)
+    result = run(SLUICE, "compile", model, "-o", output, "-q", check=False, **options)
+    text = result.stderr.decode()
+    assert result.returncode == 1, (result.returncode, text)
+    assert len(text.strip().splitlines()) == 1, text
+    assert text.startswith("sluice: error: "), text
+    assert os.listdir(output.parent) == [], "something was left behind"
+    for part in (str(model),) + parts:
+        assert part in text, text
+    return text
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return make_model(tmp_path_factory.mktemp("bad") / "tiny.gguf", "--type", "q4_1")
+
+
+@pytest.fixture(scope="module")
+def tiny_executable(tiny):
+    return compile_model(tiny, tiny.with_name("tiny"))
+
+
+def test_missing_file(tmp_path):
+    fails(tmp_path / "nowhere.gguf", tmp_path, "No such file")
+
+
+def test_not_a_model(tmp_path):
+    file = tmp_path / "renamed.gguf"
+    file.write_text("This is a text, renamed.\n" * 100)
+    fails(file, tmp_path, "not a GGUF file")
+    file.write_bytes(b"")
+    fails(file, tmp_path, "empty")
+    fails(tmp_path, tmp_path, "folder")
+
+
+def test_wrong_version(tiny, tmp_path):
+    for version in (0, 1, 4, 0x03000000):
+        file = tmp_path / "version.gguf"
+        file.write_bytes(tiny.read_bytes()[:4] + struct.pack("<I", version) + tiny.read_bytes()[8:])
+        fails(file, tmp_path)
+
+
+def test_truncated_in_the_header(tiny, tmp_path):
+    data = tiny.read_bytes()
+    file = tmp_path / "cut.gguf"
+    for size in list(range(1, 200, 7)) + list(range(200, len(data), 2111)):
+        file.write_bytes(data[:size])
+        fails(file, tmp_path)
+
+
+def test_real_model_truncated_at_every_64_kib(real_model, tmp_path):
+    """Each cut is inspected in one process; every 16th, and the last, is compiled too."""
+    file = tmp_path / "cut.gguf"
+    data = real_model.read_bytes()
+    file.write_bytes(data)
+    sizes = list(range(0, len(data), 65536))[::-1]
+    for index, size in enumerate(sizes):
+        os.truncate(file, size)
+        result = run(SLUICE, "inspect", file, check=False)
+        assert result.returncode == 1 and str(file).encode() in result.stderr and len(result.stderr.splitlines()) == 1, (size, result)
+        if index % 16 == 0:
+            fails(file, tmp_path)
+
+
+def test_unsupported_type(tiny, tmp_path):
+    data = bytearray(tiny.read_bytes())
+    name = b"blk.1.ffn_up.weight"
+    at = data.index(name) + len(name) + 4 + 16  # dimensions, two of them
+    assert struct.unpack_from("<I", data, at)[0] == 3
+    for kind, spelled in ((6, "Q5_0"), (20, "IQ4_NL"), (77, "type 77")):
+        struct.pack_into("<I", data, at, kind)
+        file = tmp_path / "type.gguf"
+        file.write_bytes(data)
+        fails(file, tmp_path, "blk.1.ffn_up.weight", spelled, "re-quantise")
+
+
+def test_missing_tensor(tiny, tmp_path):
+    file = tmp_path / "missing.gguf"
+    file.write_bytes(tiny.read_bytes().replace(b"blk.0.attn_k.weight", b"blk.0.attn_x.weight"))
+    fails(file, tmp_path, "blk.0.attn_k.weight", "missing")
+
+
+def test_full_disk(tiny, tmp_path):
+    """A limit on file sizes stands in for a full disk: the write fails all the same."""
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+    output = tmp_path / "full" / "model"
+    output.parent.mkdir()
+    result = run(SLUICE, "compile", tiny, "-o", output, "-q", check=False, preexec_fn=limit)
+    assert result.returncode == 1 and len(result.stderr.splitlines()) == 1 and b"model" in result.stderr, result
+    assert os.listdir(output.parent) == []
+
+
+def test_output_folder_missing(tiny, tmp_path):
+    result = run(SLUICE, "compile", tiny, "-o", tmp_path / "no" / "model", "-q", check=False)
+    assert result.returncode == 1 and len(result.stderr.splitlines()) == 1, result
+
+
+def test_wrong_usage(tiny_executable):
+    for command in ([SLUICE], [SLUICE, "compile"], [SLUICE, "frobnicate"], [tiny_executable, "--no-such-option"], [tiny_executable, "-n", "x"]):
+        result = run(*command, check=False)
+        assert result.returncode == 2 and result.stderr, command
+
+
+def test_prompt_longer_than_the_context(tiny_executable):
+    for arguments in (["-c", "64", "--raw"], ["--raw"], ["-c", "32"]):
+        result = run(tiny_executable, *arguments, "-n", "4", input=b"many words here " * 200, check=False)
+        assert result.returncode == 1, result
+        assert b"context" in result.stderr and len(result.stderr.strip().splitlines()) == 1, result.stderr
+
+
+def test_strange_prompts(tiny_executable):
+    for prompt in (b"\xff\xfe\x80 broken \xc3", b"a\x00b\x00", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\x00", b"\xe4\xbd"):
+        for arguments in (["--raw"], []):
+            run(tiny_executable, *arguments, "-n", "3", "--temp", "0", input=prompt)
+    ids = run(tiny_executable, "tokenize", input=b"\xff\x00\xfe").stdout
+    assert run(tiny_executable, "detokenize", input=ids).stdout == b"\xff\x00\xfe"
+
+
+def test_bad_token_ids(tiny_executable, tmp_path):
+    file = tmp_path / "ids"
+    for text in ("1 2 x", "-1", "999999", "99999999999999999999"):
+        file.write_text(text)
+        result = run(tiny_executable, "eval", "--tokens", file, "--logits", tmp_path / "out.npy", check=False)
+        assert result.returncode == 1 and result.stderr, text
+        assert not (tmp_path / "out.npy").exists()
+
+
+def test_damaged_executable(tiny_executable, tmp_path):
+    """Every cut and every flipped byte of the tables at the end is found at start or by verify."""
+    data = tiny_executable.read_bytes()
+    broken = tmp_path / "broken"
+    for size in (len(data) - 1, len(data) - 48, len(data) - 5000, len(data) - 20000):
+        broken.write_bytes(data[:size])
+        broken.chmod(0o755)
+        result = run(broken, "info", check=False)
+        assert result.returncode == 1 and len(result.stderr.strip().splitlines()) == 1, result
+    for at in (len(data) - 4, len(data) - 100, len(data) - 3000):
+        flipped = bytearray(data)
+        flipped[at] ^= 0x10
+        broken.write_bytes(flipped)
+        broken.chmod(0o755)
+        assert run(broken, "verify", check=False).returncode == 1, at
