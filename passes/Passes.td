@@ -46,8 +46,9 @@ def SchedulePhases : Pass<"schedule-phases", "::sluice::llama::ModelOp"> {
   let description = [{
     Makes `stream.program`s @decode (one token), @prefill (a chunk) and @softmax. Expects every operation of the blocks and
     the graph to be in a stage; one that is not is an error that names it. From here on activations that meet integer
-    weights are quantised to int8 in blocks of 32.
+    weights are quantised to int8 in blocks of 32, blocks with outliers twice (see `stream.prepare`).
   }];
-  let options = [Option<"prefillTokens", "prefill-tokens", "int64_t", "64", "capacity of a chunk of @prefill">];
+  let options = [Option<"prefillTokens", "prefill-tokens", "int64_t", "64", "capacity of a chunk of @prefill">,
+                 Option<"outlier", "outlier", "double", "4.0", "of stream.prepare: what makes a block an outlier">];
   let dependentDialects = ["::sluice::stream::StreamDialect"];
 }

@@ -45,8 +45,8 @@ StringRef originOf(Value value) {
 // Builds one program.
 class ProgramBuilder {
 public:
-  ProgramBuilder(ModelOp model, GraphOp graph, StringRef name, int64_t maxTokens)
-      : model(model), graph(graph), maxTokens(maxTokens), b(model.getLoc(), model.getContext()) {
+  ProgramBuilder(ModelOp model, GraphOp graph, StringRef name, int64_t maxTokens, double outlier)
+      : model(model), graph(graph), maxTokens(maxTokens), outlier(outlier), b(model.getLoc(), model.getContext()) {
     b.setInsertionPointToEnd(&model.getBody().front());
     program = stream::ProgramOp::create(b, name, maxTokens);
     bufferEnd = b.createBlock(&program.getBody());
@@ -198,7 +198,8 @@ private:
         Value values = prologueValue(linear.getInput(), stage);
         auto kind = isFloat ? stream::OperandKind::Float : stream::OperandKind::Int8;
         operand = stream::PrepareOp::create(
-            b, stream::OperandType::get(b.getContext(), widthOf(linear.getInput()), kind), values);
+            b, stream::OperandType::get(b.getContext(), widthOf(linear.getInput()), kind), values,
+            b.getF32FloatAttr(isFloat ? 0.0f : float(outlier)));
       }
       return operand;
     };
@@ -310,6 +311,7 @@ private:
   ModelOp model;
   GraphOp graph;
   int64_t maxTokens;
+  double outlier;
   ImplicitLocOpBuilder b;
   stream::ProgramOp program;
   Block *bufferEnd; // the program's block: buffers, then phases
@@ -328,8 +330,8 @@ struct SchedulePhases : sluice::impl::SchedulePhasesBase<SchedulePhases> {
       return signalPassFailure();
     }
     GraphOp graph = graphs[0];
-    if (failed(ProgramBuilder(model, graph, "decode", 1).build()) ||
-        failed(ProgramBuilder(model, graph, "prefill", prefillTokens).build()))
+    if (failed(ProgramBuilder(model, graph, "decode", 1, outlier).build()) ||
+        failed(ProgramBuilder(model, graph, "prefill", prefillTokens, outlier).build()))
       return signalPassFailure();
     addSoftmax(model, widthOf(cast<ReturnOp>(graph.getBody().front().getTerminator()).getLogits()));
 

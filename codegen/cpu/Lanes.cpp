@@ -272,3 +272,14 @@ void Lanes::when(Value condition, function_ref<void()> body) {
   b.setInsertionPointToStart(op.thenBlock());
   body();
 }
+
+Values Lanes::whenElse(Value condition, ValueRange otherwise, function_ref<Values()> body) {
+  auto op = scf::IfOp::create(b, otherwise.getTypes(), condition, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(op.thenBlock());
+  Values results = body();
+  scf::YieldOp::create(b, results);
+  b.setInsertionPointToStart(op.elseBlock());
+  scf::YieldOp::create(b, otherwise);
+  return Values(op.getResults().begin(), op.getResults().end());
+}

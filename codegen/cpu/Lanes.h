@@ -101,6 +101,8 @@ public:
               llvm::function_ref<Values(Value, mlir::ValueRange)> body);
   void loop(Value from, Value to, int64_t step, llvm::function_ref<void(Value)> body);
   void when(Value condition, llvm::function_ref<void()> body);
+  // condition ? body() : otherwise
+  Values whenElse(Value condition, mlir::ValueRange otherwise, llvm::function_ref<Values()> body);
 
 private:
   Value intrinsic(llvm::StringRef name, Type result, mlir::ValueRange arguments);

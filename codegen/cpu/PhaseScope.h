@@ -14,22 +14,28 @@
 namespace sluice::codegen {
 
 // Activations as dots read them, in blocks of `tokens` tokens:
-//   i8: per 32 channels [tokens][32] i8 codes, [tokens] i32 minus the sum of the codes, [tokens] f32 scale,
-//       [tokens] f32 scale times the sum; an even number of such blocks, the last zero if it pads.
+//   i8: per 32 channels [tokens][32] i8 codes, [tokens] i32 minus the sum of the codes, [tokens] f32 scale, [tokens] f32 sum of
+//       what the codes stand for; with outliers also [tokens][32] i8 residual codes (of 1/254 of the scale), [tokens] i32 minus
+//       their sum, [tokens] i8 whether they are not all zero. An even number of such blocks, the last zero if it pads.
 //   f32: [width][tokens] f32.
 struct OperandLayout {
   stream::OperandKind kind;
   int64_t width;
   int64_t tokens;
+  bool outliers;
   int64_t scratchAt; // of the first block of tokens
 
-  static constexpr int64_t channels = 32; // of one quantised block
+  static constexpr int64_t channels = 32;         // of one quantised block
+  static constexpr double residualScale = 1 / 254.0; // a residual is at most half a code
   int64_t blocks() const { return (width / channels + 1) / 2 * 2; }
-  int64_t blockBytes() const { return tokens * (channels + 12); }
   int64_t codesAt(int64_t token) const { return token * channels; }
   int64_t minusSumAt(int64_t token) const { return tokens * channels + token * 4; }
   int64_t scaleAt(int64_t token) const { return tokens * (channels + 4) + token * 4; }
-  int64_t scaledSumAt(int64_t token) const { return tokens * (channels + 8) + token * 4; }
+  int64_t valueSumAt(int64_t token) const { return tokens * (channels + 8) + token * 4; }
+  int64_t residualCodesAt(int64_t token) const { return tokens * (channels + 12) + token * channels; }
+  int64_t residualMinusSumAt(int64_t token) const { return tokens * (2 * channels + 12) + token * 4; }
+  int64_t flagsAt(int64_t token) const { return tokens * (2 * channels + 16) + token; }
+  int64_t blockBytes() const { return outliers ? (flagsAt(tokens) + 3) / 4 * 4 : residualCodesAt(0); }
   int64_t tokenBlockBytes() const; // multiple of 64
 };
 

@@ -109,86 +109,144 @@ Sums TilesLowering::dots(const Tile &tile, unsigned weight, Value weights, Value
                                 : integerDots(tile, layout, operand, weights, block);
 }
 
+// The integer dot products of one plane of a record (a block of 32 columns) with one kind of codes.
+class PlaneDots {
+public:
+  PlaneDots(Lanes &l, const Tile &tile, const PackedLayout &layout, const OperandLayout &operand)
+      : l(l), tile(tile), layout(layout), format(*layout.format), operand(operand), n(tile.lanes) {}
+
+  int64_t planes() const { return layout.recordBlocks; }
+  // A plane that lies in the high bits may be used there: then its sums are this many times too large.
+  int64_t scale(int64_t plane) const { return plane && l.takesHighNibbles() ? 16 : 1; }
+
+  // Sums start at minus zeroPoint times the sum of the activations' codes: [vector][token].
+  Values start(int64_t plane, Value block, int64_t minusSumAt) {
+    Values sums;
+    for (int64_t v = 0; v < tile.vectors; ++v)
+      for (int64_t t = 0; t < tile.tokens; ++t)
+        sums.push_back(format.zeroPoint ? l.shl(l.loadSplat(ints(), l.at(block, minusSumAt + t * 4), 4),
+                                                llvm::Log2_64(format.zeroPoint * scale(plane)))
+                                        : l.constantInt(ints(), 0));
+    return sums;
+  }
+
+  // Codes of vector v of a group of four columns, at `packed`.
+  Value load(Value packed, int64_t v) {
+    return l.load(bytes(), l.at(packed, (tile.firstRow + v * n) * 4), alignmentIn(layout, 4 * n));
+  }
+  int64_t groupBytes() const { return layout.tileRows * 4; }
+
+  Value extract(Value codes, int64_t plane) {
+    if (planes() == 1)
+      return codes;
+    if (plane == 0)
+      return l.andi(codes, 0x0f);
+    if (l.takesHighNibbles())
+      return l.andi(codes, 0xf0);
+    Type shorts = l.vec(2 * n, l.i16());
+    return l.bitcast(l.andi(l.shr(l.bitcast(codes, shorts), 4), 0x0f0f), bytes());
+  }
+
+  // sums[v] += codes of vector v times the activations' codes of one group, which lie at `fours` for token 0.
+  void accumulate(Values &sums, int64_t v, int64_t plane, Value codes, Value fours) {
+    unsigned maxCode = ((1u << format.codeBits) - 1) * unsigned(scale(plane));
+    for (int64_t t = 0; t < tile.tokens; ++t) {
+      Value &sum = sums[v * tile.tokens + t];
+      Value four = l.loadSplat(ints(), l.at(fours, operand.codesAt(t)), 4);
+      sum = l.dot4(sum, codes, l.bitcast(four, bytes()), maxCode);
+    }
+  }
+
+  // f16 scales or mins of vector v.
+  Value halves(Value packed, int64_t at, int64_t plane, int64_t v) {
+    return l.loadFloat(llama::Format::F16, n, l.at(packed, at + (plane * layout.tileRows + tile.firstRow + v * n) * 2),
+                       alignmentIn(layout, 2 * n));
+  }
+
+  Type floats() { return l.vec(n, l.f32()); }
+  Type ints() { return l.vec(n, l.i32()); }
+  Type bytes() { return l.vec(4 * n, l.i8()); }
+
+private:
+  Lanes &l;
+  const Tile &tile;
+  const PackedLayout &layout;
+  const FormatInfo &format;
+  const OperandLayout &operand;
+  int64_t n;
+};
+
 Sums TilesLowering::integerDots(const Tile &tile, const PackedLayout &layout, const OperandLayout &operand,
                                 Value weights, Value block) {
   const FormatInfo &format = *layout.format;
-  const int64_t n = tile.lanes, planes = layout.recordBlocks, groups = format.blockElements / 4;
-  const unsigned codeMax = (1u << format.codeBits) - 1;
-  Type floats = l.vec(n, l.f32()), ints = l.vec(n, l.i32()), bytes = l.vec(4 * n, l.i8());
-  Sums zero(tile.vectors * tile.tokens, l.constantLike(floats, 0.0));
+  const int64_t groups = format.blockElements / 4;
+  PlaneDots dots(l, tile, layout, operand);
+  Sums zero(tile.vectors * tile.tokens, l.constantLike(dots.floats(), 0.0));
 
   return l.loop(l.c64(0), l.c64(layout.recordsPerTile), 1, zero, [&](Value record, ValueRange state) {
     Sums sums(state.begin(), state.end());
     Value packed = l.at(weights, l.mul(record, layout.recordBytes));
-    Value activations = l.at(block, l.mul(record, planes * operand.blockBytes()));
-    auto activationBlock = [&](int64_t plane) { return l.at(activations, plane * operand.blockBytes()); };
-    // A plane that lies in the high bits may be used there, scaled.
-    auto planeScale = [&](int64_t plane) { return plane && l.takesHighNibbles() ? 16 : 1; };
+    Value firstBlock = l.at(block, l.mul(record, dots.planes() * operand.blockBytes()));
+    auto activations = [&](int64_t plane) { return l.at(firstBlock, plane * operand.blockBytes()); };
 
-    // Integer sums start at minus zeroPoint times the sum of the activations.
-    Values ahead; // [plane][vector][token]
-    for (int64_t p = 0; p < planes; ++p)
-      for (int64_t v = 0; v < tile.vectors; ++v)
-        for (int64_t t = 0; t < tile.tokens; ++t) {
-          if (!format.zeroPoint) {
-            ahead.push_back(l.constantInt(ints, 0));
-            continue;
-          }
-          Value minusSum = l.loadSplat(ints, l.at(activationBlock(p), operand.minusSumAt(t)), 4);
-          ahead.push_back(l.shl(minusSum, llvm::Log2_64(format.zeroPoint * planeScale(p))));
-        }
-    auto accumulator = [&](int64_t p, int64_t v, int64_t t) -> Value & {
-      return ahead[(p * tile.vectors + v) * tile.tokens + t];
-    };
-
+    SmallVector<Values> integers; // [plane]
+    for (int64_t p = 0; p < dots.planes(); ++p)
+      integers.push_back(dots.start(p, activations(p), operand.minusSumAt(0)));
     for (int64_t g = 0; g < groups; ++g)
       for (int64_t v = 0; v < tile.vectors; ++v) {
-        Value codes = l.load(bytes, l.at(packed, (g * tile.tileRows + tile.firstRow + v * n) * 4), alignmentIn(layout, 4 * n));
-        for (int64_t p = 0; p < planes; ++p) {
-          Value plane = codes;
-          unsigned maxCode = codeMax;
-          if (planes > 1 && p == 0) {
-            plane = l.andi(codes, 0x0f);
-          } else if (planes > 1 && l.takesHighNibbles()) {
-            plane = l.andi(codes, 0xf0);
-            maxCode = 0xf0;
-          } else if (planes > 1) {
-            Type shorts = l.vec(2 * n, l.i16());
-            plane = l.bitcast(l.andi(l.shr(l.bitcast(codes, shorts), 4), 0x0f0f), bytes);
-          }
-          for (int64_t t = 0; t < tile.tokens; ++t) {
-            Value four = l.loadSplat(ints, l.at(activationBlock(p), operand.codesAt(t) + g * 4), 4);
-            Value &sum = accumulator(p, v, t);
-            sum = l.dot4(sum, plane, l.bitcast(four, bytes), maxCode);
-          }
-        }
+        Value codes = dots.load(l.at(packed, g * dots.groupBytes()), v);
+        for (int64_t p = 0; p < dots.planes(); ++p)
+          dots.accumulate(integers[p], v, p, dots.extract(codes, p), l.at(activations(p), g * 4));
       }
 
-    auto halves = [&](int64_t at, int64_t p, int64_t v) {
-      return l.loadFloat(llama::Format::F16, n, l.at(packed, at + (p * tile.tileRows + tile.firstRow + v * n) * 2),
-                         alignmentIn(layout, 2 * n));
-    };
-    for (int64_t p = 0; p < planes; ++p)
+    // sums + integers x weight scale x activation scale x factor
+    auto addScaled = [&](Sums sums, int64_t p, ArrayRef<Value> integer, double factor) {
       for (int64_t v = 0; v < tile.vectors; ++v) {
-        Value scale = halves(layout.scalesAt, p, v);
-        if (planeScale(p) != 1)
-          scale = l.mulf(scale, l.constantLike(floats, 1.0 / planeScale(p)));
+        Value scale = dots.halves(packed, layout.scalesAt, p, v);
+        if (factor != dots.scale(p))
+          scale = l.mulf(scale, l.constantLike(dots.floats(), factor / double(dots.scale(p))));
         for (int64_t t = 0; t < tile.tokens; ++t) {
           Value &sum = sums[v * tile.tokens + t];
-          Value activationScale = l.loadSplat(floats, l.at(activationBlock(p), operand.scaleAt(t)), 4);
-          sum = l.fma(l.toFloat(accumulator(p, v, t)), l.mulf(scale, activationScale), sum);
+          Value activationScale = l.loadSplat(dots.floats(), l.at(activations(p), operand.scaleAt(t)), 4);
+          sum = l.fma(l.toFloat(integer[v * tile.tokens + t]), l.mulf(scale, activationScale), sum);
         }
       }
+      return sums;
+    };
+    for (int64_t p = 0; p < dots.planes(); ++p)
+      sums = addScaled(sums, p, integers[p], 1.0);
     if (format.hasMin())
-      for (int64_t p = 0; p < planes; ++p)
+      for (int64_t p = 0; p < dots.planes(); ++p)
         for (int64_t v = 0; v < tile.vectors; ++v) {
-          Value min = halves(layout.minsAt, p, v);
+          Value min = dots.halves(packed, layout.minsAt, p, v);
           for (int64_t t = 0; t < tile.tokens; ++t) {
             Value &sum = sums[v * tile.tokens + t];
-            Value scaledSum = l.loadSplat(floats, l.at(activationBlock(p), operand.scaledSumAt(t)), 4);
-            sum = l.fma(min, scaledSum, sum);
+            sum = l.fma(min, l.loadSplat(dots.floats(), l.at(activations(p), operand.valueSumAt(t)), 4), sum);
           }
         }
+    if (!operand.outliers)
+      return sums;
+
+    // Few blocks have residuals. One that has none for a token adds an exact zero to it.
+    for (int64_t p = 0; p < dots.planes(); ++p) {
+      Type flags = l.b.getIntegerType(unsigned(8 * tile.tokens));
+      Value any = l.load(flags, l.at(activations(p), operand.flagsAt(0)), 1);
+      Value isOutlier = arith::CmpIOp::create(l.b, arith::CmpIPredicate::ne, any, l.constantInt(flags, 0));
+      sums = l.whenElse(isOutlier, sums, [&] {
+        Values residuals = l.loop(
+            l.c64(0), l.c64(groups), 1, dots.start(p, activations(p), operand.residualMinusSumAt(0)),
+            [&](Value g, ValueRange state) {
+              Values next(state.begin(), state.end());
+              for (int64_t v = 0; v < tile.vectors; ++v) {
+                Value codes = dots.load(l.at(packed, l.mul(g, dots.groupBytes())), v);
+                dots.accumulate(next, v, p, dots.extract(codes, p),
+                                l.at(l.at(activations(p), operand.residualCodesAt(0)), l.mul(g, 4)));
+              }
+              return next;
+            });
+        return addScaled(sums, p, residuals, OperandLayout::residualScale);
+      });
+    }
     return sums;
   });
 }

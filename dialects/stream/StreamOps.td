@@ -119,8 +119,19 @@ def Stream_RmsNormOp : Stream_SymbolOp<"rms_norm", [AllTypesMatch<["input", "res
 
 def Stream_PrepareOp : Stream_Op<"prepare", [Pure]> {
   let summary = "puts activations in the form that dots read, in the worker's scratch";
-  let description = [{1. the result is as wide as the input}];
-  let arguments = (ins Stream_ValuesType:$input);
+  let description = [{
+    An i8 block of 32 channels whose largest magnitude exceeds `outlier` times the root mean square of the token's channels
+    is quantised twice: the second codes hold what the first left, at 1/254 of their scale. Few blocks are, and they
+    make most of the error. 0: none is.
+
+    1. the result is as wide as the input
+    2. outlier is not negative
+
+    ```mlir
+    %q = stream.prepare %a {outlier = 4.0 : f32} : !stream.values<576> -> !stream.operand<576, i8>
+    ```
+  }];
+  let arguments = (ins Stream_ValuesType:$input, DefaultValuedAttr<F32Attr, "0.0f">:$outlier);
   let results = (outs Stream_OperandType:$result);
   let assemblyFormat = "$input attr-dict `:` type($input) `->` type($result)";
   let hasVerifier = 1;

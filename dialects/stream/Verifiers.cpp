@@ -101,6 +101,8 @@ LogicalResult PrepareOp::verify() {
   if (getInput().getType().getWidth() != getResult().getType().getWidth())
     return emitOpError("(1) expected a result ")
            << getInput().getType().getWidth() << " wide, got " << getResult().getType().getWidth();
+  if (!(getOutlier().convertToFloat() >= 0))
+    return emitOpError("(2) expected an outlier of at least 0");
   return success();
 }
 
