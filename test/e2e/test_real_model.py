@@ -155,7 +155,7 @@ class Terminal:
             if match:
                 return self.seen[start : start + match.end()]
             if time.monotonic() > end or not self.read(0.2):
-                pytest.fail(f"expected {pattern!r}, saw {self.seen[start:]!r}")
+                pytest.fail(f"expected {pattern!r}, saw {self.seen[start:][-2000:]!r}")
 
     def read(self, timeout):
         if select.select([self.file], [], [], timeout)[0]:
@@ -181,17 +181,41 @@ class Terminal:
         pytest.fail(f"did not end; saw {self.seen!r}")
 
 
-def test_chat(real):
-    terminal = Terminal(real, "--temp", "0")
+def spoken(text):
+    """What a terminal shows between the line typed and the next prompt, without control sequences."""
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r", "")
+    return text.split("\n", 1)[1].rsplit("\n", 1)[0].strip("\n")
+
+
+def test_chat(real, tmp_path):
+    terminal = Terminal(real, "--temp", "0", "-n", "24")
     terminal.expect("> ")
-    terminal.type("My name is Alice.\r")
-    terminal.expect("Alice.*> $")
-    terminal.type("Wat is my name?" + "\x1b[D" * 13 + "h" + "\r")  # the cursor goes back to mend a word
-    answer = terminal.expect("What is my name\\?.*> $")
-    assert "Alice" in answer, answer  # the history is kept
-    terminal.type("Count from one to one thousand in words.\r")
-    terminal.expect("two|three|2|3")
-    terminal.type("\x03")  # Ctrl-C stops the answer only
-    terminal.expect("> $")
+    first = "My name is Alice and I live in Paris."
+    terminal.type(first + "\r")
+    answer = spoken(terminal.expect(re.escape(first) + ".*\n.*> ").split(first, 1)[1])
+    terminal.type("Were do I live?" + "\x1b[D" * 14 + "h" + "\r")  # the cursor goes back to mend a word
+    second = spoken(terminal.expect("Where do I live\\?.*\n.*> ").split("live?")[-1])
+    # The history is kept, and keeping the cache gives what reading the whole conversation anew gives.
+    messages = tmp_path / "messages.json"
+    messages.write_text(json.dumps([{"role": "user", "content": first}, {"role": "assistant", "content": answer},
+                                    {"role": "user", "content": "Where do I live?"}]))
+    whole = run(real, "template", messages).stdout
+    assert second == run(real, "--raw", "--temp", "0", "-n", "24", input=whole + b"\n").stdout.decode().strip("\n")
+    terminal.type("\x1b[A")  # arrow up: the line before
+    terminal.expect("Where do I live")
+    terminal.type("\x15")  # Ctrl-U clears it
+    terminal.type("/reset\r")
+    terminal.expect("> ")
     terminal.type("\x04")  # Ctrl-D leaves
+    assert terminal.exit_code() == 0
+
+
+def test_interrupt_stops_the_answer_only(real):
+    terminal = Terminal(real, "--temp", "0", "--ignore-eos")
+    terminal.expect("> ")
+    terminal.type("Count from one to one thousand.\r")
+    terminal.expect("thousand.*\n.*[a-z0-9]{2}")
+    terminal.type("\x03")
+    terminal.expect("> ")
+    terminal.type("\x04")
     assert terminal.exit_code() == 0

@@ -118,6 +118,8 @@ int main(int argc, char **argv) {
   for (int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE})
     std::signal(signal, [](int number) { interrupted = number; });
 
+  std::signal(SIGXFSZ, SIG_IGN); // a limit on file sizes is an error like a full disk
+
   CLI::App app("Sluice compiles a Llama-family model to one executable file.", "sluice");
   app.require_subcommand(1);
   app.set_version_flag("--version", "sluice " SLUICE_VERSION);
