@@ -2,6 +2,7 @@
 
 #include "runtime/Tokenizer.h"
 #include "runtime/TokenizerFormat.h"
+#include "runtime/Utf8.h"
 #include <algorithm>
 #include <cstring>
 #include <queue>
@@ -12,7 +13,7 @@
 
 using namespace sluice;
 
-// A compiled pattern. Text is matched as UTF-8; parts that are not UTF-8 match nothing.
+// A compiled pattern, for text that is known to be UTF-8: PCRE2 would check all that follows again at every match.
 struct Tokenizer::Pattern {
   pcre2_code *code = nullptr;
   pcre2_match_data *match = nullptr;
@@ -23,7 +24,7 @@ struct Tokenizer::Pattern {
     int error;
     PCRE2_SIZE at;
     code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(source.data()), source.size(),
-                         PCRE2_UTF | PCRE2_UCP | PCRE2_MATCH_INVALID_UTF, &error, &at, nullptr);
+                         PCRE2_UTF | PCRE2_UCP, &error, &at, nullptr);
     if (!code)
       throw std::runtime_error("the tokenizer's pattern does not compile");
     match = pcre2_match_data_create_from_pattern(code, nullptr);
@@ -40,9 +41,15 @@ struct Tokenizer::Pattern {
     pcre2_code_free(code);
   }
 
-  // The next match at or after `from`; false if there is none.
+  // The next match that is not empty, at or after `from`, where a character begins; false if there is none.
   bool next(std::string_view text, size_t from, size_t &begin, size_t &end) const {
-    int count = pcre2_match(code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from, 0, match, context);
+    auto run = [&](uint32_t how) {
+      return pcre2_match(code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
+                         PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY | how, match, context);
+    };
+    int count = run(0);
+    if (count == PCRE2_ERROR_JIT_STACKLIMIT)
+      count = run(PCRE2_NO_JIT);
     if (count < 0 && count != PCRE2_ERROR_NOMATCH)
       throw std::runtime_error("the tokenizer's pattern failed on this text (PCRE2 error " + std::to_string(count) + ")");
     if (count < 0)
@@ -107,17 +114,35 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, bool parseSpecial,
     for (uint32_t id : specialsByFirstByte[uint8_t(text[at])]) {
       if ((!parseSpecial && kinds[id] != UserDefinedToken) || !text.substr(at).starts_with(bytesOf(id)))
         continue;
-      encodeText(text.substr(pending, at - pending), 0, ids);
+      encodeBytes(text.substr(pending, at - pending), ids);
       ids.push_back(int32_t(id));
       pending = at + bytesOf(id).size();
       at = pending - 1;
       break;
     }
   }
-  encodeText(text.substr(pending), 0, ids);
+  encodeBytes(text.substr(pending), ids);
   if (addBos && section->bos != noToken && (ids.empty() || ids[0] != int32_t(section->bos)))
     ids.insert(ids.begin(), int32_t(section->bos));
   return ids;
+}
+
+// Runs of UTF-8 are split by the patterns; the bytes between them are pieces as they are.
+void Tokenizer::encodeBytes(std::string_view text, std::vector<int32_t> &ids) const {
+  using runtime::Utf8Character;
+  for (size_t begin = 0, end = 0; begin < text.size(); begin = end) {
+    bool valid = Utf8Character::at(text.substr(begin)).kind == Utf8Character::Complete;
+    while (end < text.size()) {
+      Utf8Character character = Utf8Character::at(text.substr(end));
+      if ((character.kind == Utf8Character::Complete) != valid)
+        break;
+      end += character.bytes;
+    }
+    if (valid)
+      encodeText(text.substr(begin, end - begin), 0, ids);
+    else
+      encodePiece(text.substr(begin, end - begin), ids);
+  }
 }
 
 // Splits by patterns[pattern], matches and what lies between them alike, and goes on with the next.
@@ -127,14 +152,9 @@ void Tokenizer::encodeText(std::string_view text, size_t pattern, std::vector<in
   if (pattern == patterns.size())
     return encodePiece(text, ids);
   size_t at = 0, begin, end;
-  for (size_t from = 0; from <= text.size() && patterns[pattern]->next(text, from, begin, end);) {
-    if (begin == end) { // an empty match splits nothing
-      from = end + 1;
-      continue;
-    }
+  for (; at < text.size() && patterns[pattern]->next(text, at, begin, end); at = end) {
     encodeText(text.substr(at, begin - at), pattern + 1, ids);
     encodeText(text.substr(begin, end - begin), pattern + 1, ids);
-    from = at = end;
   }
   encodeText(text.substr(at), pattern + 1, ids);
 }

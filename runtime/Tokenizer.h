@@ -39,6 +39,7 @@ public:
 private:
   struct Pattern;
   std::string_view bytesOf(uint32_t id) const;
+  void encodeBytes(std::string_view text, std::vector<int32_t> &ids) const;
   void encodeText(std::string_view text, size_t pattern, std::vector<int32_t> &ids) const;
   void encodePiece(std::string_view piece, std::vector<int32_t> &ids) const;
   template <typename T> const T *table(uint64_t at, uint64_t count) const;

@@ -20,6 +20,10 @@ constexpr const char *llama3Words = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}
                                     "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 constexpr const char *qwen2Words = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*"
                                    "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+constexpr const char *tekkenWords =
+    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+"
+    "|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*"
+    "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 constexpr const char *digit = "\\p{N}";
 
 struct PreTokenizer {
@@ -28,11 +32,32 @@ struct PreTokenizer {
   bool wholeWords;                      // tokenizer.json's ignore_merges
 };
 constexpr PreTokenizer preTokenizers[] = {
-    {"gpt-2", {gpt2Words, nullptr}, false},      {"smollm", {digit, gpt2Words}, false},
-    {"starcoder", {digit, gpt2Words}, false},    {"refact", {digit, gpt2Words}, false},
-    {"command-r", {digit, gpt2Words}, false},    {"llama-bpe", {llama3Words, nullptr}, true},
-    {"llama3", {llama3Words, nullptr}, true},    {"qwen2", {qwen2Words, nullptr}, false},
+    {"gpt-2", {gpt2Words, nullptr}, false},      {"default", {gpt2Words, nullptr}, false},
+    {"smollm", {digit, gpt2Words}, false},       {"starcoder", {digit, gpt2Words}, false},
+    {"refact", {digit, gpt2Words}, false},       {"command-r", {digit, gpt2Words}, false},
+    {"codeshell", {digit, gpt2Words}, false},    {"minerva-7b", {digit, gpt2Words}, false},
+    {"llama-bpe", {llama3Words, nullptr}, true}, {"llama3", {llama3Words, nullptr}, true},
+    {"llama-v3", {llama3Words, nullptr}, true},  {"falcon3", {llama3Words, nullptr}, true},
+    {"dbrx", {llama3Words, nullptr}, false},     {"smaug-bpe", {llama3Words, nullptr}, false},
+    {"qwen2", {qwen2Words, nullptr}, false},     {"deepseek-r1-qwen", {qwen2Words, nullptr}, false},
+    {"stablelm2", {qwen2Words, nullptr}, false}, {"tekken", {tekkenWords, nullptr}, true},
 };
+
+// PCRE2's \s has U+180E, which is no white space since Unicode 6.3; the engines these patterns were published for know that.
+std::string asPcre2(llvm::StringRef pattern) {
+  std::string out;
+  for (size_t i = 0; i < pattern.size(); ++i) {
+    char next = pattern[i] == '\\' ? pattern[i + 1] : 0;
+    if (next == 's' || next == 'S')
+      out += next == 's' ? "\\p{White_Space}" : "\\P{White_Space}";
+    else if (next)
+      out += {'\\', next};
+    else
+      out += pattern[i];
+    i += next != 0;
+  }
+  return out;
+}
 
 // Control tokens with these texts end a generation even where no key says so.
 constexpr const char *endTexts[] = {"<|im_end|>", "<|eot_id|>",   "<|eom_id|>",    "<|endoftext|>", "<|end_of_text|>",
@@ -243,8 +268,9 @@ private:
     std::vector<PatternEntry> patterns;
     for (const char *pattern : preTokenizer->patterns)
       if (pattern) {
-        patterns.push_back({uint32_t(pool.size()), uint32_t(std::strlen(pattern))});
-        pool += pattern;
+        std::string source = asPcre2(pattern);
+        patterns.push_back({uint32_t(pool.size()), uint32_t(source.size())});
+        pool += source;
       }
 
     TokenizerSection header{};

@@ -1,32 +1,64 @@
 """The tokenizer against PyPI's `tokenizers`, built from the same vocabulary and merges: equal ids for thousands of strings.
 
 usage: test_tokenizer.py TEXT_TOOL MODEL.gguf [SEED]
+The model's own pre-tokenizer is compared, then the others with the model's vocabulary, and characters of all kinds.
 """
 import json
 import random
 import subprocess
 import sys
+import tempfile
+import time
+from pathlib import Path
 
-from gguf import GGUFReader
+from gguf import GGUFReader, GGUFWriter
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
+LETTERS = r"[^\r\n\p{L}\p{N}]?\p{L}+"
+REST = r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+UPPER, LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+PATTERNS = {  # as in the tokenizer.json of GPT-2, Llama 3, Qwen 2 and Mistral Nemo
+    "gpt-2": r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+    "llama-bpe": r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|" + LETTERS + r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*" + REST,
+    "qwen2": r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|" + LETTERS + r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*" + REST,
+    "tekken": rf"[^\r\n\p{{L}}\p{{N}}]?{UPPER}*{LOWER}+|[^\r\n\p{{L}}\p{{N}}]?{UPPER}+{LOWER}*"
+              r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*" + REST,
+}
+WHOLE_WORDS = {"llama-bpe", "tekken"}
 
-def reference(path):
-    """The tokenizer that the model's publisher ships, from the fields of the GGUF file."""
-    fields = GGUFReader(path).fields
-    tokens = fields["tokenizer.ggml.tokens"].contents()
-    types = fields["tokenizer.ggml.token_type"].contents()
-    merges = [tuple(line.split(" ")) for line in fields["tokenizer.ggml.merges"].contents()]
-    assert fields["tokenizer.ggml.pre"].contents() == "smollm"
-    tokenizer = Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, merges))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens(
-        [AddedToken(t, special=True, normalized=False) for t, k in zip(tokens, types) if k == 3]
-    )
-    return tokenizer
+
+class Vocabulary:
+    def __init__(self, path):
+        fields = GGUFReader(path).fields
+        self.tokens = fields["tokenizer.ggml.tokens"].contents()
+        self.types = fields["tokenizer.ggml.token_type"].contents()
+        self.merges = fields["tokenizer.ggml.merges"].contents()
+        self.pre = fields["tokenizer.ggml.pre"].contents()
+
+    def write(self, path, pre):
+        writer = GGUFWriter(path, "llama")
+        writer.add_tokenizer_model("gpt2")
+        writer.add_tokenizer_pre(pre)
+        writer.add_token_list(self.tokens)
+        writer.add_token_types(self.types)
+        writer.add_token_merges(self.merges)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+
+    def reference(self, pre):
+        """The tokenizer that the model's publisher ships, from the fields of the GGUF file."""
+        tokenizer = Tokenizer(models.BPE({token: i for i, token in enumerate(self.tokens)},
+                                         [tuple(line.split(" ")) for line in self.merges], ignore_merges=pre in WHOLE_WORDS))
+        if pre == "smollm":
+            split = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        else:
+            split = [pre_tokenizers.Split(Regex(PATTERNS[pre]), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(split)
+        tokenizer.decoder = decoders.ByteLevel()
+        tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t, k in zip(self.tokens, self.types) if k == 3])
+        return tokenizer
 
 
 def bytes_to_characters():
@@ -56,30 +88,74 @@ def strings(rng):
     yield from ["", " ", "\n", "a" * 5000, " " * 3000, "ab" * 2000, "1" * 300, "<|im_start|>" * 50, "\u0301" * 40]
 
 
+def encode(tool, model, texts):
+    lists = json.dumps([list(text) for text in texts])
+    return json.loads(subprocess.run([tool, "encode", model], input=lists, capture_output=True, text=True, check=True).stdout)
+
+
+def known_bytes(reference):
+    """The bytes that the vocabulary has; both sides drop the others."""
+    return {byte for byte, char in bytes_to_characters().items() if reference.token_to_id(char) is not None}
+
+
+def differing(tool, model, reference, texts):
+    failures = 0
+    known = known_bytes(reference)
+    for text, got in zip(texts, encode(tool, model, [text.encode() for text in texts]), strict=True):
+        want = reference.encode(text, add_special_tokens=False).ids
+        if got["special"] != want or got["same"] != known.issuperset(text.encode()):
+            failures += 1
+            if failures <= 5:
+                print("text", ascii(text), "\n  expected", want, "\n  got     ", got["special"], "round trip", got["same"])
+    return failures
+
+
 def main():
     tool, model = sys.argv[1:3]
     seed = int(sys.argv[3]) if len(sys.argv) > 3 else random.randrange(1 << 32)
     print("seed", seed)
     rng = random.Random(seed)
+    vocabulary = Vocabulary(model)
+    assert vocabulary.pre == "smollm", vocabulary.pre
+    reference = vocabulary.reference("smollm")
     texts = list(strings(rng))
-    ours = json.loads(subprocess.run([tool, "encode", model], input=json.dumps([list(t.encode()) for t in texts]),
-                                     capture_output=True, text=True, check=True).stdout)
-    expected = reference(model)
-    failures = 0
-    for text, got in zip(texts, ours, strict=True):
-        want = expected.encode(text, add_special_tokens=False).ids
-        if got["special"] != want or not got["same"]:
+    count, failures = len(texts), differing(tool, model, reference, texts)
+
+    points = [*range(0x3000), 0xFEFF, *(rng.choice([*range(0x3000, 0xD800), *range(0xE000, 0x20000)]) for _ in range(3000))]
+    texts = texts[::5] + [f"a{chr(point)} {chr(point)}b1 " for point in points] + ["it'\u017f 'Re 'LL 1234567 1\u00bd\uff12 \r\n\r\n  \r\n x/\n"]
+    with tempfile.TemporaryDirectory() as folder:
+        for pre in ["smollm", *PATTERNS]:
+            other = str(Path(folder) / "vocabulary.gguf")
+            vocabulary.write(other, pre)
+            different = differing(tool, other, vocabulary.reference(pre), texts)
+            print(f"{pre}: {len(texts)} strings, {different} differ")
+            count, failures = count + len(texts), failures + different
+        vocabulary.write(other, "no-such-words")
+        refusal = subprocess.run([tool, "encode", other], input="[]", capture_output=True, text=True)
+        if refusal.returncode == 0 or "'no-such-words'" not in refusal.stderr or "llama-bpe" not in refusal.stderr:
+            print("an unknown pre-tokenizer: expected an error with its name and the known ones, got", refusal)
             failures += 1
-            if failures <= 5:
-                print("text", repr(text), "\n  expected", want, "\n  got     ", got["special"], "round trip", got["same"])
-    # Bytes that are no UTF-8 have no reference there: they must come back as they were, where the vocabulary has them.
-    alphabet = [byte for byte, char in bytes_to_characters().items() if expected.token_to_id(char) is not None]
+
+    # Bytes that are no UTF-8 have no reference there: they must come back as they were, where the vocabulary has them,
+    # and must not change how the text around them is split.
+    alphabet = sorted(known_bytes(reference))
     assert len(alphabet) > 128, len(alphabet)
     noise = [bytes(rng.choice(alphabet) for _ in range(rng.randint(1, 200))) for _ in range(300)]
-    ours = json.loads(subprocess.run([tool, "encode", model], input=json.dumps([list(b) for b in noise]),
-                                     capture_output=True, text=True, check=True).stdout)
-    failures += sum(not got["same"] for got in ours)
-    print(f"{len(texts) + len(noise)} strings, {failures} differ")
+    failures += sum(not got["same"] for got in encode(tool, model, noise))
+    byte = reference.token_to_id(bytes_to_characters()[0x80])
+    pairs = [(rng.choice(texts), rng.choice(texts)) for _ in range(300)]
+    for pair, got in zip(pairs, encode(tool, model, [left.encode() + b"\x80" + right.encode() for left, right in pairs]), strict=True):
+        left, right = (reference.encode(text, add_special_tokens=False).ids for text in pair)
+        failures += got["special"] != [*left, byte, *right]
+
+    # Time grows with the text, not with its square: of one huge word, and of many small ones.
+    for text in [b"a" * (1 << 20), b"it is 12 " * (1 << 17)]:
+        start = time.monotonic()
+        [got] = encode(tool, model, [text])
+        if not got["same"] or time.monotonic() - start > 20:
+            print("a long text: expected its bytes back within 20 s, took", time.monotonic() - start)
+            failures += 1
+    print(f"{count + len(noise) + 300} strings, {failures} differ")
     sys.exit(failures != 0)
 
 
