@@ -32,6 +32,18 @@ LinearOp onlyLinear(StageOp stage) {
   return dyn_cast<LinearOp>(anchors[0]);
 }
 
+// Whether everything that `stage` uses is there where the earlier stage `sibling` stands.
+bool isAvailableAt(StageOp stage, StageOp sibling) {
+  WalkResult result = stage.walk([&](Operation *op) {
+    for (Value operand : op->getOperands())
+      if (Operation *maker = operand.getDefiningOp(); maker && maker->getBlock() == sibling->getBlock() &&
+                                                      !maker->isBeforeInBlock(sibling))
+        return WalkResult::interrupt();
+    return WalkResult::advance();
+  });
+  return !result.wasInterrupted();
+}
+
 struct FuseSiblings : sluice::impl::FuseSiblingsBase<FuseSiblings> {
   void runOnOperation() override {
     SmallVector<Block *> blocks;
@@ -53,6 +65,11 @@ struct FuseSiblings : sluice::impl::FuseSiblingsBase<FuseSiblings> {
       StageOp &sibling = first[linear.getInput()];
       if (!sibling) {
         sibling = stage;
+        continue;
+      }
+      if (!isAvailableAt(stage, sibling)) {
+        notFused(stage, "FuseSiblings") << "'" + stage.getName().str() + "' uses what is not yet made where '" +
+                                               sibling.getName().str() + "' reads the same activations";
         continue;
       }
       fused(stage, "FuseSiblings") << "streams '" + stage.getName().str() + "' with '" + sibling.getName().str() +

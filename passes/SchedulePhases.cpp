@@ -168,7 +168,31 @@ private:
     return scheduleLinears(stage);
   }
 
+  // What tiles can run: norms before the linears, operations on their rows after them.
+  static LogicalResult checkLinears(StageOp stage) {
+    for (Operation &op : stage.getBody().front()) {
+      if (!isa<RmsNormOp, LinearOp, AddOp, SwigluOp, RopeOp, AppendOp, YieldOp>(op))
+        return op.emitError("expected norms, linears and operations on their rows in a stage, got '")
+               << op.getName() << "'";
+      bool isBefore = isa<RmsNormOp, LinearOp>(op);
+      for (Value operand : op.getOperands())
+        if (Operation *maker = operand.getDefiningOp();
+            maker && stage->isProperAncestor(maker) && isa<RmsNormOp>(maker) != isBefore)
+          return op.emitError("expected norms before the linears of a stage and nothing else there: '")
+                 << op.getName() << "' reads '" << maker->getName() << "'";
+    }
+    for (Value value : stage.getYield().getValues()) {
+      SmallVector<LinearOp> sources;
+      linearsOf(value, stage, sources);
+      if (sources.empty())
+        return stage.emitError("expected every result of a stage to be made of rows of its linears");
+    }
+    return success();
+  }
+
   LogicalResult scheduleLinears(StageOp stage) {
+    if (failed(checkLinears(stage)))
+      return failure();
     Block &body = stage.getBody().front();
     YieldOp yield = stage.getYield();
 

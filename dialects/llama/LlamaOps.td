@@ -33,7 +33,7 @@ def Llama_ModelOp : Llama_Op<"model", [IsolatedFromAbove, Symbol, SymbolTable, N
     Attributes are facts that the runtime reports; shapes that matter are in the types.
 
     ```mlir
-    llama.model @tiny {architecture = "llama", context_length = 64 : i64} {
+    llama.model @tiny attributes {architecture = "llama", context_length = 64 : i64} {
     }
     ```
   }];
@@ -72,6 +72,12 @@ def Llama_BlockOp : Llama_Op<"block", [IsolatedFromAbove, Symbol, HasParent<"Mod
 
     1. the arguments are (activations, index, cache)
     2. it yields one value, of the type of its input
+
+    ```mlir
+    llama.block @blk(%x: tensor<?x576xf32>, %pos: index, %kv: !llama.cache<3x64xf16>) {
+      llama.yield %x : tensor<?x576xf32>
+    }
+    ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name);
   let regions = (region SizedRegion<1>:$body);
@@ -89,6 +95,14 @@ def Llama_GraphOp : Llama_Op<"graph", [IsolatedFromAbove, Symbol, HasParent<"Mod
   let description = [{
     1. the arguments are (ids, index, cache)
     2. it ends with `llama.return` of one value
+
+    ```mlir
+    llama.graph @token(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<3x64xf16>) {
+      %x = llama.embed %ids, @token_embd : tensor<?x576xf32>
+      %l = llama.linear %x, @token_embd : tensor<?x576xf32> -> tensor<?x49152xf32>
+      llama.return %l : tensor<?x49152xf32>
+    }
+    ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name);
   let regions = (region SizedRegion<1>:$body);

@@ -35,10 +35,26 @@ LogicalResult WeightDeclOp::verify() {
   return success();
 }
 
+static bool isActivations(Type type) {
+  auto tensor = dyn_cast<RankedTensorType>(type);
+  return tensor && tensor.getRank() == 2 && tensor.isDynamicDim(0) && !tensor.isDynamicDim(1) &&
+         tensor.getElementType().isF32();
+}
+
+static bool isIds(Type type) {
+  auto tensor = dyn_cast<RankedTensorType>(type);
+  return tensor && tensor.getRank() == 1 && tensor.isDynamicDim(0) && tensor.getElementType().isSignlessInteger(32);
+}
+
+// (first, index, cache)
+static bool hasArguments(Block &block, bool (*isFirst)(Type)) {
+  return block.getNumArguments() == 3 && isFirst(block.getArgument(0).getType()) &&
+         block.getArgument(1).getType().isIndex() && isa<CacheType>(block.getArgument(2).getType());
+}
+
 LogicalResult BlockOp::verify() {
   Block &block = getBody().front();
-  if (block.getNumArguments() != 3 || !isa<RankedTensorType>(block.getArgument(0).getType()) ||
-      !block.getArgument(1).getType().isIndex() || !isa<CacheType>(block.getArgument(2).getType()))
+  if (!hasArguments(block, isActivations))
     return emitOpError("(1) expected arguments (activations, index, cache)");
   auto yield = cast<YieldOp>(block.getTerminator());
   if (yield.getNumOperands() != 1 || yield.getOperand(0).getType() != block.getArgument(0).getType())
@@ -48,8 +64,7 @@ LogicalResult BlockOp::verify() {
 
 LogicalResult GraphOp::verify() {
   Block &block = getBody().front();
-  if (block.getNumArguments() != 3 || !isa<RankedTensorType>(block.getArgument(0).getType()) ||
-      !block.getArgument(1).getType().isIndex() || !isa<CacheType>(block.getArgument(2).getType()))
+  if (!hasArguments(block, isIds))
     return emitOpError("(1) expected arguments (ids, index, cache)");
   if (block.empty() || !isa<ReturnOp>(block.back()))
     return emitOpError("(2) expected to end with llama.return");

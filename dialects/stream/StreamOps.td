@@ -103,7 +103,13 @@ def Stream_PhaseOp : Stream_Op<"phase", [NoTerminator, SingleBlock, NoRegionArgu
 
 def Stream_ReadOp : Stream_SymbolOp<"read"> {
   let summary = "the channels of a buffer, all of them";
-  let description = [{1. the result is as wide as the buffer}];
+  let description = [{
+    1. the result is as wide as the buffer
+
+    ```mlir
+    %a = stream.read @x : !stream.values<576>
+    ```
+  }];
   let arguments = (ins FlatSymbolRefAttr:$buffer);
   let results = (outs Stream_ValuesType:$result);
   let assemblyFormat = "$buffer attr-dict `:` type($result)";
@@ -111,7 +117,13 @@ def Stream_ReadOp : Stream_SymbolOp<"read"> {
 
 def Stream_RmsNormOp : Stream_SymbolOp<"rms_norm", [AllTypesMatch<["input", "result"]>]> {
   let summary = "see llama.rms_norm";
-  let description = [{1. the weight is 1 x the input's width}];
+  let description = [{
+    1. the weight is 1 x the input's width
+
+    ```mlir
+    %n = stream.rms_norm %x, @attn_norm eps 1.0e-5 : !stream.values<576>
+    ```
+  }];
   let arguments = (ins Stream_ValuesType:$input, FlatSymbolRefAttr:$weight, F32Attr:$eps);
   let results = (outs Stream_ValuesType:$result);
   let assemblyFormat = "$input `,` $weight `eps` custom<PlainF32>($eps) attr-dict `:` type($input)";
@@ -152,7 +164,7 @@ def Stream_TilesOp : Stream_SymbolOp<"tiles", [NoTerminator, SingleBlock, HasPar
     1. there are as many operands, weights and arguments
     2. all weights have the same number of rows; each has as many cols as its operand is wide
     3. integer formats take an i8 operand, float formats an f32 one
-    4. tile_rows is 16 or 32; row_block divides it; lanes divides row_block
+    4. tile_rows is 16 or 32; row_block divides it; lanes divides row_block; token_block is positive
 
     ```mlir
     stream.tiles (%a, %a) [@ffn_gate, @ffn_up] : !stream.operand<576, i8>, !stream.operand<576, i8> {
@@ -178,7 +190,13 @@ class Stream_EpilogueSymbolOp<string mnemonic, list<Trait> traits = []>
 
 def Stream_ReadRowsOp : Stream_EpilogueSymbolOp<"read_rows"> {
   let summary = "the tile's rows of a buffer";
-  let description = [{1. the buffer is as wide as the tiles' weights have rows}];
+  let description = [{
+    1. the buffer is as wide as the tiles' weights have rows
+
+    ```mlir
+    %r = stream.read_rows @x
+    ```
+  }];
   let arguments = (ins FlatSymbolRefAttr:$buffer);
   let results = (outs Stream_LanesType:$result);
   let assemblyFormat = "$buffer attr-dict";
@@ -186,13 +204,24 @@ def Stream_ReadRowsOp : Stream_EpilogueSymbolOp<"read_rows"> {
 
 def Stream_WriteRowsOp : Stream_EpilogueSymbolOp<"write_rows"> {
   let summary = "writes the tile's rows of a buffer";
-  let description = [{1. the buffer is as wide as the tiles' weights have rows}];
+  let description = [{
+    1. the buffer is as wide as the tiles' weights have rows
+
+    ```mlir
+    stream.write_rows %y, @h
+    ```
+  }];
   let arguments = (ins Stream_LanesType:$value, FlatSymbolRefAttr:$buffer);
   let assemblyFormat = "$value `,` $buffer attr-dict";
 }
 
 def Stream_AddOp : Stream_EpilogueOp<"add", [Pure, SameOperandsAndResultType]> {
   let summary = "the sum of two lanes";
+  let description = [{
+    ```mlir
+    %s = stream.add %y, %r
+    ```
+  }];
   let arguments = (ins Stream_LanesType:$lhs, Stream_LanesType:$rhs);
   let results = (outs Stream_LanesType:$result);
   let assemblyFormat = "$lhs `,` $rhs attr-dict";
@@ -200,6 +229,11 @@ def Stream_AddOp : Stream_EpilogueOp<"add", [Pure, SameOperandsAndResultType]> {
 
 def Stream_SwigluOp : Stream_EpilogueOp<"swiglu", [Pure, SameOperandsAndResultType]> {
   let summary = "see llama.swiglu";
+  let description = [{
+    ```mlir
+    %h = stream.swiglu %g, %u
+    ```
+  }];
   let arguments = (ins Stream_LanesType:$gate, Stream_LanesType:$up);
   let results = (outs Stream_LanesType:$result);
   let assemblyFormat = "$gate `,` $up attr-dict";
@@ -207,7 +241,13 @@ def Stream_SwigluOp : Stream_EpilogueOp<"swiglu", [Pure, SameOperandsAndResultTy
 
 def Stream_RopeOp : Stream_EpilogueSymbolOp<"rope", [SameOperandsAndResultType]> {
   let summary = "see llama.rope; the angles come from a table";
-  let description = [{1. the table is 2 * (head_dim + 32) wide: see `rope_table`}];
+  let description = [{
+    1. the table is 2 * (head_dim + 32) wide: see `rope_table`
+
+    ```mlir
+    %r = stream.rope %y, @rope head_dim 64
+    ```
+  }];
   let arguments = (ins Stream_LanesType:$input, FlatSymbolRefAttr:$table, I64Attr:$head_dim);
   let results = (outs Stream_LanesType:$result);
   let assemblyFormat = "$input `,` $table `head_dim` custom<PlainI64>($head_dim) attr-dict";
@@ -219,6 +259,7 @@ def Stream_AppendOp : Stream_EpilogueOp<"append"> {
     Row r is channel r % head_dim of KV head r / head_dim. The layout is in runtime/abi.h.
 
     1. the tiles' rows are the cache's KV heads x head size
+
     ```mlir
     stream.append %y, key : !llama.cache<3x64xf16>
     ```
@@ -254,6 +295,10 @@ def Stream_RopeTableOp : Stream_SymbolOp<"rope_table", [HasParent<"PhaseOp">]> {
     0 past the turns.
 
     1. the buffer is 2 * (head_dim + 32) wide
+
+    ```mlir
+    stream.rope_table @rope head_dim 64 turns [1.591550e-01, 1.591550e-03]
+    ```
   }];
   let arguments = (ins FlatSymbolRefAttr:$buffer, I64Attr:$head_dim, DenseF64ArrayAttr:$turns);
   let assemblyFormat = "$buffer `head_dim` custom<PlainI64>($head_dim) `turns` $turns attr-dict";

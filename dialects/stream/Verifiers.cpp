@@ -119,8 +119,8 @@ LogicalResult TilesOp::verify() {
   if ((tile != 16 && tile != 32) || rows <= 0 || tile % rows != 0 || lanes <= 0 || rows % lanes != 0)
     return emitOpError("(4) expected tile_rows 16 or 32, divisible by row_block, divisible by lanes, got ")
            << tile << ", " << rows << ", " << lanes;
-  if (getTokenBlock().value_or(1) == 0)
-    return emitOpError("(4) expected a positive token_block");
+  if (int64_t tokens = getTokenBlock().value_or(1); tokens <= 0)
+    return emitOpError("(4) expected a positive token_block, got ") << tokens;
   return success();
 }
 

@@ -1,0 +1,821 @@
+// Every numbered constraint of dialects/stream: what breaks it, and the message.
+// RUN: sluice-opt %s --split-input-file --verify-diagnostics
+
+// stream.program 1: positive max_tokens
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  // expected-error @+1 {{(1) expected positive max_tokens, got 0}}
+  stream.program @p max_tokens 0 {
+  }
+}
+
+// -----
+
+// stream.program 2: only buffers, phases and repeats
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  // expected-error @+1 {{(2) expected only buffers, phases and repeats, got arith.constant}}
+  stream.program @p max_tokens 1 {
+    %c = arith.constant 1 : i64
+  }
+}
+
+// -----
+
+// stream.program: belongs to a model
+// expected-error @+1 {{expects parent op 'llama.model'}}
+stream.program @p max_tokens 1 {
+}
+
+// -----
+
+// stream.buffer 1: positive width
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  stream.program @p max_tokens 1 {
+    // expected-error @+1 {{(1) expected a positive width, got 0}}
+    stream.buffer @x width 0
+  }
+}
+
+// -----
+
+// stream.repeat 1: positive count
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  stream.program @p max_tokens 1 {
+    // expected-error @+1 {{(1) expected a positive count, got 0}}
+    stream.repeat 0 {
+    }
+  }
+}
+
+// -----
+
+// stream.repeat 2: only phases
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  stream.program @p max_tokens 1 {
+    // expected-error @+1 {{(2) expected only phases, got arith.constant}}
+    stream.repeat 2 {
+      %c = arith.constant 1 : i64
+    }
+  }
+}
+
+// -----
+
+// stream.phase 1: does something
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  stream.program @p max_tokens 1 {
+    // expected-error @+1 {{(1) expected one of tiles, attention, softmax, embed, got 0 kinds}}
+    stream.phase "a" {
+    }
+  }
+}
+
+// -----
+
+// stream.phase 1: one thing
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    // expected-error @+1 {{(1) expected one of tiles, attention, softmax, embed, got 2 kinds}}
+    stream.phase "a" {
+      stream.embed @w, @x
+      stream.attention @x, @y heads 4 : !llama.cache<2x16xf16>
+    }
+  }
+}
+
+// -----
+
+// stream.phase 1: rope_table beside embed only
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.buffer @t width 96
+    // expected-error @+1 {{(1) expected rope_table beside embed only}}
+    stream.phase "a" {
+      stream.rope_table @t head_dim 16 turns [0.5]
+      stream.attention @x, @y heads 4 : !llama.cache<2x16xf16>
+    }
+  }
+}
+
+// -----
+
+// stream.phase 2: the prologue of one worker would read what another has written
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    // expected-error @+1 {{(2) expected no write to @x, which the prologue reads}}
+    stream.phase "a" {
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        stream.write_rows %r, @x
+      }
+    }
+  }
+}
+
+// -----
+
+// stream.read 1: as wide as the buffer
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      // expected-error @+1 {{(1) expected buffer @x to be 32 wide, got 64}}
+      %v = stream.read @x : !stream.values<32>
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        stream.write_rows %r, @y
+      }
+    }
+  }
+}
+
+// -----
+
+// stream.read: a buffer of this program
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      // expected-error @+1 {{expected a stream.buffer of this program, got @none}}
+      %v = stream.read @none : !stream.values<64>
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        stream.write_rows %r, @y
+      }
+    }
+  }
+}
+
+// -----
+
+// stream.rms_norm 1: a weight 1 x width
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      %v = stream.read @x : !stream.values<64>
+      // expected-error @+1 {{(1) expected a weight 1x64, got '!llama.weight<64x64, q4_1>'}}
+      %n = stream.rms_norm %v, @w eps 1.0e-5 : !stream.values<64>
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        stream.write_rows %r, @y
+      }
+    }
+  }
+}
+
+// -----
+
+// stream.rms_norm: a weight of this model
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      %v = stream.read @x : !stream.values<64>
+      // expected-error @+1 {{expected a llama.weight of this model, got @none}}
+      %n = stream.rms_norm %v, @none eps 1.0e-5 : !stream.values<64>
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        stream.write_rows %r, @y
+      }
+    }
+  }
+}
+
+// -----
+
+// stream.prepare 1: as wide as its input
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      %v = stream.read @x : !stream.values<64>
+      // expected-error @+1 {{(1) expected a result 64 wide, got 32}}
+      %q = stream.prepare %v : !stream.values<64> -> !stream.operand<32, i8>
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        stream.write_rows %r, @y
+      }
+    }
+  }
+}
+
+// -----
+
+// stream.prepare 2: outlier
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      %v = stream.read @x : !stream.values<64>
+      // expected-error @+1 {{(2) expected an outlier of at least 0}}
+      %q = stream.prepare %v {outlier = -1.0 : f32} : !stream.values<64> -> !stream.operand<64, i8>
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        stream.write_rows %r, @y
+      }
+    }
+  }
+}
+
+// -----
+
+// stream.tiles 1: an operand a weight
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      // expected-error @+1 {{(1) expected as many operands and arguments as weights, got 1, 1 and 2}}
+      stream.tiles (%a) [@w, @w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        stream.write_rows %r, @y
+      }
+    }
+  }
+}
+
+// -----
+
+// stream.tiles 1: an argument a weight
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      // expected-error @+1 {{(1) expected as many operands and arguments as weights, got 1, 2 and 1}}
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes, %s: !stream.lanes):
+        stream.write_rows %r, @y
+      }
+    }
+  }
+}
+
+// -----
+
+// stream.tiles 1: at least one weight
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      // expected-error @+1 {{(1) expected as many operands and arguments as weights, got 0, 0 and 0}}
+      "stream.tiles"() <{weights = []}> ({
+      ^bb0:
+      }) : () -> ()
+    }
+  }
+}
+
+// -----
+
+// stream.tiles 1: arguments are lanes
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      // expected-error @+1 {{(1) expected arguments of type !stream.lanes, got 'f32'}}
+      stream.tiles (%a, %a) [@w, @w] : !stream.operand<64, i8>, !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes, %s: f32):
+        stream.write_rows %r, @y
+      }
+    }
+  }
+}
+
+// -----
+
+// stream.tiles 2: weights of one height
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  llama.weight @v from "v" : !llama.weight<32x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      // expected-error @+1 {{(2) expected @v to be 64x64, got '!llama.weight<32x64, q4_1>'}}
+      stream.tiles (%a, %a) [@w, @v] : !stream.operand<64, i8>, !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes, %s: !stream.lanes):
+        stream.write_rows %r, @y
+      }
+    }
+  }
+}
+
+// -----
+
+// stream.tiles 2: as many cols as the operand is wide
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @k from "k" : !llama.weight<64x96, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      // expected-error @+1 {{(2) expected @k to be 64x64, got '!llama.weight<64x96, q4_1>'}}
+      stream.tiles (%a) [@k] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        stream.write_rows %r, @y
+      }
+    }
+  }
+}
+
+// -----
+
+// stream.tiles 3: integer weights meet int8
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      %b = stream.prepare %x : !stream.values<64> -> !stream.operand<64, f32>
+      // expected-error @+1 {{(3) expected an i8 operand for @w in q4_1}}
+      stream.tiles (%b) [@w] : !stream.operand<64, f32> {
+      ^bb0(%r: !stream.lanes):
+        stream.write_rows %r, @y
+      }
+    }
+  }
+}
+
+// -----
+
+// stream.tiles 3: float weights meet floats
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @f from "f" : !llama.weight<64x64, f16>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      // expected-error @+1 {{(3) expected an f32 operand for @f in f16}}
+      stream.tiles (%a) [@f] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        stream.write_rows %r, @y
+      }
+    }
+  }
+}
+
+// -----
+
+// stream.tiles: a weight of this model
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      // expected-error @+1 {{expected a llama.weight of this model, got @none}}
+      stream.tiles (%a) [@none] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        stream.write_rows %r, @y
+      }
+    }
+  }
+}
+
+// -----
+
+// stream.tiles 4: tile_rows
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      // expected-error @+1 {{(4) expected tile_rows 16 or 32, divisible by row_block, divisible by lanes, got 8, 8, 8}}
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        stream.write_rows %r, @y
+      } {tile_rows = 8 : i64}
+    }
+  }
+}
+
+// -----
+
+// stream.tiles 4: row_block divides tile_rows
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      // expected-error @+1 {{(4) expected tile_rows 16 or 32, divisible by row_block, divisible by lanes, got 32, 24, 24}}
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        stream.write_rows %r, @y
+      } {row_block = 24 : i64}
+    }
+  }
+}
+
+// -----
+
+// stream.tiles 4: lanes divides row_block
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      // expected-error @+1 {{(4) expected tile_rows 16 or 32, divisible by row_block, divisible by lanes, got 32, 16, 12}}
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        stream.write_rows %r, @y
+      } {row_block = 16 : i64, lanes = 12 : i64}
+    }
+  }
+}
+
+// -----
+
+// stream.tiles 4: row_block is positive
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      // expected-error @+1 {{(4) expected tile_rows 16 or 32, divisible by row_block, divisible by lanes, got 32, 0, 0}}
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        stream.write_rows %r, @y
+      } {row_block = 0 : i64}
+    }
+  }
+}
+
+// -----
+
+// stream.tiles 4: token_block is positive
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      // expected-error @+1 {{(4) expected a positive token_block, got 0}}
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        stream.write_rows %r, @y
+      } {token_block = 0 : i64}
+    }
+  }
+}
+
+// -----
+
+// stream.tiles 4: token_block is not negative
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      // expected-error @+1 {{(4) expected a positive token_block, got -1}}
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        stream.write_rows %r, @y
+      } {token_block = -1 : i64}
+    }
+  }
+}
+
+// -----
+
+// stream.read_rows 1: as wide as the weights have rows
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.buffer @z width 32
+    stream.phase "a" {
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        // expected-error @+1 {{(1) expected buffer @z to be 64 wide, got 32}}
+        %s = stream.read_rows @z
+        stream.write_rows %r, @y
+      }
+    }
+  }
+}
+
+// -----
+
+// stream.write_rows 1: as wide as the weights have rows
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.buffer @z width 32
+    stream.phase "a" {
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        // expected-error @+1 {{(1) expected buffer @z to be 64 wide, got 32}}
+        stream.write_rows %r, @z
+        stream.write_rows %r, @y
+      }
+    }
+  }
+}
+
+// -----
+
+// stream.write_rows: a buffer, not a weight
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        // expected-error @+1 {{expected a stream.buffer of this program, got @w}}
+        stream.write_rows %r, @w
+        stream.write_rows %r, @y
+      }
+    }
+  }
+}
+
+// -----
+
+// stream.rope 1: the table's width
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        // expected-error @+1 {{(1) expected buffer @x to be 96 wide, got 64}}
+        %s = stream.rope %r, @x head_dim 16
+        stream.write_rows %r, @y
+      }
+    }
+  }
+}
+
+// -----
+
+// stream.append 1: KV heads x head size
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        // expected-error @+1 {{(1) expected a cache whose KV heads x head size is the tiles' rows 64, got '!llama.cache<2x16xf16>'}}
+        stream.append %r, key : !llama.cache<2x16xf16>
+        stream.write_rows %r, @y
+      }
+    }
+  }
+}
+
+// -----
+
+// stream.append 1: a cache
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        // expected-error @+1 {{(1) expected a cache whose KV heads x head size is the tiles' rows 64, got 'f32'}}
+        stream.append %r, value : f32
+        stream.write_rows %r, @y
+      }
+    }
+  }
+}
+
+// -----
+
+// epilogue operations are inside tiles
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      // expected-error @+1 {{expects parent op 'stream.tiles'}}
+      %r = stream.read_rows @x
+      stream.embed @w, @x
+    }
+  }
+}
+
+// -----
+
+// stream.embed 1: as wide as the weight's cols
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @z width 32
+    stream.phase "a" {
+      // expected-error @+1 {{(1) expected buffer @z to be 64 wide, got 32}}
+      stream.embed @w, @z
+    }
+  }
+}
+
+// -----
+
+// stream.embed: a weight of this model
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.phase "a" {
+      // expected-error @+1 {{expected a llama.weight of this model, got @none}}
+      stream.embed @none, @x
+    }
+  }
+}
+
+// -----
+
+// stream.rope_table 1: the table's width
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.phase "a" {
+      // expected-error @+1 {{(1) expected buffer @x to be 96 wide, got 64}}
+      stream.rope_table @x head_dim 16 turns [0.5]
+      stream.embed @w, @x
+    }
+  }
+}
+
+// -----
+
+// stream.attention 1: the query is heads x head size wide
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.buffer @z width 32
+    stream.phase "a" {
+      // expected-error @+1 {{(1) expected buffer @z to be 64 wide, got 32}}
+      stream.attention @z, @y heads 4 : !llama.cache<2x16xf16>
+    }
+  }
+}
+
+// -----
+
+// stream.attention 1: the result is heads x head size wide
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.buffer @z width 32
+    stream.phase "a" {
+      // expected-error @+1 {{(1) expected buffer @z to be 64 wide, got 32}}
+      stream.attention @x, @z heads 4 : !llama.cache<2x16xf16>
+    }
+  }
+}
+
+// -----
+
+// stream.attention 2: heads is a multiple of the KV heads
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      // expected-error @+1 {{(2) expected heads divisible by the cache's KV heads, got 4 and '!llama.cache<3x16xf16>'}}
+      stream.attention @x, @y heads 4 : !llama.cache<3x16xf16>
+    }
+  }
+}
+
+// -----
+
+// stream.attention 2: a cache
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      // expected-error @+1 {{(2) expected heads divisible by the cache's KV heads, got 4 and 'f32'}}
+      stream.attention @x, @y heads 4 : f32
+    }
+  }
+}
+
+// -----
+
+// stream.softmax 1: room for the sum's logarithm
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      // expected-error @+1 {{(1) expected a result wider than the input's 64, got 64}}
+      stream.softmax @x, @y
+    }
+  }
+}
+
+// -----
+
+// stream.softmax: buffers of this program
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.phase "a" {
+      // expected-error @+1 {{expected a stream.buffer of this program, got @none}}
+      stream.softmax @x, @none
+    }
+  }
+}

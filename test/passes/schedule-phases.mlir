@@ -1,0 +1,90 @@
+// A whole model becomes programs; the order of phases, their buffers and their barriers are written out.
+// RUN: sluice-opt %S/../dialects/llama-model.mlir --pass-pipeline='builtin.module(llama.model(form-stages,fuse-siblings,fuse-rope,fuse-swiglu,fuse-residual,fuse-norm,schedule-phases))' --remark-format=emitRemark --remarks-filter='schedule' -o %t.mlir 2>&1 | FileCheck %s --check-prefix=REMARK
+// RUN: FileCheck %s < %t.mlir
+// RUN: sluice-opt %S/../dialects/llama-model.mlir --pass-pipeline='builtin.module(llama.model(form-stages,fuse-siblings,fuse-rope,fuse-swiglu,fuse-residual,fuse-norm,schedule-phases{prefill-tokens=7 outlier=0}))' | FileCheck %s --check-prefix=OPTIONS
+// RUN: sluice-opt %s --pass-pipeline='builtin.module(llama.model(form-stages,fuse-siblings,fuse-rope,fuse-swiglu,fuse-residual,fuse-norm,schedule-phases))' | FileCheck %s --check-prefix=MIXED
+
+// REMARK: remark: [Passed] SchedulePhases | Category:schedule | Remark="5 barriers in each of 2 layers"
+
+// CHECK-NOT: llama.{{block|graph|stage|linear|rms_norm}}
+// CHECK: stream.program @decode max_tokens 1 {
+// CHECK-DAG: stream.buffer @logits width 100
+// Sines and cosines of head_dim + 32 channels.
+// CHECK-DAG: stream.buffer @rope width 96
+// CHECK-DAG: stream.buffer @x width 64
+// CHECK-DAG: stream.buffer @attn_q width 64
+// CHECK-DAG: stream.buffer @attention width 64
+// CHECK-DAG: stream.buffer @attn_output width 64
+// CHECK-DAG: stream.buffer @ffn_gate width 96
+// CHECK-NOT: stream.buffer
+// CHECK: stream.phase "embed" {
+// CHECK-NEXT: stream.rope_table @rope head_dim 16 turns [1.591550e-01, 1.591550e-02]
+// CHECK-NEXT: stream.embed @token_embd, @x
+// CHECK: stream.repeat 2 {
+// CHECK-NEXT: stream.phase "attn_qkv" {
+// CHECK-NEXT: %[[R:.*]] = stream.read @x
+// CHECK-NEXT: %[[N:.*]] = stream.rms_norm %[[R]], @attn_norm
+// CHECK-NEXT: %[[A:.*]] = stream.prepare %[[N]] {outlier = 4.000000e+00 : f32} : <64> -> <64, i8>
+// CHECK-NEXT: stream.tiles(%[[A]]) [@attn_q]
+// CHECK: stream.rope %{{.*}}, @rope head_dim 16
+// CHECK-NEXT: stream.write_rows %{{.*}}, @attn_q
+// CHECK: stream.tiles(%[[A]]) [@attn_k]
+// CHECK: %[[K:.*]] = stream.rope
+// CHECK-NEXT: stream.append %[[K]], key : !llama.cache<2x16xf16>
+// CHECK: stream.tiles(%[[A]]) [@attn_v]
+// CHECK-NEXT: ^bb0(%[[V:.*]]: !stream.lanes):
+// CHECK-NEXT: stream.append %[[V]], value : !llama.cache<2x16xf16>
+// CHECK: stream.phase "attention" {
+// CHECK-NEXT: stream.attention @attn_q, @attention heads 4 : !llama.cache<2x16xf16> {token_block = 1 : i64}
+// CHECK: stream.phase "attn_output" {
+// CHECK-NEXT: stream.read @attention
+// CHECK: stream.read_rows @x
+// CHECK-NEXT: stream.add
+// CHECK-NEXT: stream.write_rows %{{.*}}, @attn_output
+// CHECK: stream.phase "ffn_gate_up" {
+// CHECK-NEXT: stream.read @attn_output
+// CHECK: stream.rms_norm %{{.*}}, @ffn_norm
+// CHECK: stream.tiles(%[[F:.*]], %[[F]]) [@ffn_gate, @ffn_up]
+// CHECK-NEXT: ^bb0(%[[G:.*]]: !stream.lanes, %[[U:.*]]: !stream.lanes):
+// CHECK-NEXT: stream.swiglu %[[G]], %[[U]]
+// CHECK-NEXT: stream.write_rows %{{.*}}, @ffn_gate
+// CHECK: stream.phase "ffn_down" {
+// CHECK-NEXT: stream.read @ffn_gate
+// CHECK: stream.read_rows @attn_output
+// The layer's output is where the next one reads its input.
+// CHECK: stream.write_rows %{{.*}}, @x
+// CHECK-NOT: stream.phase {{.*}} head
+// CHECK: stream.phase "token_embd" head {
+// CHECK-NEXT: stream.read @x
+// CHECK: stream.write_rows %{{.*}}, @logits
+// CHECK: stream.program @prefill max_tokens 64 {
+// CHECK-COUNT-5: stream.phase
+// CHECK: stream.program @softmax max_tokens 1 {
+// CHECK-NEXT: stream.buffer @input width 100
+// CHECK-NEXT: stream.buffer @output width 101
+// CHECK-NEXT: stream.phase "softmax" {
+// CHECK-NEXT: stream.softmax @input, @output
+
+// OPTIONS-NOT: outlier = 4
+// OPTIONS: stream.program @prefill max_tokens 7
+
+// Gate in an integer format and up in a float one: the same activations are prepared twice, and one tiles reads both.
+// MIXED: stream.phase "ffn_gate_up"
+// MIXED-NEXT: %[[R:.*]] = stream.read @x
+// MIXED-NEXT: %[[I:.*]] = stream.prepare %[[R]] {{.*}} : <64> -> <64, i8>
+// MIXED-NEXT: %[[R2:.*]] = stream.read @x
+// MIXED-NEXT: %[[F:.*]] = stream.prepare %[[R2]]{{.*}} : <64> -> <64, f32>
+// MIXED-NEXT: stream.tiles(%[[I]], %[[F]]) [@ffn_gate, @ffn_up]
+llama.model @mixed attributes {architecture = "llama", context_length = 64 : i64} {
+  llama.weight @e from "e" : !llama.weight<100x64, q8_0>
+  llama.weight @ffn_gate from "ffn_gate" : !llama.weight<64x64, q4_1>
+  llama.weight @ffn_up from "ffn_up" : !llama.weight<64x64, f16>
+  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+    %x = llama.embed %ids, @e : tensor<?x64xf32>
+    %g = llama.linear %x, @ffn_gate : tensor<?x64xf32> -> tensor<?x64xf32>
+    %u = llama.linear %x, @ffn_up : tensor<?x64xf32> -> tensor<?x64xf32>
+    %h = llama.swiglu %g, %u : tensor<?x64xf32>
+    %l = llama.linear %h, @e : tensor<?x64xf32> -> tensor<?x100xf32>
+    llama.return %l : tensor<?x100xf32>
+  }
+}
