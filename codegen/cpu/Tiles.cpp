@@ -22,7 +22,7 @@ namespace {
 // The rows and tokens whose sums live in registers together.
 struct Tile {
   int64_t tileRows;  // packed side by side
-  int64_t firstRow;  // of the block, within the tile
+  Value firstRow;    // of the block, within the tile
   int64_t vectors;   // of `lanes` rows each
   int64_t lanes;
   int64_t tokens;
@@ -72,7 +72,7 @@ void TilesLowering::lowerTile(Value tile) {
   Value tileRow = l.mul(tile, tileRows);
   Value tokenBegin = l.arg(args, TokenBeginArg, l.i64()), tokenEnd = l.arg(args, TokenEndArg, l.i64());
 
-  for (int64_t firstRow = 0; firstRow < tileRows; firstRow += rowBlock) {
+  auto rows = [&](Value firstRow) {
     Tile shape{tileRows, firstRow, rowBlock / lanes, lanes, tokens};
     auto tokenBlock = [&](Value firstToken) {
       SmallVector<Sums> sums;
@@ -94,7 +94,11 @@ void TilesLowering::lowerTile(Value tile) {
       tokenBlock(l.c64(0));
     else
       l.loop(l.mul(l.div(tokenBegin, tokens), tokens), tokenEnd, tokens, tokenBlock);
-  }
+  };
+  if (rowBlock == tileRows)
+    rows(l.c64(0));
+  else
+    l.loop(l.c64(0), l.c64(tileRows), rowBlock, rows);
 }
 
 //===-- Dots ----------------------------------------------------------------------------===//
@@ -132,7 +136,7 @@ public:
 
   // Codes of vector v of a group of four columns, at `packed`.
   Value load(Value packed, int64_t v) {
-    return l.load(bytes(), l.at(packed, (tile.firstRow + v * n) * 4), alignmentIn(layout, 4 * n));
+    return l.load(bytes(), l.at(l.at(packed, l.mul(tile.firstRow, 4)), v * n * 4), alignmentIn(layout, 4 * n));
   }
   int64_t groupBytes() const { return layout.tileRows * 4; }
 
@@ -159,7 +163,8 @@ public:
 
   // f16 scales or mins of vector v.
   Value halves(Value packed, int64_t at, int64_t plane, int64_t v) {
-    return l.loadFloat(llama::Format::F16, n, l.at(packed, at + (plane * layout.tileRows + tile.firstRow + v * n) * 2),
+    Value row = l.at(packed, l.mul(tile.firstRow, 2));
+    return l.loadFloat(llama::Format::F16, n, l.at(row, at + (plane * layout.tileRows + v * n) * 2),
                        alignmentIn(layout, 2 * n));
   }
 
@@ -261,12 +266,12 @@ Sums TilesLowering::floatDots(const Tile &tile, const PackedLayout &layout, cons
     unroll *= 2;
   return l.loop(l.c64(0), l.c64(layout.cols), unroll, zero, [&](Value k, ValueRange state) {
     Sums sums(state.begin(), state.end());
-    Value columns = l.at(weights, l.mul(k, layout.recordBytes));
+    Value columns = l.at(l.at(weights, l.mul(k, layout.recordBytes)), l.mul(tile.firstRow, element));
     Value activations = l.at(block, l.mul(k, operand.tokens * 4));
     for (int64_t u = 0; u < unroll; ++u)
       for (int64_t v = 0; v < tile.vectors; ++v) {
         Value column = l.loadFloat(layout.format->format, n,
-                                   l.at(columns, u * layout.recordBytes + (tile.firstRow + v * n) * element),
+                                   l.at(columns, u * layout.recordBytes + v * n * element),
                                    alignmentIn(layout, n * element));
         for (int64_t t = 0; t < tile.tokens; ++t) {
           Value &sum = sums[v * tile.tokens + t];

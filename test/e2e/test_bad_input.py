@@ -62,17 +62,11 @@ def test_truncated_in_the_header(tiny, tmp_path):
 
 
 def test_real_model_truncated_at_every_64_kib(real_model, tmp_path):
-    """Each cut is inspected in one process; every 16th, and the last, is compiled too."""
     file = tmp_path / "cut.gguf"
-    data = real_model.read_bytes()
-    file.write_bytes(data)
-    sizes = list(range(0, len(data), 65536))[::-1]
-    for index, size in enumerate(sizes):
+    file.write_bytes(real_model.read_bytes())
+    for size in range(file.stat().st_size // 65536 * 65536, -1, -65536):
         os.truncate(file, size)
-        result = run(SLUICE, "inspect", file, check=False)
-        assert result.returncode == 1 and str(file).encode() in result.stderr and len(result.stderr.splitlines()) == 1, (size, result)
-        if index % 16 == 0:
-            fails(file, tmp_path)
+        fails(file, tmp_path)
 
 
 def test_unsupported_type(tiny, tmp_path):
