@@ -68,8 +68,13 @@ void sluice::printTraffic(llama::ModelOp model, llvm::raw_ostream &out) {
       continue;
     Traffic traffic = Traffic::get(program);
     size_t width = 5;
-    for (PhaseTraffic &phase : traffic.phases)
+    int64_t barriers = 0, layerBarriers = 0; // one after each phase; the most that a layer has
+    for (PhaseTraffic &phase : traffic.phases) {
       width = std::max(width, phase.phase.getName().size());
+      barriers += phase.runs;
+    }
+    for (auto repeat : program.getBody().getOps<RepeatOp>())
+      layerBarriers = std::max<int64_t>(layerBarriers, llvm::range_size(repeat.getBody().getOps<PhaseOp>()));
     auto line = [&](llvm::StringRef name, llvm::StringRef runs, int64_t bytes, int64_t operations,
                     llvm::StringRef weights) {
       out << llvm::left_justify(name, width)
@@ -84,7 +89,8 @@ void sluice::printTraffic(llama::ModelOp model, llvm::raw_ostream &out) {
     line("token", "", traffic.streamedBytes, traffic.operations, "");
     out << "\nEvery token also reads, for each position before it, " << traffic.cacheBytes << " bytes of KV cache ("
         << traffic.cacheOperations << " operations), and looks up " << traffic.lookedUpBytes
-        << " bytes of embedding.\nMemory sets the speed: at most";
+        << " bytes of embedding.\nThe workers meet at " << barriers << " barriers, " << layerBarriers
+        << " in a layer.\nMemory sets the speed: at most";
     for (int gigabytes : {20, 100, 1000})
       out << (gigabytes == 20 ? " " : ", ") << llvm::format("%.0f", gigabytes * 1e9 / traffic.streamedBytes)
           << " tokens/s where it gives " << gigabytes << " GB/s";
