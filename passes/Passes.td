@@ -49,6 +49,6 @@ def SchedulePhases : Pass<"schedule-phases", "::sluice::llama::ModelOp"> {
     weights are quantised to int8 in blocks of 32, blocks with outliers twice (see `stream.prepare`).
   }];
   let options = [Option<"prefillTokens", "prefill-tokens", "int64_t", "64", "capacity of a chunk of @prefill">,
-                 Option<"outlier", "outlier", "double", "4.0", "of stream.prepare: what makes a block an outlier">];
+                 Option<"outlier", "outlier", "double", "2.0", "of stream.prepare: what makes a block an outlier">];
   let dependentDialects = ["::sluice::stream::StreamDialect"];
 }

@@ -140,7 +140,7 @@ def Stream_PrepareOp : Stream_Op<"prepare", [Pure]> {
     2. outlier is not negative
 
     ```mlir
-    %q = stream.prepare %a {outlier = 4.0 : f32} : !stream.values<576> -> !stream.operand<576, i8>
+    %q = stream.prepare %a {outlier = 2.0 : f32} : !stream.values<576> -> !stream.operand<576, i8>
     ```
   }];
   let arguments = (ins Stream_ValuesType:$input, DefaultValuedAttr<F32Attr, "0.0f">:$outlier);
