@@ -73,6 +73,12 @@ private:
       return checkpoint.error("metadata key '" + key + "': expected a positive number");
     return llvm::Error::success();
   }
+  static bool isZero(const Metadata &value) {
+    if (const int64_t *integer = std::get_if<int64_t>(&value))
+      return *integer == 0;
+    const double *real = std::get_if<double>(&value);
+    return real && *real == 0;
+  }
   // KV heads come as one number or as one a layer.
   llvm::Error readKvHeads() {
     std::string name = key("attention.head_count_kv");
@@ -124,10 +130,12 @@ private:
                               " and " + Twine(valueDim));
     if (llvm::Error e = readFloat(key("attention.layer_norm_rms_epsilon"), shape.eps))
       return e;
-    for (const char *unsupported : {"expert_count", "attention.sliding_window", "logit_scale", "residual_scale",
-                                    "embedding_scale", "attention.scale"})
+    for (const char *unsupported :
+         {"expert_count", "attention.sliding_window", "logit_scale", "residual_scale", "embedding_scale",
+          "attention.scale", "attention.clamp_kqv", "attention.max_alibi_bias", "rope.scaling.attn_factor",
+          "rope.scale_linear", "attn_logit_softcapping", "final_logit_softcapping"})
       if (auto found = checkpoint.metadata().find(key(unsupported)); found != checkpoint.metadata().end())
-        if (const int64_t *count = std::get_if<int64_t>(&found->second); !count || *count != 0)
+        if (!isZero(found->second))
           return checkpoint.error("metadata key '" + key(unsupported) + "' asks for something that is not supported yet");
     return readRope();
   }
@@ -144,7 +152,9 @@ private:
     llvm::Expected<std::optional<StringRef>> scaling = checkpoint.find<StringRef>(key("rope.scaling.type"));
     if (!scaling)
       return scaling.takeError();
-    StringRef type = scaling->value_or("none");
+    // Without a type, a factor means linear scaling, as in files from before there was one.
+    bool hasFactor = checkpoint.metadata().contains(key("rope.scaling.factor"));
+    StringRef type = scaling->value_or(hasFactor ? "linear" : "none");
     if (type != "none" && type != "linear")
       return checkpoint.error("metadata key '" + key("rope.scaling.type") + "': expected none or linear, got '" + type +
                               "', which is not supported yet");

@@ -130,6 +130,19 @@ TEST_F(ImportTest, WholeFiles) {
   EXPECT_NE(ir.find("!llama.cache<2x16xf16>"), std::string::npos) << ir;
 }
 
+TEST_F(ImportTest, RopeScaling) {
+  // Base 10000, head size 16: the first pair turns 1 / (2 pi) a position; linear scaling divides.
+  EXPECT_NE(irOf(tiny().str()).find("turns [1.59154"), std::string::npos);
+  for (bool typed : {true, false}) {
+    std::string ir = irOf(tiny([&](GgufFile &f) {
+                            if (typed)
+                              f.text("llama.rope.scaling.type", "linear");
+                            f.real("llama.rope.scaling.factor", 4);
+                          }).str());
+    EXPECT_NE(ir.find("turns [3.97887"), std::string::npos) << ir;
+  }
+}
+
 TEST_F(ImportTest, MixedFormatsMakeTwoBlocks) {
   std::string ir = irOf(tiny(nullptr, "", /*mixed=*/true).str());
   EXPECT_NE(ir.find("[#llama.run<@blk0 x 1>, #llama.run<@blk1 x 1>]"), std::string::npos) << ir;
@@ -189,6 +202,8 @@ TEST_F(ImportTest, UnsupportedModels) {
   expectError(with([](GgufFile &f) { f.text("llama.rope.scaling.type", "yarn"); }), "'yarn'");
   expectError(with([](GgufFile &f) { f.text("llama.rope.freq_base", "high"); }), "expected a float, got a string");
   expectError(with([](GgufFile &f) { f.integer("llama.expert_count", 8); }), "expert_count");
+  expectError(with([](GgufFile &f) { f.real("llama.attention.clamp_kqv", 8); }), "clamp_kqv");
+  EXPECT_EQ(errorOf(with([](GgufFile &f) { f.real("llama.attention.clamp_kqv", 0); })), "");
   expectError(with([](GgufFile &f) { f.tensor("output.weight", {256, 100}, 12, 144 * 100); }), "expected shape 64 x 100");
   expectError(with([](GgufFile &f) { f.tensor("rope_freqs.weight", {8}, 0, 32); }), "element 0 is not a positive number");
 }
