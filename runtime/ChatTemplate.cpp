@@ -10,7 +10,6 @@ using Value = TemplateValue;
 namespace {
 
 constexpr uint64_t maxSteps = 20'000'000;
-constexpr size_t maxOutput = 256u << 20;
 constexpr unsigned maxDepth = 400;
 
 size_t padded(size_t size) { return (size + 7) / 8 * 8; }
@@ -97,7 +96,7 @@ private:
   //===-- Statements --------------------------------------------------------------------------===//
   void emit(const TemplateNode &node, std::string &out, const std::string &what) {
     written += what.size();
-    if (written > maxOutput)
+    if (written > template_memory::textLimit)
       fail(node, "writes too much");
     out += what;
   }
@@ -190,6 +189,7 @@ private:
       facts.emplace_back("cycle", TemplateFunction([i](const TemplateArguments &a) -> Value {
                            if (a.positional.empty())
                              throw TemplateError("loop.cycle takes arguments");
+                           a.useAll();
                            return a.positional[size_t(i) % a.positional.size()];
                          }));
       scopes.back().set("loop", Value::dict(std::move(facts), /*isNamespace=*/true));
@@ -242,7 +242,10 @@ private:
 
   Value filtered(const TemplateNode &node, const Value &input) {
     try {
-      return applyFilter(text(node), input, argumentsOf(node, 1));
+      TemplateArguments arguments = argumentsOf(node, 1);
+      Value result = applyFilter(text(node), input, arguments);
+      arguments.checkUsed();
+      return result;
     } catch (const TemplateError &error) {
       rethrow(node, error);
     }
@@ -255,8 +258,15 @@ private:
     fail(node, error.what());
   }
 
+  // Work on a value grows with its bytes: they count as steps.
   Value evaluate(const TemplateNode &node) {
     Level level(*this, node);
+    Value result = valueOf(node);
+    steps += result.bytes() / 256;
+    return result;
+  }
+
+  Value valueOf(const TemplateNode &node) {
     switch (node.kind) {
     case NodeKind::String:
       return text(node);
@@ -307,9 +317,17 @@ private:
     }
   }
 
+  bool tested(const TemplateNode &node) {
+    Value input = evaluate(child(node, 0));
+    TemplateArguments arguments = argumentsOf(node, 1);
+    bool result = applyTest(text(node), input, arguments);
+    arguments.checkUsed();
+    return result;
+  }
+
   Value evaluateOperation(const TemplateNode &node) {
     if (node.kind == NodeKind::Test)
-      return applyTest(text(node), evaluate(child(node, 0)), argumentsOf(node, 1));
+      return tested(node);
     if (node.kind == NodeKind::Attribute)
       return attributeOf(evaluate(child(node, 0)), text(node));
     if (node.kind == NodeKind::Item)
@@ -319,7 +337,9 @@ private:
     if (node.kind == NodeKind::Call) {
       Value callee = evaluate(child(node, 0));
       TemplateArguments arguments = argumentsOf(node, 1);
-      return callee.function()(arguments);
+      Value result = callee.function()(arguments);
+      arguments.checkUsed();
+      return result;
     }
     if (node.kind == NodeKind::Negate || node.kind == NodeKind::Plus) {
       Value operand = evaluate(child(node, 0));
@@ -333,7 +353,8 @@ private:
   }
 
   Value binary(NodeKind kind, const Value &x, const Value &y) {
-    TemplateArguments other{{y}, {}};
+    TemplateArguments other;
+    other.positional.push_back(y);
     switch (kind) {
     case NodeKind::Equal:
       return x == y;
@@ -351,39 +372,46 @@ private:
     case NodeKind::NotIn:
       return applyTest("in", x, other) == (kind == NodeKind::In);
     case NodeKind::Concatenate:
-      return bounded(x.str() + y.str());
+      return joined(x.str(), y.str());
     default:
       return arithmetic(kind, x, y);
     }
   }
 
-  // Strings that grow by joining count as output, so that a loop cannot double one forever.
-  Value bounded(std::string text) {
-    if (text.size() > maxOutput || (written += text.size() / 64) > maxOutput)
-      throw TemplateError("makes too much text");
-    return text;
+  static Value joined(const std::string &x, const std::string &y) {
+    template_memory::requireText(x.size() + y.size());
+    return x + y;
+  }
+  static Value repeated(const Value &x, int64_t times) {
+    size_t count = times > 0 ? size_t(times) : 0, size = x.bytes();
+    if (size && count > template_memory::limit / size)
+      throw TemplateError("needs too much memory");
+    if (x.isString()) {
+      template_memory::requireText(size * count);
+      std::string result;
+      for (size_t i = 0; size && i < count; ++i)
+        result += x.string();
+      return result;
+    }
+    TemplateList items;
+    for (size_t i = 0; size && i < count; ++i)
+      items.insert(items.end(), x.items().begin(), x.items().end());
+    return Value::list(std::move(items), x.isTuple());
   }
 
   Value arithmetic(NodeKind kind, const Value &x, const Value &y) {
     if (kind == NodeKind::Add && x.isString() && y.isString())
-      return bounded(x.string() + y.string());
+      return joined(x.string(), y.string());
     if (kind == NodeKind::Add && x.isSequence() && y.isSequence()) {
+      template_memory::require(x.bytes() + y.bytes());
       TemplateList items = x.items();
-      if (items.size() + y.items().size() > maxSteps)
-        throw TemplateError("makes too long a list");
-      steps += y.items().size();
       items.insert(items.end(), y.items().begin(), y.items().end());
-      return Value::list(std::move(items));
+      return Value::list(std::move(items), x.isTuple());
     }
-    if (kind == NodeKind::Multiply && x.isString() && y.isInteger()) {
-      int64_t count = std::max<int64_t>(0, y.integer());
-      if (!x.string().empty() && uint64_t(count) > maxOutput / x.string().size())
-        throw TemplateError("makes too much text");
-      std::string result;
-      for (int64_t i = 0; i < count && !x.string().empty(); ++i)
-        result += x.string();
-      return bounded(result);
-    }
+    if (kind == NodeKind::Multiply && (x.isString() || x.isSequence()) && y.isInteger())
+      return repeated(x, y.integer());
+    if (kind == NodeKind::Multiply && x.isInteger() && (y.isString() || y.isSequence()))
+      return repeated(y, x.integer());
     if (kind == NodeKind::Modulo && x.isString())
       throw TemplateError("unsupported: formatting with %");
     if (x.isInteger() && y.isInteger() && kind != NodeKind::Divide && kind != NodeKind::Power)
@@ -442,8 +470,12 @@ private:
     int64_t step = given(2) ? bounds[2].integer() : 1;
     if (step == 0)
       throw TemplateError("slice step cannot be zero");
-    TemplateList items = object.iterate(), result;
-    int64_t size = int64_t(items.size()), lowest = step > 0 ? 0 : -1, highest = step > 0 ? size : size - 1;
+    if (!object.isString() && !object.isSequence())
+      throw TemplateError(std::string("a value of type ") + object.typeName() + " has no slices");
+    std::vector<std::string_view> characters;
+    if (object.isString())
+      characters = templateCharacters(object.string());
+    int64_t size = object.isString() ? int64_t(characters.size()) : int64_t(object.items().size()), lowest = step > 0 ? 0 : -1, highest = step > 0 ? size : size - 1;
     auto bound = [&](int i, int64_t absent) {
       if (!given(i))
         return absent;
@@ -452,14 +484,15 @@ private:
     };
     int64_t start = bound(0, step > 0 ? 0 : size - 1), stop = bound(1, step > 0 ? size : -1);
     step = std::clamp(step, -size - 1, size + 1);
-    for (int64_t i = start; step > 0 ? i < stop : i > stop; i += step)
-      result.push_back(items[size_t(i)]);
-    if (!object.isString())
-      return Value::list(std::move(result));
+    TemplateList items;
     std::string out;
-    for (const Value &character : result)
-      out += character.string();
-    return out;
+    for (int64_t i = start; step > 0 ? i < stop : i > stop; i += step) {
+      if (object.isString())
+        out += characters[size_t(i)];
+      else
+        items.push_back(object.items()[size_t(i)]);
+    }
+    return object.isString() ? Value(out) : Value::list(std::move(items), object.isTuple());
   }
 
   const TemplateSection *section;
@@ -524,5 +557,9 @@ std::string ChatTemplate::render(std::span<const Message> messages, bool addGene
 std::string ChatTemplate::render(const TemplateValue &variables) const {
   if (empty())
     throw std::runtime_error("the model has no chat template; use --raw");
-  return Evaluator(bytes.data(), variables).run();
+  try {
+    return Evaluator(bytes.data(), variables).run();
+  } catch (const std::bad_alloc &) {
+    throw std::runtime_error("the chat template needs too much memory");
+  }
 }

@@ -1,8 +1,10 @@
 //===- TemplateBuiltins.cpp - Jinja's filters and tests, and methods of Python's values -----===//
 
 #include "runtime/TemplateBuiltins.h"
+#include "runtime/Utf8.h"
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <ctime>
 #include <map>
 
@@ -14,16 +16,40 @@ constexpr int64_t maxRange = 1'000'000; // of range(): as Jinja's sandbox bounds
 
 //===-- Strings -------------------------------------------------------------------------------===//
 
-static const char *const spaces = " \t\n\r\f\v";
+// Python's white space.
+static bool isSpace(char32_t c) {
+  return (c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) ||
+         c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+}
+static bool isSpace(std::string_view character) {
+  auto decoded = runtime::Utf8Character::at(character);
+  return decoded.kind == runtime::Utf8Character::Complete && isSpace(decoded.point);
+}
 
-static std::string strip(const std::string &text, const Arguments &arguments, bool left, bool right) {
+// The character that `text`, which is not empty, ends with.
+static std::string_view lastCharacter(std::string_view text) {
+  for (size_t size = 1; size <= std::min<size_t>(4, text.size()); ++size) {
+    auto character = runtime::Utf8Character::at(text.substr(text.size() - size));
+    if (character.kind == runtime::Utf8Character::Complete && character.bytes == size)
+      return text.substr(text.size() - size);
+  }
+  return text.substr(text.size() - 1);
+}
+
+static std::string strip(std::string_view text, const Arguments &arguments, bool left, bool right) {
   const Value *set = arguments.find(0, "chars");
-  std::string chars = set && !set->isNone() ? set->string() : spaces;
-  size_t begin = left ? text.find_first_not_of(chars) : 0;
-  if (begin == std::string::npos)
-    return "";
-  size_t end = right ? text.find_last_not_of(chars) : text.size() - 1;
-  return end == std::string::npos ? "" : text.substr(begin, end + 1 - begin);
+  auto goes = [&](std::string_view character) {
+    return set && !set->isNone() ? set->string().find(character) != std::string::npos : isSpace(character);
+  };
+  while (left && !text.empty()) {
+    std::string_view first = text.substr(0, runtime::Utf8Character::at(text).bytes);
+    if (!goes(first))
+      break;
+    text.remove_prefix(first.size());
+  }
+  while (right && !text.empty() && goes(lastCharacter(text)))
+    text.remove_suffix(lastCharacter(text).size());
+  return std::string(text);
 }
 
 static std::string mapCase(std::string text, int (*convert)(int)) {
@@ -38,10 +64,11 @@ static std::string capitalize(std::string text) {
     text[0] = char(toupper(text[0]));
   return text;
 }
-static std::string title(std::string text) {
+// str.title(): a word is letters. The filter `title` of Jinja: a word ends at white space, a hyphen or an opening bracket.
+static std::string title(std::string text, bool jinja) {
   bool inWord = false;
   for (char &c : text) {
-    bool letter = isalpha(uint8_t(c)) || uint8_t(c) >= 0x80;
+    bool letter = jinja ? !(isspace(uint8_t(c)) || std::strchr("-({[<", c)) || c == 0 : isalpha(uint8_t(c)) || uint8_t(c) >= 0x80;
     if (uint8_t(c) < 0x80)
       c = char(inWord ? tolower(c) : toupper(c));
     inWord = letter;
@@ -49,19 +76,27 @@ static std::string title(std::string text) {
   return text;
 }
 
+// All letters, of which there is one, are of that case.
+static bool isCased(const std::string &text, int (*convert)(int)) {
+  return mapCase(text, convert) == text && mapCase(text, convert == toupper ? tolower : toupper) != text;
+}
+
 static std::string replaceAll(const std::string &text, const std::string &from, const std::string &to, int64_t limit) {
   std::string result;
   size_t at = 0;
   if (from.empty()) { // between all characters, as Python does
-    for (const std::string &c : templateCharacters(text)) {
+    for (std::string_view c : templateCharacters(text)) {
+      template_memory::requireText(result.size());
       if (limit-- != 0)
         result += to;
       result += c;
     }
     return limit != 0 ? result + to : result;
   }
-  for (size_t found; limit-- != 0 && (found = text.find(from, at)) != std::string::npos; at = found + from.size())
-    result += text.substr(at, found - at) + to;
+  for (size_t found; limit-- != 0 && (found = text.find(from, at)) != std::string::npos; at = found + from.size()) {
+    result.append(text, at, found - at).append(to);
+    template_memory::requireText(result.size());
+  }
   return result + text.substr(at);
 }
 
@@ -76,8 +111,9 @@ static Value split(const std::string &text, const Arguments &arguments, bool fro
     if (fromRight) {
       size_t end = text.size();
       for (size_t found; limit-- != 0 && end >= sep.size() && (found = text.rfind(sep, end - sep.size())) != std::string::npos; end = found)
-        parts.insert(parts.begin(), text.substr(found + sep.size(), end - found - sep.size()));
-      parts.insert(parts.begin(), text.substr(0, end));
+        parts.push_back(text.substr(found + sep.size(), end - found - sep.size()));
+      parts.push_back(text.substr(0, end));
+      std::ranges::reverse(parts);
       return Value::list(parts);
     }
     size_t at = 0;
@@ -86,12 +122,49 @@ static Value split(const std::string &text, const Arguments &arguments, bool fro
     parts.push_back(text.substr(at));
     return Value::list(parts);
   }
-  for (size_t at = text.find_first_not_of(spaces); at != std::string::npos;) {
-    size_t end = limit-- == 0 ? text.size() : std::min(text.find_first_of(spaces, at), text.size());
-    parts.push_back(text.substr(at, end - at));
-    at = text.find_first_not_of(spaces, end);
+  if (fromRight && limit >= 0)
+    throw TemplateError("unsupported: rsplit at white space with a limit");
+  std::string_view rest = text;
+  auto skip = [&](bool spaces) { // how long the characters are that are white space, or not
+    size_t size = 0;
+    while (size < rest.size()) {
+      std::string_view character = rest.substr(size, runtime::Utf8Character::at(rest.substr(size)).bytes);
+      if (isSpace(character) != spaces)
+        break;
+      size += character.size();
+    }
+    return size;
+  };
+  for (rest.remove_prefix(skip(true)); !rest.empty(); rest.remove_prefix(skip(true))) {
+    size_t size = limit-- == 0 ? rest.size() : skip(false);
+    parts.push_back(std::string(rest.substr(0, size)));
+    rest.remove_prefix(size);
   }
   return Value::list(parts);
+}
+
+static Value splitLines(const std::string &text, const Arguments &arguments) {
+  const Value *keep = arguments.find(0, "keepends");
+  TemplateList lines;
+  std::string line;
+  auto end = [&](std::string_view with) {
+    lines.push_back(line.append(keep && keep->truthy() ? with : ""));
+    line.clear();
+  };
+  for (size_t at = 0; at < text.size();) {
+    auto character = runtime::Utf8Character::at(std::string_view(text).substr(at));
+    char32_t c = character.kind == runtime::Utf8Character::Complete ? character.point : 0xFFFD;
+    size_t size = text.compare(at, 2, "\r\n") == 0 ? 2 : character.bytes;
+    std::string_view bytes = std::string_view(text).substr(at, size);
+    if ((c >= 0x0A && c <= 0x0D) || (c >= 0x1C && c <= 0x1E) || c == 0x85 || c == 0x2028 || c == 0x2029)
+      end(bytes);
+    else
+      line += bytes;
+    at += size;
+  }
+  if (!line.empty())
+    end("");
+  return Value::list(lines);
 }
 
 static Value startsOrEnds(const std::string &text, const Arguments &arguments, bool starts) {
@@ -117,18 +190,11 @@ static Value stringMethod(const std::string &text, const std::string &name, cons
   if (name == "capitalize")
     return capitalize(text);
   if (name == "title")
-    return title(text);
+    return title(text, /*jinja=*/false);
   if (name == "split" || name == "rsplit")
     return split(text, arguments, name == "rsplit");
-  if (name == "splitlines") {
-    TemplateList lines;
-    for (size_t at = 0; at < text.size();) {
-      size_t end = std::min(text.find_first_of("\r\n", at), text.size());
-      lines.push_back(text.substr(at, end - at));
-      at = end + (text.compare(end, 2, "\r\n") == 0 ? 2 : 1);
-    }
-    return Value::list(lines);
-  }
+  if (name == "splitlines")
+    return splitLines(text, arguments);
   if (name == "startswith" || name == "endswith")
     return startsOrEnds(text, arguments, name == "startswith");
   if (name == "replace") {
@@ -152,8 +218,10 @@ static Value stringMethod(const std::string &text, const std::string &name, cons
   if (name == "join") {
     std::string result;
     TemplateList parts = required(arguments, 0, "iterable").iterate();
-    for (size_t i = 0; i < parts.size(); ++i)
-      result += (i ? text : "") + parts[i].string();
+    for (size_t i = 0; i < parts.size(); ++i) {
+      result.append(i ? text : "").append(parts[i].string());
+      template_memory::requireText(result.size());
+    }
     return result;
   }
   if (name == "removeprefix" || name == "removesuffix") {
@@ -162,8 +230,14 @@ static Value stringMethod(const std::string &text, const std::string &name, cons
       return text.starts_with(part) ? text.substr(part.size()) : text;
     return text.ends_with(part) ? text.substr(0, text.size() - part.size()) : text;
   }
-  // isdigit, isalpha, isspace, isalnum, isupper, islower: of ASCII.
-  int (*test)(int) = name == "isdigit" ? isdigit : name == "isalpha" ? isalpha : name == "isspace" ? isspace : name == "isalnum" ? isalnum : nullptr;
+  if (name == "isupper" || name == "islower")
+    return isCased(text, name == "isupper" ? toupper : tolower);
+  if (name == "isspace") {
+    auto characters = templateCharacters(text);
+    return !text.empty() && std::ranges::all_of(characters, [](std::string_view c) { return isSpace(c); });
+  }
+  // Of ASCII.
+  int (*test)(int) = name == "isdigit" ? isdigit : name == "isalpha" ? isalpha : name == "isalnum" ? isalnum : nullptr;
   if (test)
     return !text.empty() && std::ranges::all_of(text, [&](char c) { return test(uint8_t(c)) != 0; });
   return Value();
@@ -207,11 +281,14 @@ static Value listMethod(const Value &list, const std::string &name, const Argume
   TemplateList &items = list.items();
   if (name == "append") {
     items.push_back(required(arguments, 0, "object"));
+    list.resized();
     return Value::None();
   }
   if (name == "extend") {
     TemplateList more = required(arguments, 0, "iterable").iterate();
+    template_memory::require(more.size() * sizeof(Value));
     items.insert(items.end(), more.begin(), more.end());
+    list.resized();
     return Value::None();
   }
   if (name == "pop") {
@@ -222,6 +299,7 @@ static Value listMethod(const Value &list, const std::string &name, const Argume
       throw TemplateError("pop index out of range");
     Value result = items[size_t(index)];
     items.erase(items.begin() + index);
+    list.resized();
     return result;
   }
   if (name == "insert") {
@@ -229,6 +307,7 @@ static Value listMethod(const Value &list, const std::string &name, const Argume
     index = std::clamp<int64_t>(index < 0 ? index + size : index, 0, size);
     Value item = required(arguments, 1, "object");
     items.insert(items.begin() + index, item);
+    list.resized();
     return Value::None();
   }
   if (name == "index" || name == "count") {
@@ -240,6 +319,8 @@ static Value listMethod(const Value &list, const std::string &name, const Argume
       throw TemplateError("value is not in list");
     return int64_t(std::ranges::find(items, wanted) - items.begin());
   }
+  if (name == "copy")
+    return Value::list(items);
   if (name == "reverse") {
     std::ranges::reverse(items);
     return Value::None();
@@ -264,9 +345,9 @@ Value sluice::attributeOf(const Value &object, const std::string &name) {
     return method([](const Value &o, const std::string &n, const Arguments &a) { return stringMethod(o.string(), n, a); },
                   {"strip", "lstrip", "rstrip", "upper", "lower", "capitalize", "title", "split", "rsplit", "splitlines", "startswith",
                    "endswith", "replace", "find", "rfind", "index", "count", "join", "removeprefix", "removesuffix", "isdigit", "isalpha",
-                   "isspace", "isalnum"});
+                   "isspace", "isalnum", "isupper", "islower"});
   if (object.isSequence())
-    return method(listMethod, {"append", "extend", "pop", "insert", "index", "count", "reverse"});
+    return method(listMethod, {"append", "extend", "pop", "insert", "index", "count", "copy", "reverse"});
   if (object.isMapping()) {
     Value bound = method(dictMethod, {"get", "items", "keys", "values", "copy", "update"});
     if (!bound.isUndefined())
@@ -290,7 +371,7 @@ Value sluice::itemOf(const Value &object, const Value &index) {
     i += i < 0 ? size : 0;
     if (i < 0 || i >= size)
       return Value::undefined(index.str());
-    return object.isSequence() ? object.items()[size_t(i)] : Value(templateCharacters(object.string())[size_t(i)]);
+    return object.isSequence() ? object.items()[size_t(i)] : Value(std::string(templateCharacters(object.string())[size_t(i)]));
   }
   return index.isString() ? attributeOf(object, index.string()) : Value::undefined(index.str());
 }
@@ -322,6 +403,9 @@ static Arguments rest(const Arguments &arguments, size_t count) {
 static Value selectItems(const Value &input, const Arguments &arguments, bool keep, bool byAttribute) {
   TemplateList result;
   size_t first = byAttribute ? 1 : 0;
+  arguments.useAll();
+  if (!arguments.named.empty())
+    throw TemplateError("unsupported argument '" + arguments.named[0].first + "'");
   for (const Value &item : input.iterate()) {
     Value subject = byAttribute ? pathOf(item, required(arguments, 0, "attribute")) : item;
     bool passes = arguments.positional.size() > first ? applyTest(arguments.positional[first].string(), subject, rest(arguments, first + 1))
@@ -336,6 +420,8 @@ static Value mapItems(const Value &input, const Arguments &arguments) {
   TemplateList result;
   const Value *attribute = arguments.positional.empty() ? arguments.find(SIZE_MAX, "attribute") : nullptr;
   const Value *fallback = arguments.find(SIZE_MAX, "default");
+  if (!attribute)
+    (void)arguments.find(arguments.positional.size(), "filter"); // all positions are the filter's
   for (const Value &item : input.iterate()) {
     if (attribute) {
       Value found = pathOf(item, *attribute);
@@ -400,9 +486,20 @@ static Value toFloat(const Value &input, const Arguments &arguments) {
 
 static Value roundNumber(const Value &input, const Arguments &arguments) {
   const Value *precision = arguments.find(0, "precision"), *method = arguments.find(1, "method");
-  double scale = std::pow(10.0, precision ? double(precision->integer()) : 0.0), x = input.real() * scale;
+  int64_t digits = precision ? precision->integer() : 0;
   std::string how = method ? method->string() : "common";
-  return (how == "ceil" ? std::ceil(x) : how == "floor" ? std::floor(x) : std::nearbyint(x)) / scale;
+  double x = input.real();
+  if (how == "ceil" || how == "floor") {
+    double scale = std::pow(10.0, double(digits));
+    return (how == "ceil" ? std::ceil(x * scale) : std::floor(x * scale)) / scale;
+  }
+  if (how != "common" || digits < 0 || digits > 300)
+    throw TemplateError("unsupported: round by " + how + " to " + std::to_string(digits) + " digits");
+  if (input.isInteger())
+    return input.integer();
+  char buffer[700]; // printf rounds the exact value, ties to even, as Python does
+  std::snprintf(buffer, sizeof buffer, "%.*f", int(digits), x);
+  return std::strtod(buffer, nullptr);
 }
 
 static Value indentLines(const Value &input, const Arguments &arguments) {
@@ -412,7 +509,8 @@ static Value indentLines(const Value &input, const Arguments &arguments) {
   for (size_t at = 0; at <= text.size();) {
     size_t end = std::min(text.find('\n', at), text.size());
     bool padded = at == 0 ? first && first->truthy() : end > at || (blank && blank->truthy());
-    result += (padded ? pad : "") + text.substr(at, end - at) + (end < text.size() ? "\n" : "");
+    result.append(padded ? pad : "").append(text, at, end - at).append(end < text.size() ? "\n" : "");
+    template_memory::requireText(result.size());
     at = end + 1;
   }
   return result;
@@ -422,6 +520,7 @@ static Value escapeHtml(const std::string &text) {
   std::string result;
   for (char c : text)
     result += c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '"' ? "&#34;" : c == '\'' ? "&#39;" : std::string(1, c);
+  template_memory::requireText(result.size());
   return result;
 }
 
@@ -431,7 +530,7 @@ Value sluice::applyFilter(std::string_view name, const Value &input, const Argum
       {"trim", [](const Value &v, const Arguments &a) -> Value { return strip(v.str(), a, true, true); }},
       {"upper", [](const Value &v, const Arguments &) -> Value { return mapCase(v.str(), toupper); }},
       {"lower", [](const Value &v, const Arguments &) -> Value { return mapCase(v.str(), tolower); }},
-      {"title", [](const Value &v, const Arguments &) -> Value { return title(v.str()); }},
+      {"title", [](const Value &v, const Arguments &) -> Value { return title(v.str(), /*jinja=*/true); }},
       {"capitalize", [](const Value &v, const Arguments &) -> Value { return capitalize(v.str()); }},
       {"string", [](const Value &v, const Arguments &) -> Value { return v.str(); }},
       {"safe", [](const Value &v, const Arguments &) -> Value { return v; }},
@@ -446,7 +545,11 @@ Value sluice::applyFilter(std::string_view name, const Value &input, const Argum
       {"indent", indentLines},
       {"map", mapItems},
       {"sort", sortItems},
-      {"abs", [](const Value &v, const Arguments &) -> Value { return v.isInteger() ? Value(std::abs(v.integer())) : Value(std::fabs(v.real())); }},
+      {"abs", [](const Value &v, const Arguments &) -> Value {
+         if (v.isInteger() && v.integer() == INT64_MIN)
+           throw TemplateError("a number is too large");
+         return v.isInteger() ? Value(std::abs(v.integer())) : Value(std::fabs(v.real()));
+       }},
       {"items", [](const Value &v, const Arguments &) -> Value { return v.isUndefined() ? Value::list({}) : pairsOf(v.entries()); }},
       {"select", [](const Value &v, const Arguments &a) { return selectItems(v, a, true, false); }},
       {"reject", [](const Value &v, const Arguments &a) { return selectItems(v, a, false, false); }},
@@ -462,14 +565,19 @@ Value sluice::applyFilter(std::string_view name, const Value &input, const Argum
          const Value *separator = a.find(0, "d"), *attribute = a.find(1, "attribute");
          std::string result;
          TemplateList items = v.iterate();
-         for (size_t i = 0; i < items.size(); ++i)
+         for (size_t i = 0; i < items.size(); ++i) {
            result += (i && separator ? separator->str() : "") + (attribute ? pathOf(items[i], *attribute) : items[i]).str();
+           template_memory::requireText(result.size());
+         }
          return result;
        }},
       {"tojson", [](const Value &v, const Arguments &a) -> Value {
-         const Value *indent = a.find(SIZE_MAX, "indent");
-         if (!indent && a.positional.size() > 1)
-           indent = &a.positional[1];
+         // The arguments of transformers' own: ensure_ascii, indent, separators, sort_keys.
+         const Value *ascii = a.find(0, "ensure_ascii"), *indent = a.find(1, "indent"), *sorted = a.find(3, "sort_keys");
+         if (const Value *separators = a.find(2, "separators"); separators && !separators->isNone())
+           throw TemplateError("unsupported: tojson with separators");
+         if ((ascii && ascii->truthy()) || (sorted && sorted->truthy()))
+           throw TemplateError("unsupported: tojson with ensure_ascii or sort_keys");
          return v.json(indent && indent->isInteger() ? int(std::clamp<int64_t>(indent->integer(), 0, 32)) : -1);
        }},
       {"first", [](const Value &v, const Arguments &) -> Value {
@@ -481,14 +589,16 @@ Value sluice::applyFilter(std::string_view name, const Value &input, const Argum
          return items.empty() ? Value::undefined("last") : items.back();
        }},
       {"reverse", [](const Value &v, const Arguments &) -> Value {
+         if (v.isString()) {
+           auto characters = templateCharacters(v.string());
+           std::string text;
+           for (auto c = characters.rbegin(); c != characters.rend(); ++c)
+             text += *c;
+           return text;
+         }
          TemplateList items = v.iterate();
          std::ranges::reverse(items);
-         if (!v.isString())
-           return Value::list(items);
-         std::string text;
-         for (const Value &c : items)
-           text += c.string();
-         return text;
+         return Value::list(items);
        }},
       {"replace", [](const Value &v, const Arguments &a) -> Value {
          const Value *count = a.find(2, "count");
@@ -506,6 +616,8 @@ Value sluice::applyFilter(std::string_view name, const Value &input, const Argum
            Value key = sortKey(item, attribute, sensitive && sensitive->truthy());
            if (std::ranges::find(keys, key) != keys.end())
              continue;
+           if (keys.size() > 10'000)
+             throw TemplateError("unique has too many different values");
            keys.push_back(key);
            result.push_back(item);
          }
@@ -565,8 +677,8 @@ bool sluice::applyTest(std::string_view name, const Value &input, const Argument
            throw TemplateError("division by zero");
          return by == -1 || v.integer() % by == 0;
        }},
-      {"upper", [](const Value &v, const Arguments &) { return v.str() == mapCase(v.str(), toupper); }},
-      {"lower", [](const Value &v, const Arguments &) { return v.str() == mapCase(v.str(), tolower); }},
+      {"upper", [](const Value &v, const Arguments &) { return isCased(v.str(), toupper); }},
+      {"lower", [](const Value &v, const Arguments &) { return isCased(v.str(), tolower); }},
       {"in", [](const Value &v, const Arguments &a) {
          const Value &all = required(a, 0, "seq");
          if (all.isString())
@@ -597,6 +709,7 @@ bool sluice::applyTest(std::string_view name, const Value &input, const Argument
 
 static Value rangeOf(const Arguments &arguments) {
   const TemplateList &a = arguments.positional;
+  arguments.useAll();
   if (a.empty() || a.size() > 3)
     throw TemplateError("range takes one to three arguments");
   int64_t start = a.size() > 1 ? a[0].integer() : 0, stop = a[a.size() > 1 ? 1 : 0].integer(), step = a.size() > 2 ? a[2].integer() : 1;
@@ -613,6 +726,7 @@ static Value rangeOf(const Arguments &arguments) {
 
 static Value dictOf(const Arguments &arguments, bool isNamespace) {
   TemplateDict entries;
+  arguments.useAll();
   for (const Value &other : arguments.positional)
     entries.insert(entries.end(), other.entries().begin(), other.entries().end());
   for (const auto &[name, value] : arguments.named)

@@ -8,8 +8,20 @@
 #define SLUICE_RUNTIME_TEMPLATEFORMAT_H
 
 #include <cstdint>
+#include <string_view>
 
 namespace sluice {
+
+// What the runtime implements; the compiler refuses other names.
+constexpr std::string_view templateFilters[] = {
+    "abs",    "capitalize", "count",  "d",       "default",    "dictsort", "e",     "escape", "first",  "float",  "indent",
+    "int",    "items",      "join",   "last",    "length",     "list",     "lower", "map",    "max",    "min",    "reject",
+    "rejectattr", "replace", "reverse", "round", "safe",       "select",   "selectattr", "sort", "string", "sum", "title",
+    "tojson", "trim",       "unique", "upper"};
+constexpr std::string_view templateTests[] = {
+    "!=",   "==",     "boolean",  "callable", "defined",  "divisibleby", "eq",   "equalto", "even", "false",   "float",
+    "ge",   "greaterthan", "gt",  "in",       "integer",  "iterable",    "le",   "lessthan", "lower", "lt",    "mapping",
+    "ne",   "none",   "number",   "odd",      "sameas",   "sequence",    "string", "true",  "undefined", "upper"};
 
 constexpr uint32_t templateMagic = 0x314A4E4A; // "JNJ1"
 constexpr uint32_t noString = UINT32_MAX;

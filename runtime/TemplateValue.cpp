@@ -1,6 +1,8 @@
 //===- TemplateValue.cpp - the values of a Jinja template, with Python's manners -----------===//
 
 #include "runtime/TemplateValue.h"
+#include "runtime/Utf8.h"
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
@@ -10,7 +12,44 @@ using namespace sluice;
 
 constexpr int maxDepth = 100; // of nested values: a namespace may hold itself
 
+static thread_local size_t bytesAlive = 0;
+
+void template_memory::require(size_t bytes) {
+  if (bytes > limit || bytesAlive > limit - bytes)
+    throw TemplateError("needs too much memory");
+}
+void template_memory::requireText(size_t bytes) {
+  if (bytes > textLimit)
+    throw TemplateError("makes too much text");
+}
+void template_memory::charge(size_t bytes) {
+  require(bytes);
+  bytesAlive += bytes;
+}
+void template_memory::refund(size_t bytes) { bytesAlive -= bytes; }
+
+void TemplateArguments::useAll() const {
+  positionsUsed = positional.size();
+  for (const auto &[name, value] : named)
+    namesUsed.push_back(name);
+}
+void TemplateArguments::checkUsed() const {
+  if (positional.size() > positionsUsed)
+    throw TemplateError("expected at most " + std::to_string(positionsUsed) + " arguments, got " + std::to_string(positional.size()));
+  for (const auto &[name, value] : named)
+    if (std::find(namesUsed.begin(), namesUsed.end(), name) == namesUsed.end())
+      throw TemplateError("unsupported argument '" + name + "'");
+}
+
+static void checkDepth(int depth) {
+  if (depth > maxDepth)
+    throw TemplateError("a value is nested too deeply");
+}
+
 const TemplateValue *TemplateArguments::find(size_t position, const char *name) const {
+  if (position != SIZE_MAX)
+    positionsUsed = std::max(positionsUsed, position + 1);
+  namesUsed.push_back(name);
   if (position < positional.size())
     return &positional[position];
   for (const auto &[key, value] : named)
@@ -26,12 +65,12 @@ TemplateValue TemplateValue::undefined(std::string name) {
 }
 TemplateValue TemplateValue::list(TemplateList items, bool tuple) {
   TemplateValue result;
-  result.value = Sequence{std::make_shared<TemplateList>(std::move(items)), tuple};
+  result.value = Sequence{std::make_shared<Counted<TemplateList>>(std::move(items)), tuple};
   return result;
 }
 TemplateValue TemplateValue::dict(TemplateDict entries, bool isNamespace) {
   TemplateValue result;
-  result.value = Mapping{std::make_shared<TemplateDict>(std::move(entries)), isNamespace};
+  result.value = Mapping{std::make_shared<Counted<TemplateDict>>(std::move(entries)), isNamespace};
   return result;
 }
 
@@ -54,17 +93,24 @@ double TemplateValue::real() const { return isFloat() ? std::get<double>(value) 
 const std::string &TemplateValue::string() const {
   if (!isString())
     throw wrongType("a str", *this);
-  return std::get<std::string>(value);
+  return std::get<Text>(value)->contents;
 }
 TemplateList &TemplateValue::items() const {
   if (!isSequence())
     throw wrongType("a list", *this);
-  return *std::get<Sequence>(value).items;
+  return std::get<Sequence>(value).items->contents;
+}
+void TemplateValue::resized() const { std::get<Sequence>(value).items->recount(); }
+size_t TemplateValue::bytes() const {
+  return isString()    ? string().size()
+         : isSequence() ? items().size() * sizeof(TemplateValue)
+         : isMapping()  ? entries().size() * sizeof(TemplateDict::value_type)
+                        : 0;
 }
 TemplateDict &TemplateValue::entries() const {
   if (!isMapping())
     throw wrongType("a dict", *this);
-  return *std::get<Mapping>(value).entries;
+  return std::get<Mapping>(value).entries->contents;
 }
 const TemplateFunction &TemplateValue::function() const {
   if (isUndefined())
@@ -86,16 +132,12 @@ bool TemplateValue::truthy() const {
   return isNamespace() || length() != 0;
 }
 
-std::vector<std::string> sluice::templateCharacters(const std::string &text) {
-  std::vector<std::string> result;
-  for (size_t at = 0; at < text.size();) {
-    uint8_t lead = uint8_t(text[at]);
-    size_t size = lead < 0x80 ? 1 : lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : lead >= 0xC0 ? 2 : 1;
-    for (size_t i = 1; i < size; ++i)
-      if (at + i >= text.size() || (uint8_t(text[at + i]) & 0xC0) != 0x80)
-        size = 1;
-    result.push_back(text.substr(at, size));
-    at += size;
+std::vector<std::string_view> sluice::templateCharacters(std::string_view text) {
+  template_memory::require(text.size() * sizeof(std::string_view));
+  std::vector<std::string_view> result;
+  for (size_t at = 0; at < text.size(); at += result.back().size()) {
+    auto character = runtime::Utf8Character::at(text.substr(at));
+    result.push_back(text.substr(at, character.kind == runtime::Utf8Character::Complete ? character.bytes : 1));
   }
   return result;
 }
@@ -116,9 +158,11 @@ TemplateList TemplateValue::iterate() const {
   TemplateList result;
   if (isUndefined())
     return result;
+  template_memory::require(bytes());
   if (isString()) {
-    for (std::string &character : templateCharacters(string()))
-      result.push_back(std::move(character));
+    template_memory::require(string().size() * (sizeof(TemplateValue) + 2 * sizeof(Counted<std::string>)));
+    for (std::string_view character : templateCharacters(string()))
+      result.emplace_back(std::string(character));
   } else if (isMapping()) {
     for (const auto &[key, entry] : entries())
       result.push_back(key);
@@ -143,6 +187,7 @@ void TemplateValue::set(const TemplateValue &key, TemplateValue entry) const {
       return;
     }
   entries().emplace_back(key, std::move(entry));
+  std::get<Mapping>(value).entries->recount();
 }
 
 //===-- Text --------------------------------------------------------------------------------===//
@@ -176,8 +221,8 @@ std::string TemplateValue::repr() const {
 }
 
 void TemplateValue::writeRepr(std::string &out, int depth) const {
-  if (depth > maxDepth)
-    throw TemplateError("a value is nested too deeply");
+  checkDepth(depth);
+  template_memory::requireText(out.size());
   if (isUndefined()) {
     out += "Undefined";
   } else if (isNone()) {
@@ -255,8 +300,8 @@ std::string TemplateValue::json(int indent) const {
 }
 
 void TemplateValue::writeJson(std::string &out, int indent, int depth) const {
-  if (depth > maxDepth)
-    throw TemplateError("a value is nested too deeply");
+  checkDepth(depth);
+  template_memory::requireText(out.size());
   auto newline = [&](int level) {
     if (indent >= 0)
       out += '\n' + std::string(size_t(indent) * size_t(level), ' ');
@@ -303,20 +348,34 @@ void TemplateValue::writeJson(std::string &out, int indent, int depth) const {
 //===-- Comparison ----------------------------------------------------------------------------===//
 
 bool TemplateValue::operator==(const TemplateValue &other) const {
+  size_t work = 0;
+  return equals(other, 0, work);
+}
+
+bool TemplateValue::equals(const TemplateValue &other, int depth, size_t &work) const {
+  constexpr size_t maxWork = 10'000'000; // lists that share their items may have more of them than memory holds
+  checkDepth(depth);
+  if (++work > maxWork)
+    throw TemplateError("compares too much");
   if (isNumber() && other.isNumber())
     return isInteger() && other.isInteger() ? integer() == other.integer() : real() == other.real();
   if (value.index() != other.value.index())
     return false;
   if (isString())
     return string() == other.string();
-  if (isSequence())
-    return std::get<Sequence>(value).tuple == std::get<Sequence>(other.value).tuple && items() == other.items();
+  if (isSequence()) {
+    const Sequence &a = std::get<Sequence>(value), &b = std::get<Sequence>(other.value);
+    return a.tuple == b.tuple && (a.items == b.items || std::equal(items().begin(), items().end(), other.items().begin(), other.items().end(),
+                                                                   [&](const TemplateValue &x, const TemplateValue &y) { return x.equals(y, depth + 1, work); }));
+  }
   if (isMapping()) {
-    if (entries().size() != other.entries().size())
+    if (std::get<Mapping>(value).entries == std::get<Mapping>(other.value).entries)
+      return true;
+    if (isNamespace() || other.isNamespace() || entries().size() != other.entries().size())
       return false;
     for (const auto &[key, entry] : entries()) {
       const TemplateValue *found = other.get(key);
-      if (!found || !(*found == entry))
+      if (!found || !found->equals(entry, depth + 1, work))
         return false;
     }
     return true;
@@ -326,8 +385,13 @@ bool TemplateValue::operator==(const TemplateValue &other) const {
   return true; // two undefined values, two Nones
 }
 
-int TemplateValue::compare(const TemplateValue &other) const {
+int TemplateValue::compare(const TemplateValue &other) const { return compare(other, 0); }
+
+int TemplateValue::compare(const TemplateValue &other, int depth) const {
+  checkDepth(depth);
   if (isNumber() && other.isNumber()) {
+    if (isInteger() && other.isInteger())
+      return (integer() > other.integer()) - (integer() < other.integer());
     double a = real(), b = other.real();
     return a < b ? -1 : a > b ? 1 : 0;
   }
@@ -336,7 +400,7 @@ int TemplateValue::compare(const TemplateValue &other) const {
   if (isSequence() && other.isSequence()) {
     for (size_t i = 0; i < items().size() && i < other.items().size(); ++i)
       if (!(items()[i] == other.items()[i]))
-        return items()[i].compare(other.items()[i]);
+        return items()[i].compare(other.items()[i], depth + 1);
     return int(items().size() > other.items().size()) - int(items().size() < other.items().size());
   }
   throw TemplateError(std::string("cannot order ") + typeName() + " and " + other.typeName());

@@ -491,6 +491,8 @@ private:
   // NAME(arguments) behind a | or the tag `filter`.
   uint32_t parseFilter(uint32_t value) {
     std::string name = expectName();
+    if (!llvm::is_contained(templateFilters, name))
+      fail("unsupported filter '" + name + "'");
     std::vector<uint32_t> children;
     if (peek().is("("))
       children = parseArguments();
@@ -505,6 +507,8 @@ private:
       } else if (accept("is")) {
         bool negated = accept("not");
         std::string name = expectName();
+        if (!llvm::is_contained(templateTests, name))
+          fail("unsupported test '" + name + "'");
         std::vector<uint32_t> children{value};
         if (peek().is("(")) {
           llvm::append_range(children, parseArguments());

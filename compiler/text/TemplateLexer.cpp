@@ -10,7 +10,7 @@ namespace {
 
 class Lexer {
 public:
-  explicit Lexer(llvm::StringRef source) : source(source) {}
+  explicit Lexer(llvm::StringRef text) : normalised(withLineFeeds(text)), source(normalised) {}
 
   llvm::Expected<std::vector<TemplateToken>> run() {
     source.consume_back("\n");
@@ -30,6 +30,24 @@ private:
     at += count;
   }
 
+  // \r\n and \r become \n, as Jinja reads them.
+  static std::string withLineFeeds(llvm::StringRef text) {
+    std::string out;
+    for (size_t i = 0; i < text.size(); ++i) {
+      if (text[i] == '\r' && text.substr(i + 1).starts_with("\n"))
+        continue;
+      out += text[i] == '\r' ? '\n' : text[i];
+    }
+    return out;
+  }
+
+  // lstrip_blocks: without the blanks before a tag that begins its line. `text` is what lies before the tag and after `from`.
+  llvm::StringRef withoutIndent(llvm::StringRef text, size_t from) const {
+    llvm::StringRef stripped = text.rtrim(" \t\v\f");
+    bool lineStart = stripped.empty() ? (from == 0 || source[from - 1] == '\n') : stripped.back() == '\n';
+    return lineStart ? stripped : text;
+  }
+
   // Text up to the next delimiter, then what the delimiter opens.
   llvm::Error lexText() {
     size_t open = at;
@@ -43,14 +61,10 @@ private:
     }
     char kind = source[open + 1], mark = open + 2 < source.size() ? source[open + 2] : ' ';
     llvm::StringRef text = source.slice(at, open);
-    if (mark == '-') {
+    if (mark == '-')
       text = text.rtrim();
-    } else if (kind != '{' && mark != '+') { // lstrip_blocks: blanks before a tag that begins its line
-      llvm::StringRef stripped = text.rtrim(" \t\v\f\r");
-      bool lineStart = stripped.empty() ? (at == 0 || source[at - 1] == '\n') : stripped.back() == '\n';
-      if (lineStart)
-        text = stripped;
-    }
+    else if (kind != '{' && mark != '+')
+      text = withoutIndent(text, at);
     addText(text);
     advance(open - at + 2);
     if (mark == '-' || mark == '+')
@@ -74,17 +88,15 @@ private:
       advance(source.size() - at - source.substr(at).ltrim().size());
     else if (tag && source.substr(at).starts_with("\n"))
       advance(1);
-    else if (tag && source.substr(at).starts_with("\r\n"))
-      advance(2);
   }
 
   llvm::Error skipComment() {
     size_t close = source.find("#}", at);
     if (close == llvm::StringRef::npos)
       return error("a comment is not closed");
-    bool strip = close > at && source[close - 1] == '-';
+    char mark = close > at ? source[close - 1] : ' ';
     advance(close + 2 - at);
-    afterTag(strip, true);
+    afterTag(mark == '-', mark != '+');
     return llvm::Error::success();
   }
 
@@ -93,21 +105,21 @@ private:
     size_t close = source.find("%}", at);
     bool strip = source[close - 1] == '-';
     advance(close + 2 - at);
-    afterTag(strip, true);
+    afterTag(strip, false); // the newline behind {% raw %} is text
     for (size_t open = at; (open = source.find("{%", open)) != llvm::StringRef::npos; ++open) {
       llvm::StringRef tag = source.substr(open + 2);
-      bool stripBefore = tag.consume_front("-");
+      bool stripBefore = tag.consume_front("-"), keepBefore = !stripBefore && tag.consume_front("+");
       llvm::StringRef inner = tag.ltrim();
       if (!inner.consume_front("endraw"))
         continue;
       inner = inner.ltrim();
-      bool stripAfter = inner.consume_front("-");
+      bool stripAfter = inner.consume_front("-"), keepAfter = !stripAfter && inner.consume_front("+");
       if (!inner.consume_front("%}"))
         continue;
       llvm::StringRef text = source.slice(at, open);
-      addText(stripBefore ? text.rtrim() : text);
+      addText(stripBefore ? text.rtrim() : keepBefore ? text : withoutIndent(text, at));
       advance(size_t(inner.data() - source.data()) - at);
-      afterTag(stripAfter, true);
+      afterTag(stripAfter, !keepAfter);
       return llvm::Error::success();
     }
     return error("a raw block is not closed");
@@ -210,6 +222,7 @@ private:
     return llvm::Error::success();
   }
 
+  std::string normalised;
   llvm::StringRef source;
   size_t at = 0;
   unsigned line = 1;

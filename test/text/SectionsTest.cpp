@@ -1,0 +1,250 @@
+//===- SectionsTest.cpp - the tokenizer's and the template's sections: rules, damage, names -------===//
+//
+// A vocabulary of a few hundred tokens is written as a GGUF file, compiled, and read by the runtime.
+//
+//===--------------------------------------------------------------------------------------------===//
+
+#include "compiler/text/TemplateCompiler.h"
+#include "compiler/text/TokenizerTables.h"
+#include "runtime/ChatTemplate.h"
+#include "runtime/TemplateBuiltins.h"
+#include "runtime/Tokenizer.h"
+#include <cstring>
+#include <fstream>
+#include <gtest/gtest.h>
+#include <random>
+#include <unistd.h>
+
+using namespace sluice;
+
+namespace {
+
+// The metadata of a GGUF file without tensors.
+class Metadata {
+public:
+  void add(const std::string &key, const std::string &text) { addKey(key, 8), addText(text); }
+  void add(const std::string &key, uint32_t number) { addKey(key, 4), addRaw(number); }
+  void add(const std::string &key, bool flag) { addKey(key, 7), addRaw(uint8_t(flag)); }
+  void add(const std::string &key, const std::vector<std::string> &texts) {
+    addKey(key, 9), addRaw(uint32_t(8)), addRaw(uint64_t(texts.size()));
+    for (const std::string &text : texts)
+      addText(text);
+  }
+  void add(const std::string &key, const std::vector<int32_t> &numbers) {
+    addKey(key, 9), addRaw(uint32_t(5)), addRaw(uint64_t(numbers.size()));
+    for (int32_t number : numbers)
+      addRaw(number);
+  }
+  std::string file() const {
+    std::string header = "GGUF";
+    auto append = [&](auto value) { header.append(reinterpret_cast<const char *>(&value), sizeof value); };
+    append(uint32_t(3)), append(uint64_t(0)), append(count);
+    return header + bytes + std::string(64, '\0');
+  }
+
+private:
+  template <typename T> void addRaw(T value) { bytes.append(reinterpret_cast<const char *>(&value), sizeof value); }
+  void addText(const std::string &text) { addRaw(uint64_t(text.size())), bytes += text; }
+  void addKey(const std::string &key, uint32_t type) { addText(key), addRaw(type), ++count; }
+  std::string bytes;
+  uint64_t count = 0;
+};
+
+struct Vocabulary {
+  std::vector<std::string> tokens;
+  std::vector<int32_t> types;
+  std::vector<std::string> merges{"h e", "l l", "he ll", "hell o"};
+  std::string model = "gpt2", pre = "gpt-2";
+  Metadata keys; // further ones
+
+  Vocabulary() {
+    for (char c = '!'; c <= '~'; ++c)
+      add(std::string(1, c), 1);
+    add("\xC4\xA0", 1); // Ġ: the space
+    for (const char *text : {"he", "ll", "hell", "hello"})
+      add(text, 1);
+  }
+  int32_t add(const std::string &text, int32_t type) {
+    tokens.push_back(text);
+    types.push_back(type);
+    return int32_t(tokens.size() - 1);
+  }
+  llvm::Expected<std::vector<uint8_t>> build() {
+    keys.add("general.architecture", std::string("llama"));
+    keys.add("tokenizer.ggml.model", model);
+    keys.add("tokenizer.ggml.pre", pre);
+    keys.add("tokenizer.ggml.tokens", tokens);
+    keys.add("tokenizer.ggml.token_type", types);
+    keys.add("tokenizer.ggml.merges", merges);
+    std::string path = testing::TempDir() + "sections-" + std::to_string(getpid()) + ".gguf";
+    std::ofstream(path, std::ios::binary) << keys.file();
+    auto checkpoint = Checkpoint::open(path);
+    unlink(path.c_str());
+    if (!checkpoint)
+      return checkpoint.takeError();
+    return buildTokenizer(**checkpoint);
+  }
+  std::vector<uint8_t> built() { return llvm::cantFail(build()); }
+  std::string refusal() {
+    auto section = build();
+    return section ? "" : llvm::toString(section.takeError());
+  }
+};
+
+std::vector<uint8_t> compiled(const char *source) { return llvm::cantFail(compileTemplate(source)); }
+std::string refusal(const char *source) {
+  auto section = compileTemplate(source);
+  return section ? "" : llvm::toString(section.takeError());
+}
+
+} // namespace
+
+TEST(Tokenizer, FindsControlTokensOnlyWhereAsked) {
+  Vocabulary v;
+  int32_t control = v.add("<|x|>", 3), longer = v.add("<|x|>y", 3), user = v.add("<tool>", 4);
+  std::vector<uint8_t> section = v.built();
+  Tokenizer t(section);
+  EXPECT_EQ(t.encode("<|x|>", true, false), std::vector{control});
+  EXPECT_EQ(t.encode("<|x|>y", true, false), std::vector{longer}); // the longest
+  EXPECT_EQ(t.encode("<|x|>", false, false).size(), 5u);
+  EXPECT_EQ(t.encode("<tool>", false, false), std::vector{user});
+  EXPECT_EQ(t.decode(control, false), "");
+  EXPECT_EQ(t.decode(control, true), "<|x|>");
+  EXPECT_EQ(t.decode(user, false), "<tool>");
+  for (int32_t id : {-1, int32_t(t.vocabulary()), INT32_MAX, INT32_MIN})
+    EXPECT_EQ(t.decode(id, true), "") << id;
+}
+
+TEST(Tokenizer, EndsAtTheKeysTokensAndAtControlTokensOfKnownTexts) {
+  Vocabulary v;
+  int32_t eos = v.add("<eos>", 3), eot = v.add("<eot>", 3), known = v.add("<|im_end|>", 3), other = v.add("<|im_start|>", 3);
+  int32_t text = v.add("</s>", 4); // the text of an end, but no control token
+  v.keys.add("tokenizer.ggml.eos_token_id", uint32_t(eos));
+  v.keys.add("tokenizer.ggml.eot_token_id", uint32_t(eot));
+  std::vector<uint8_t> section = v.built();
+  Tokenizer t(section);
+  EXPECT_EQ(t.eos(), eos);
+  for (int32_t id : {eos, eot, known})
+    EXPECT_TRUE(t.isEndOfGeneration(id)) << id;
+  for (int32_t id : {other, text, 0, -1})
+    EXPECT_FALSE(t.isEndOfGeneration(id)) << id;
+}
+
+TEST(Tokenizer, BeginsWithOneBos) {
+  Vocabulary v;
+  int32_t bos = v.add("<s>", 3);
+  v.keys.add("tokenizer.ggml.bos_token_id", uint32_t(bos));
+  v.keys.add("tokenizer.ggml.add_bos_token", true);
+  std::vector<uint8_t> section = v.built();
+  Tokenizer t(section);
+  EXPECT_TRUE(t.addsBos());
+  EXPECT_EQ(t.encode("h", true, true), (std::vector{bos, int32_t('h' - '!')}));
+  EXPECT_EQ(t.encode("<s>h", true, true), (std::vector{bos, int32_t('h' - '!')}));
+  EXPECT_EQ(t.encode("h", true, false), std::vector{int32_t('h' - '!')});
+  EXPECT_EQ(t.encode("", true, true), std::vector{bos});
+  std::vector<uint8_t> without = Vocabulary().built();
+  Tokenizer none(without);
+  EXPECT_EQ(none.bos(), -1);
+  EXPECT_EQ(none.encode("h", true, true).size(), 1u);
+}
+
+TEST(Tokenizer, RefusesWhatItCannotRead) {
+  Vocabulary model, pre, id, types, merges;
+  model.model = "llama";
+  EXPECT_NE(model.refusal().find("'llama'"), std::string::npos);
+  pre.pre = "no-such-words";
+  EXPECT_NE(pre.refusal().find("'no-such-words'"), std::string::npos);
+  id.keys.add("tokenizer.ggml.eos_token_id", uint32_t(1000000));
+  EXPECT_NE(id.refusal().find("got 1000000"), std::string::npos);
+  types.types.pop_back();
+  EXPECT_NE(types.refusal().find("token_type"), std::string::npos);
+  merges.merges.push_back("no such");
+  EXPECT_NE(merges.refusal().find("entry 4"), std::string::npos);
+}
+
+TEST(Tokenizer, SurvivesDamage) {
+  Vocabulary v;
+  v.add("<|im_end|>", 3);
+  const std::vector<uint8_t> section = v.built();
+  std::mt19937 random(1);
+  int refused = 0;
+  for (int i = 0; i < 4000; ++i) {
+    std::vector<uint8_t> damaged = section;
+    for (int n = 0; n < 3; ++n)
+      damaged[random() % (i % 2 ? 160 : damaged.size())] = uint8_t(random());
+    if (i % 8 == 0)
+      damaged.resize(random() % damaged.size());
+    damaged.shrink_to_fit();
+    try {
+      Tokenizer t(damaged);
+      for (int32_t id : t.encode("hello \xFF <|im_end|> hell", true, true))
+        t.decode(id, true);
+    } catch (const std::runtime_error &) {
+      ++refused;
+    }
+  }
+  EXPECT_GT(refused, 400);
+}
+
+TEST(ChatTemplate, SurvivesDamage) {
+  const std::vector<uint8_t> section = compiled("{% macro m(a, b=1) %}{{ a ~ b }}{% endmacro %}{% for x in messages if x %}{{ m(x.role)|upper }}"
+                                                "{{ x.content[1:]|trim }}{{ loop.index is odd }}{% else %}{{ 1.5 + -2 }}{% endfor %}");
+  std::vector<ChatTemplate::Message> messages = {{"user", "hello"}, {"assistant", "there"}};
+  std::mt19937 random(2);
+  int refused = 0;
+  for (int i = 0; i < 20000; ++i) {
+    std::vector<uint8_t> damaged = section;
+    for (int n = 0; n < 2; ++n)
+      damaged[random() % damaged.size()] = uint8_t(random());
+    if (i % 8 == 0)
+      damaged.resize(1 + random() % damaged.size());
+    damaged.shrink_to_fit();
+    try {
+      ChatTemplate(damaged).render(messages, true, "<s>", "</s>");
+    } catch (const std::runtime_error &) {
+      ++refused;
+    }
+  }
+  EXPECT_GT(refused, 2000);
+}
+
+TEST(ChatTemplate, HasAllThatTheCompilerAccepts) {
+  for (std::string_view name : templateFilters) {
+    try {
+      applyFilter(name, TemplateValue("a"), {});
+    } catch (const TemplateError &error) {
+      EXPECT_EQ(std::string(error.what()).find("no filter"), std::string::npos) << name;
+    }
+  }
+  for (std::string_view name : templateTests) {
+    try {
+      applyTest(name, TemplateValue("a"), {});
+    } catch (const TemplateError &error) {
+      EXPECT_EQ(std::string(error.what()).find("no test"), std::string::npos) << name;
+    }
+  }
+}
+
+TEST(ChatTemplate, RefusesByLineAndName) {
+  EXPECT_EQ(refusal("a\n{{ 'x'|urlize }}"), "chat template, line 2: unsupported filter 'urlize'");
+  EXPECT_EQ(refusal("\n\n{% if 1 is nothing_known %}{% endif %}"), "chat template, line 3: unsupported test 'nothing_known'");
+  EXPECT_EQ(refusal("{% include 'x' %}"), "chat template, line 1: unsupported tag 'include'");
+  EXPECT_NE(refusal("{% for a in b recursive %}{% endfor %}"), "");
+  EXPECT_NE(refusal("{{ f(*a) }}"), "");
+}
+
+TEST(ChatTemplate, IsEmptyOnlyWithoutSection) {
+  EXPECT_TRUE(ChatTemplate({}).empty());
+  EXPECT_THROW(ChatTemplate({}).render({}, true, "", ""), std::runtime_error);
+  std::vector<uint8_t> nothing = compiled("");
+  EXPECT_FALSE(ChatTemplate(nothing).empty());
+  EXPECT_EQ(ChatTemplate(nothing).render({}, true, "", ""), "");
+}
+
+TEST(ChatTemplate, ReleasesTheMemoryOfARendering) {
+  // Each takes a good part of what may be alive at once: many in a row need it back.
+  std::vector<uint8_t> section = compiled("{% set s = 'a' * 60000000 %}{% set l = [s ~ 'b', s ~ 'c', s ~ 'd'] %}{{ l|length }}");
+  ChatTemplate chat(section);
+  for (int i = 0; i < 5; ++i)
+    EXPECT_EQ(chat.render({}, true, "", ""), "3");
+}
