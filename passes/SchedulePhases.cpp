@@ -161,7 +161,7 @@ private:
         return stage.emitError("expected attention alone in its stage");
       auto op = stream::AttentionOp::create(b, bufferOf(attention.getQuery()), bufferOf(stage.getResult(0)),
                                             attention.getHeadsAttr(), TypeAttr::get(attention.getCache().getType()),
-                                            IntegerAttr(), IntegerAttr());
+                                            IntegerAttr());
       op.setTokenBlock(maxTokens == 1 ? 1 : attentionTokens);
       return success();
     }
@@ -377,7 +377,7 @@ struct SchedulePhases : sluice::impl::SchedulePhasesBase<SchedulePhases> {
     auto phase = stream::PhaseOp::create(b, "softmax", /*head=*/false);
     b.createBlock(&phase.getBody());
     auto symbol = [&](StringRef name) { return FlatSymbolRefAttr::get(b.getContext(), name); };
-    stream::SoftmaxOp::create(b, symbol("input"), symbol("output"), IntegerAttr());
+    stream::SoftmaxOp::create(b, symbol("input"), symbol("output"));
   }
 };
 } // namespace

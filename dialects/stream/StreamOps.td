@@ -77,8 +77,10 @@ def Stream_PhaseOp : Stream_Op<"phase", [NoTerminator, SingleBlock, NoRegionArgu
   let description = [{
     `head` marks a phase that is needed only for tokens whose logits are wanted.
 
-    1. it contains `tiles`, or `attention`, or `softmax`, or `embed` with or without `rope_table`; not several of these
-    2. it writes no buffer that its prologue reads
+    1. it contains `tiles`, or one `attention`, `softmax` or `embed`, the last with or without `rope_table`
+    2. it writes no buffer that its prologue, or a `rope` as its table, reads
+    3. a buffer that one `tiles` writes is neither read nor written by another: their rows are other workers'
+    4. `tiles` that share an operand have the same token_block, as soon as they have one
 
     ```mlir
     stream.phase "attn_out" {
@@ -101,7 +103,7 @@ def Stream_PhaseOp : Stream_Op<"phase", [NoTerminator, SingleBlock, NoRegionArgu
 
 //===-- Prologue: on every worker ------------------------------------------------------===//
 
-def Stream_ReadOp : Stream_SymbolOp<"read"> {
+def Stream_ReadOp : Stream_SymbolOp<"read", [HasParent<"PhaseOp">]> {
   let summary = "the channels of a buffer, all of them";
   let description = [{
     1. the result is as wide as the buffer
@@ -115,10 +117,11 @@ def Stream_ReadOp : Stream_SymbolOp<"read"> {
   let assemblyFormat = "$buffer attr-dict `:` type($result)";
 }
 
-def Stream_RmsNormOp : Stream_SymbolOp<"rms_norm", [AllTypesMatch<["input", "result"]>]> {
+def Stream_RmsNormOp : Stream_SymbolOp<"rms_norm", [HasParent<"PhaseOp">, AllTypesMatch<["input", "result"]>]> {
   let summary = "see llama.rms_norm";
   let description = [{
     1. the weight is 1 x the input's width
+    2. eps is positive
 
     ```mlir
     %n = stream.rms_norm %x, @attn_norm eps 1.0e-5 : !stream.values<576>
@@ -127,9 +130,10 @@ def Stream_RmsNormOp : Stream_SymbolOp<"rms_norm", [AllTypesMatch<["input", "res
   let arguments = (ins Stream_ValuesType:$input, FlatSymbolRefAttr:$weight, F32Attr:$eps);
   let results = (outs Stream_ValuesType:$result);
   let assemblyFormat = "$input `,` $weight `eps` custom<PlainF32>($eps) attr-dict `:` type($input)";
+  let hasVerifier = 1;
 }
 
-def Stream_PrepareOp : Stream_Op<"prepare", [Pure]> {
+def Stream_PrepareOp : Stream_Op<"prepare", [Pure, HasParent<"PhaseOp">]> {
   let summary = "puts activations in the form that dots read, in the worker's scratch";
   let description = [{
     An i8 block of 32 channels whose largest magnitude exceeds `outlier` times the root mean square of the token's channels
@@ -165,6 +169,7 @@ def Stream_TilesOp : Stream_SymbolOp<"tiles", [NoTerminator, SingleBlock, HasPar
     2. all weights have the same number of rows; each has as many cols as its operand is wide
     3. integer formats take an i8 operand, float formats an f32 one
     4. tile_rows is 16 or 32; row_block divides it; lanes divides row_block; token_block is positive
+    5. prefetch is not negative
 
     ```mlir
     stream.tiles (%a, %a) [@ffn_gate, @ffn_up] : !stream.operand<576, i8>, !stream.operand<576, i8> {
@@ -243,6 +248,8 @@ def Stream_RopeOp : Stream_EpilogueSymbolOp<"rope", [SameOperandsAndResultType]>
   let summary = "see llama.rope; the angles come from a table";
   let description = [{
     1. the table is 2 * (head_dim + 32) wide: see `rope_table`
+    2. head_dim is even, and the tiles' rows are a multiple of it
+    3. lanes is even: channels of a pair are neighbours
 
     ```mlir
     %r = stream.rope %y, @rope head_dim 64
@@ -277,6 +284,7 @@ def Stream_EmbedOp : Stream_SymbolOp<"embed", [HasParent<"PhaseOp">]> {
     The weight lies as `tiles` packs it; where it is also streamed by a `tiles` (tied output) it is stored once.
 
     1. the buffer is as wide as the weight's cols
+    2. tile_rows is 16 or 32
 
     ```mlir
     stream.embed @token_embd, @x
@@ -285,6 +293,7 @@ def Stream_EmbedOp : Stream_SymbolOp<"embed", [HasParent<"PhaseOp">]> {
   let arguments = (ins FlatSymbolRefAttr:$weight, FlatSymbolRefAttr:$buffer,
                        DefaultValuedAttr<I64Attr, "32">:$tile_rows);
   let assemblyFormat = "$weight `,` $buffer attr-dict";
+  let hasVerifier = 1;
 }
 
 def Stream_RopeTableOp : Stream_SymbolOp<"rope_table", [HasParent<"PhaseOp">]> {
@@ -295,6 +304,7 @@ def Stream_RopeTableOp : Stream_SymbolOp<"rope_table", [HasParent<"PhaseOp">]> {
     0 past the turns.
 
     1. the buffer is 2 * (head_dim + 32) wide
+    2. head_dim is positive and even; there are at most head_dim / 2 turns
 
     ```mlir
     stream.rope_table @rope head_dim 64 turns [1.591550e-01, 1.591550e-03]
@@ -302,6 +312,7 @@ def Stream_RopeTableOp : Stream_SymbolOp<"rope_table", [HasParent<"PhaseOp">]> {
   }];
   let arguments = (ins FlatSymbolRefAttr:$buffer, I64Attr:$head_dim, DenseF64ArrayAttr:$turns);
   let assemblyFormat = "$buffer `head_dim` custom<PlainI64>($head_dim) `turns` $turns attr-dict";
+  let hasVerifier = 1;
 }
 
 def Stream_AttentionOp : Stream_SymbolOp<"attention", [HasParent<"PhaseOp">]> {
@@ -312,14 +323,16 @@ def Stream_AttentionOp : Stream_SymbolOp<"attention", [HasParent<"PhaseOp">]> {
 
     1. both buffers are heads x head size wide
     2. heads is a multiple of the cache's KV heads
+    3. token_block is positive
 
     ```mlir
     stream.attention @q, @attn heads 9 : !llama.cache<3x64xf16>
     ```
   }];
   let arguments = (ins FlatSymbolRefAttr:$query, FlatSymbolRefAttr:$result, I64Attr:$heads, TypeAttr:$cache,
-                       OptionalAttr<I64Attr>:$lanes, OptionalAttr<I64Attr>:$token_block);
+                       OptionalAttr<I64Attr>:$token_block);
   let assemblyFormat = "$query `,` $result `heads` custom<PlainI64>($heads) `:` $cache attr-dict";
+  let hasVerifier = 1;
 }
 
 def Stream_SoftmaxOp : Stream_SymbolOp<"softmax", [HasParent<"PhaseOp">]> {
@@ -333,7 +346,7 @@ def Stream_SoftmaxOp : Stream_SymbolOp<"softmax", [HasParent<"PhaseOp">]> {
     stream.softmax @logits, @probabilities
     ```
   }];
-  let arguments = (ins FlatSymbolRefAttr:$input, FlatSymbolRefAttr:$result, OptionalAttr<I64Attr>:$lanes);
+  let arguments = (ins FlatSymbolRefAttr:$input, FlatSymbolRefAttr:$result);
   let assemblyFormat = "$input `,` $result attr-dict";
 }
 

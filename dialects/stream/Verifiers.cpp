@@ -6,6 +6,7 @@
 
 #include "dialects/stream/Stream.h"
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringMap.h"
 
 using namespace mlir;
 using namespace sluice;
@@ -43,17 +44,33 @@ LogicalResult PhaseOp::verify() {
   auto has = [&](auto kind) {
     return llvm::any_of(block, [](Operation &op) { return isa<decltype(kind)>(op); });
   };
-  int kinds = has(TilesOp()) + has(AttentionOp()) + has(SoftmaxOp()) + has(EmbedOp());
+  auto count = [&](auto kind) { return llvm::range_size(block.getOps<decltype(kind)>()); };
+  auto kinds = has(TilesOp()) + count(AttentionOp()) + count(SoftmaxOp()) + count(EmbedOp());
   if (kinds != 1)
     return emitOpError("(1) expected one of tiles, attention, softmax, embed, got ") << kinds << " kinds";
   if (has(RopeTableOp()) && !has(EmbedOp()))
     return emitOpError("(1) expected rope_table beside embed only");
-  for (auto read : getBody().getOps<ReadOp>()) {
-    WalkResult result = walk([&](WriteRowsOp write) {
-      return write.getBuffer() == read.getBuffer() ? WalkResult::interrupt() : WalkResult::advance();
-    });
-    if (result.wasInterrupted())
+
+  llvm::StringMap<TilesOp> writers;
+  for (auto tiles : getBody().getOps<TilesOp>())
+    for (auto write : tiles.getBody().getOps<WriteRowsOp>())
+      if (writers.try_emplace(write.getBuffer(), tiles).first->second != tiles)
+        return emitOpError("(3) expected one tiles to write @") << write.getBuffer() << ", got several";
+  for (auto read : getBody().getOps<ReadOp>())
+    if (writers.contains(read.getBuffer()))
       return emitOpError("(2) expected no write to @") << read.getBuffer() << ", which the prologue reads";
+  llvm::DenseMap<Value, int64_t> tokenBlocks; // of operands
+  for (auto tiles : getBody().getOps<TilesOp>()) {
+    for (auto rope : tiles.getBody().getOps<RopeOp>())
+      if (writers.contains(rope.getTable()))
+        return emitOpError("(2) expected no write to @") << rope.getTable() << ", which a rope reads";
+    for (auto read : tiles.getBody().getOps<ReadRowsOp>())
+      if (TilesOp writer = writers.lookup(read.getBuffer()); writer && writer != tiles)
+        return emitOpError("(3) expected no read of @") << read.getBuffer() << ", which another tiles writes";
+    if (std::optional<int64_t> tokens = tiles.getTokenBlock())
+      for (Value operand : tiles.getOperands())
+        if (int64_t other = tokenBlocks.try_emplace(operand, *tokens).first->second; other != *tokens)
+          return emitOpError("(4) expected one token_block for an operand, got ") << other << " and " << *tokens;
   }
   return success();
 }
@@ -97,6 +114,12 @@ LogicalResult RmsNormOp::verifySymbolUses(SymbolTableCollection &) {
   return success();
 }
 
+LogicalResult RmsNormOp::verify() {
+  if (!(getEps().convertToFloat() > 0))
+    return emitOpError("(2) expected a positive eps");
+  return success();
+}
+
 LogicalResult PrepareOp::verify() {
   if (getInput().getType().getWidth() != getResult().getType().getWidth())
     return emitOpError("(1) expected a result ")
@@ -115,6 +138,8 @@ LogicalResult TilesOp::verify() {
   for (BlockArgument argument : block.getArguments())
     if (!isa<LanesType>(argument.getType()))
       return emitOpError("(1) expected arguments of type !stream.lanes, got ") << argument.getType();
+  if (int64_t prefetch = getPrefetch().value_or(0); prefetch < 0)
+    return emitOpError("(5) expected a prefetch of at least 0, got ") << prefetch;
   int64_t tile = getTileRows(), rows = getRowBlock().value_or(tile), lanes = getLanes().value_or(rows);
   if ((tile != 16 && tile != 32) || rows <= 0 || tile % rows != 0 || lanes <= 0 || rows % lanes != 0)
     return emitOpError("(4) expected tile_rows 16 or 32, divisible by row_block, divisible by lanes, got ")
@@ -160,7 +185,12 @@ LogicalResult WriteRowsOp::verifySymbolUses(SymbolTableCollection &) {
 }
 
 LogicalResult RopeOp::verifySymbolUses(SymbolTableCollection &) {
-  return expectWidth(*this, getTableAttr(), 2 * (getHeadDim() + 32));
+  int64_t head = getHeadDim(), rows = rowsOf(*this);
+  if (head <= 0 || head % 2 != 0 || rows % head != 0)
+    return emitOpError("(2) expected rows divisible by an even head_dim, got ") << rows << " and " << head;
+  if (int64_t lanes = cast<TilesOp>((*this)->getParentOp()).getLanes().value_or(2); lanes % 2 != 0)
+    return emitOpError("(3) expected even lanes, got ") << lanes;
+  return expectWidth(*this, getTableAttr(), 2 * (head + 32));
 }
 
 LogicalResult AppendOp::verify() {
@@ -173,13 +203,33 @@ LogicalResult AppendOp::verify() {
 
 //===-- Phases of other kinds -------------------------------------------------------------===//
 
+LogicalResult EmbedOp::verify() {
+  if (int64_t tile = getTileRows(); tile != 16 && tile != 32)
+    return emitOpError("(2) expected tile_rows 16 or 32, got ") << tile;
+  return success();
+}
+
 LogicalResult EmbedOp::verifySymbolUses(SymbolTableCollection &) {
   FailureOr<llama::WeightType> weight = weightOf(*this, getWeightAttr());
   return failed(weight) ? failure() : expectWidth(*this, getBufferAttr(), weight->getCols());
 }
 
+LogicalResult RopeTableOp::verify() {
+  int64_t head = getHeadDim(), turns = getTurns().size();
+  if (head <= 0 || head % 2 != 0 || turns > head / 2)
+    return emitOpError("(2) expected a positive even head_dim and at most half as many turns, got ")
+           << head << " and " << turns;
+  return success();
+}
+
 LogicalResult RopeTableOp::verifySymbolUses(SymbolTableCollection &) {
   return expectWidth(*this, getBufferAttr(), 2 * (getHeadDim() + 32));
+}
+
+LogicalResult AttentionOp::verify() {
+  if (int64_t tokens = getTokenBlock().value_or(1); tokens <= 0)
+    return emitOpError("(3) expected a positive token_block, got ") << tokens;
+  return success();
 }
 
 LogicalResult AttentionOp::verifySymbolUses(SymbolTableCollection &) {

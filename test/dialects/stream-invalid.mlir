@@ -819,3 +819,432 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
     }
   }
 }
+
+// -----
+
+// stream.phase 1: one attention
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    // expected-error @+1 {{(1) expected one of tiles, attention, softmax, embed, got 2 kinds}}
+    stream.phase "a" {
+      stream.attention @x, @y heads 4 : !llama.cache<2x16xf16>
+      stream.attention @x, @y heads 4 : !llama.cache<4x16xf16>
+    }
+  }
+}
+
+// -----
+
+// stream.phase 2: the table of one row would be another row's result
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @t from "t" : !llama.weight<96x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.buffer @t width 96
+    // expected-error @+1 {{(2) expected no write to @t, which a rope reads}}
+    stream.phase "a" {
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      stream.tiles (%a) [@t] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        %s = stream.rope %r, @t head_dim 16
+        stream.write_rows %s, @t
+      }
+    }
+  }
+}
+
+// -----
+
+// stream.phase 3: rows of other workers are read
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.buffer @z width 64
+    // expected-error @+1 {{(3) expected no read of @y, which another tiles writes}}
+    stream.phase "a" {
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        stream.write_rows %r, @y
+      }
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        %s = stream.read_rows @y
+        stream.write_rows %s, @z
+      }
+    }
+  }
+}
+
+// -----
+
+// stream.phase 3: two tiles write the same rows
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    // expected-error @+1 {{(3) expected one tiles to write @y, got several}}
+    stream.phase "a" {
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        stream.write_rows %r, @y
+      }
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        stream.write_rows %r, @y
+      }
+    }
+  }
+}
+
+// -----
+
+// stream.phase 4: an operand is laid out for one token_block
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.buffer @z width 64
+    // expected-error @+1 {{(4) expected one token_block for an operand, got 2 and 4}}
+    stream.phase "a" {
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        stream.write_rows %r, @y
+      } {token_block = 2 : i64}
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        stream.write_rows %r, @z
+      } {token_block = 4 : i64}
+    }
+  }
+}
+
+// -----
+
+// stream.read: part of a prologue, not of an epilogue
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        // expected-error @+1 {{expects parent op 'stream.phase'}}
+        %v = stream.read @x : !stream.values<64>
+        stream.write_rows %r, @y
+      }
+    }
+  }
+}
+
+// -----
+
+// stream.rms_norm 2: a positive eps
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  llama.weight @n from "n" : !llama.weight<1x64, f32>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      %v = stream.read @x : !stream.values<64>
+      // expected-error @+1 {{(2) expected a positive eps}}
+      %n = stream.rms_norm %v, @n eps 0.0 : !stream.values<64>
+      %a = stream.prepare %n : !stream.values<64> -> !stream.operand<64, i8>
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        stream.write_rows %r, @y
+      }
+    }
+  }
+}
+
+// -----
+
+// stream.tiles 5: prefetch
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      // expected-error @+1 {{(5) expected a prefetch of at least 0, got -64}}
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        stream.write_rows %r, @y
+      } {prefetch = -64 : i64}
+    }
+  }
+}
+
+// -----
+
+// stream.rope 2: head_dim is not zero
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.buffer @t width 64
+    stream.phase "a" {
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        // expected-error @+1 {{(2) expected rows divisible by an even head_dim, got 64 and 0}}
+        %s = stream.rope %r, @t head_dim 0
+        stream.write_rows %r, @y
+      }
+    }
+  }
+}
+
+// -----
+
+// stream.rope 2: head_dim is not negative
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.buffer @t width 32
+    stream.phase "a" {
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        // expected-error @+1 {{(2) expected rows divisible by an even head_dim, got 64 and -16}}
+        %s = stream.rope %r, @t head_dim -16
+        stream.write_rows %r, @y
+      }
+    }
+  }
+}
+
+// -----
+
+// stream.rope 2: head_dim is even
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.buffer @t width 94
+    stream.phase "a" {
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        // expected-error @+1 {{(2) expected rows divisible by an even head_dim, got 64 and 15}}
+        %s = stream.rope %r, @t head_dim 15
+        stream.write_rows %r, @y
+      }
+    }
+  }
+}
+
+// -----
+
+// stream.rope 2: head_dim divides the rows
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.buffer @t width 160
+    stream.phase "a" {
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        // expected-error @+1 {{(2) expected rows divisible by an even head_dim, got 64 and 48}}
+        %s = stream.rope %r, @t head_dim 48
+        stream.write_rows %r, @y
+      }
+    }
+  }
+}
+
+// -----
+
+// stream.rope 3: pairs of channels lie in one vector
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.buffer @t width 96
+    stream.phase "a" {
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        // expected-error @+1 {{(3) expected even lanes, got 1}}
+        %s = stream.rope %r, @t head_dim 16
+        stream.write_rows %r, @y
+      } {lanes = 1 : i64}
+    }
+  }
+}
+
+// -----
+
+// stream.embed 2: tile_rows 0
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      // expected-error @+1 {{(2) expected tile_rows 16 or 32, got 0}}
+      stream.embed @w, @x {tile_rows = 0 : i64}
+    }
+  }
+}
+
+// -----
+
+// stream.embed 2: tile_rows -32
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      // expected-error @+1 {{(2) expected tile_rows 16 or 32, got -32}}
+      stream.embed @w, @x {tile_rows = -32 : i64}
+    }
+  }
+}
+
+// -----
+
+// stream.embed 2: tile_rows 48
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      // expected-error @+1 {{(2) expected tile_rows 16 or 32, got 48}}
+      stream.embed @w, @x {tile_rows = 48 : i64}
+    }
+  }
+}
+
+// -----
+
+// stream.rope_table 2: head_dim 0, 0 turns
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.buffer @t width 64
+    stream.phase "a" {
+      // expected-error @+1 {{(2) expected a positive even head_dim and at most half as many turns, got 0 and 0}}
+      stream.rope_table @t head_dim 0 turns []
+      stream.embed @w, @x
+    }
+  }
+}
+
+// -----
+
+// stream.rope_table 2: head_dim -16, 0 turns
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.buffer @t width 32
+    stream.phase "a" {
+      // expected-error @+1 {{(2) expected a positive even head_dim and at most half as many turns, got -16 and 0}}
+      stream.rope_table @t head_dim -16 turns []
+      stream.embed @w, @x
+    }
+  }
+}
+
+// -----
+
+// stream.rope_table 2: head_dim 15, 1 turns
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.buffer @t width 94
+    stream.phase "a" {
+      // expected-error @+1 {{(2) expected a positive even head_dim and at most half as many turns, got 15 and 1}}
+      stream.rope_table @t head_dim 15 turns [0.5]
+      stream.embed @w, @x
+    }
+  }
+}
+
+// -----
+
+// stream.rope_table 2: head_dim 2, 2 turns
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.buffer @t width 68
+    stream.phase "a" {
+      // expected-error @+1 {{(2) expected a positive even head_dim and at most half as many turns, got 2 and 2}}
+      stream.rope_table @t head_dim 2 turns [0.5, 0.25]
+      stream.embed @w, @x
+    }
+  }
+}
+
+// -----
+
+// stream.attention 3: token_block 0
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      // expected-error @+1 {{(3) expected a positive token_block, got 0}}
+      stream.attention @x, @y heads 4 : !llama.cache<2x16xf16> {token_block = 0 : i64}
+    }
+  }
+}
+
+// -----
+
+// stream.attention 3: token_block -8
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      // expected-error @+1 {{(3) expected a positive token_block, got -8}}
+      stream.attention @x, @y heads 4 : !llama.cache<2x16xf16> {token_block = -8 : i64}
+    }
+  }
+}

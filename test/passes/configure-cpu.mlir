@@ -35,10 +35,21 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
       } {lanes = 4 : i64, row_block = 8 : i64, prefetch = 256 : i64}
     }
   }
+  // CHECK-LABEL: stream.program @other_phases
+  stream.program @other_phases max_tokens 64 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "attention" {
+      // Nothing to choose.
+      // CHECK: stream.attention @x, @y heads 4 : !llama.cache<2x16xf16>{{$}}
+      stream.attention @x, @y heads 4 : !llama.cache<2x16xf16>
+    }
+  }
   // CHECK-LABEL: stream.program @prefill
   stream.program @prefill max_tokens 64 {
     stream.buffer @x width 64
     stream.buffer @y width 64
+    stream.buffer @z width 64
     stream.phase "chosen" {
       %v = stream.read @x : !stream.values<64>
       %a = stream.prepare %v : !stream.values<64> -> !stream.operand<64, i8>
@@ -62,7 +73,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
       } {token_block = 2 : i64}
       stream.tiles (%a) [@w] : !stream.operand<64, i8> {
       ^bb0(%r: !stream.lanes):
-        stream.write_rows %r, @y
+        stream.write_rows %r, @z
       // CHECK: token_block = 2 : i64}
       }
     }
