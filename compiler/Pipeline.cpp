@@ -6,6 +6,7 @@
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Transforms/Passes.h"
 #include "passes/Passes.h"
+#include "passes/StageFusion.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 
@@ -48,10 +49,8 @@ static LogicalResult expectNone(ModuleOp module, llvm::function_ref<bool(Operati
 }
 
 static LogicalResult checkFused(ModuleOp module) {
-  auto isLeft = [](Operation *op) {
-    return (llama::StageOp::isAnchor(op) || isa<llama::RmsNormOp>(op)) && !op->getParentOfType<llama::StageOp>();
-  };
-  return expectNone(module, isLeft, "must be inside a stage after fusing");
+  auto isFused = [](llama::ModelOp model) { return succeeded(checkInStages(model)); };
+  return success(llvm::all_of(module.getOps<llama::ModelOp>(), isFused));
 }
 
 static LogicalResult checkScheduled(ModuleOp module) {

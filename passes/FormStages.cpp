@@ -13,11 +13,15 @@ using namespace sluice;
 using namespace sluice::llama;
 
 namespace {
-// A stage is named after the weight it reads.
+// What a stage does: "embed", "attention", "logits", or what its weight is for: "q" of "attn_q", "down" of "ffn_down".
 StringRef stageName(Operation *anchor) {
-  if (auto linear = dyn_cast<LinearOp>(anchor))
-    return baseName(linear.getWeight());
-  return isa<EmbedOp>(anchor) ? "embed" : "attention";
+  auto linear = dyn_cast<LinearOp>(anchor);
+  if (!linear)
+    return isa<EmbedOp>(anchor) ? "embed" : "attention";
+  if (llvm::any_of(linear->getUsers(), llvm::IsaPred<ReturnOp>))
+    return "logits";
+  StringRef weight = baseName(linear.getWeight());
+  return weight.substr(weight.find('_') + 1);
 }
 
 struct FormStages : sluice::impl::FormStagesBase<FormStages> {

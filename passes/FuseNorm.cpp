@@ -1,6 +1,7 @@
 //===- FuseNorm.cpp - a norm is recomputed by the stages that consume it -----------------===//
 //
-// A norm costs each worker less than a barrier would.
+// A norm costs each worker less than a barrier would. Where something outside a stage uses it, it is left, and nothing
+// is saved.
 //
 //===------------------------------------------------------------------------------------===//
 
@@ -30,23 +31,28 @@ struct FuseNorm : sluice::impl::FuseNormBase<FuseNorm> {
   }
 
   void fuse(RmsNormOp norm) {
-    llvm::MapVector<Operation *, Value> clones; // by stage
+    FusionRemark remark(norm, "FuseNorm");
+    llvm::MapVector<StageOp, Value> clones;
     for (OpOperand &use : llvm::make_early_inc_range(norm.getResult().getUses())) {
       auto stage = use.getOwner()->getParentOfType<StageOp>();
       if (!stage) {
-        notFused(norm, "FuseNorm") << "'" + use.getOwner()->getName().getStringRef().str() + "' uses the norm and is in no stage";
+        remark.declined("'" + use.getOwner()->getName().getStringRef() + "' uses the norm and is in no stage");
         continue;
       }
       Value &clone = clones[stage];
       if (!clone) {
         OpBuilder builder = OpBuilder::atBlockBegin(&stage.getBody().front());
         clone = builder.clone(*norm)->getResult(0);
-        fused(norm, "FuseNorm") << "is recomputed by every worker of '" + stage.getName().str() + "': one barrier fewer";
       }
       use.set(clone);
     }
     if (norm.use_empty())
       norm.erase();
+    std::string stages;
+    for (auto &[stage, clone] : llvm::reverse(clones)) // uses are listed from the last to the first
+      stages += (stages.empty() ? "'" : ", '") + stage.getName().str() + "'";
+    if (!stages.empty())
+      remark.fused("is recomputed by every worker of " + stages);
   }
 };
 } // namespace

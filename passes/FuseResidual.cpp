@@ -21,6 +21,7 @@ struct FuseResidual : sluice::impl::FuseResidualBase<FuseResidual> {
         ops.push_back(op);
     });
     for (AddOp op : ops) {
+      FusionRemark remark(op, "FuseResidual");
       StageOp lhs = producingStage(op.getLhs()), rhs = producingStage(op.getRhs());
       StageOp stage = lhs && rhs && lhs != rhs ? (lhs->isBeforeInBlock(rhs) ? rhs : lhs) : (lhs ? lhs : rhs);
       std::string reason = "neither operand is made by a stage";
@@ -29,10 +30,10 @@ struct FuseResidual : sluice::impl::FuseResidualBase<FuseResidual> {
         reason = "'" + stage.getName().str() + "' does not make rows of a linear";
       else if (stage)
         if (StageOp result = absorb(stage, op, reason)) {
-          fused(op, "FuseResidual") << "adds to the rows that '" + result.getName().str() + "' has just made";
+          remark.fused("adds to the rows that '" + result.getName() + "' has just made");
           continue;
         }
-      notFused(op, "FuseResidual") << reason;
+      remark.declined(reason);
     }
   }
 };

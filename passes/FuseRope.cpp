@@ -21,6 +21,7 @@ struct FuseRope : sluice::impl::FuseRopeBase<FuseRope> {
         ops.push_back(op);
     });
     for (Operation *op : ops) {
+      FusionRemark remark(op, "FuseRope");
       StageOp stage = producingStage(op->getOperand(0));
       auto append = dyn_cast<AppendOp>(op);
       std::string reason = "its input is not made by a stage";
@@ -28,10 +29,10 @@ struct FuseRope : sluice::impl::FuseRopeBase<FuseRope> {
         reason = "key and value are made by different stages";
       else if (stage)
         if (StageOp result = absorb(stage, op, reason)) {
-          fused(op, "FuseRope") << "works on the rows that '" + result.getName().str() + "' has just made";
+          remark.fused("works on the rows that '" + result.getName() + "' has just made");
           continue;
         }
-      notFused(op, "FuseRope") << reason;
+      remark.declined(reason);
     }
   }
 };

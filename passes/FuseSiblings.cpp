@@ -18,13 +18,9 @@ using namespace sluice;
 using namespace sluice::llama;
 
 namespace {
-// "attn_q", "attn_k", "attn_v" -> "attn_qkv"; "ffn_gate", "ffn_up" -> "ffn_gate_up".
+// "q", "k", "v" -> "qkv"; "gate", "up" -> "gate_up".
 std::string joinNames(StringRef joined, StringRef name) {
-  size_t prefix = name.rfind('_') + 1;
-  if (prefix == 0 || !joined.starts_with(name.take_front(prefix)))
-    return (joined + "_" + name).str();
-  bool letters = name.size() == prefix + 1;
-  return (joined + (letters ? "" : "_") + name.drop_front(prefix)).str();
+  return (joined + (name.size() == 1 ? "" : "_") + name).str();
 }
 
 LinearOp onlyLinear(StageOp stage) {
@@ -67,14 +63,14 @@ struct FuseSiblings : sluice::impl::FuseSiblingsBase<FuseSiblings> {
         sibling = stage;
         continue;
       }
+      FusionRemark remark(stage, "FuseSiblings");
+      std::string name = stage.getName().str(), other = sibling.getName().str();
       if (!isAvailableAt(stage, sibling)) {
-        notFused(stage, "FuseSiblings") << "'" + stage.getName().str() + "' uses what is not yet made where '" +
-                                               sibling.getName().str() + "' reads the same activations";
+        remark.declined("'" + name + "' uses what is not yet made where '" + other + "' reads the same activations");
         continue;
       }
-      fused(stage, "FuseSiblings") << "streams '" + stage.getName().str() + "' with '" + sibling.getName().str() +
-                                          "', which reads the same activations: one barrier fewer";
-      sibling = merge(sibling, stage, joinNames(sibling.getName(), stage.getName()));
+      sibling = merge(sibling, stage, joinNames(other, name));
+      remark.fused("streams '" + name + "' with '" + other + "', which reads the same activations");
     }
   }
 };

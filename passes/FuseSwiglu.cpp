@@ -21,14 +21,15 @@ struct FuseSwiglu : sluice::impl::FuseSwigluBase<FuseSwiglu> {
         ops.push_back(op);
     });
     for (SwigluOp op : ops) {
+      FusionRemark remark(op, "FuseSwiglu");
       StageOp stage = producingStage(op.getGate());
       std::string reason = "gate and up are not made by one stage";
       if (stage && producingStage(op.getUp()) == stage)
         if (StageOp result = absorb(stage, op, reason)) {
-          fused(op, "FuseSwiglu") << "halves what '" + result.getName().str() + "' writes";
+          remark.fused("joins the rows that '" + result.getName() + "' has just made");
           continue;
         }
-      notFused(op, "FuseSwiglu") << reason;
+      remark.declined(reason);
     }
   }
 };

@@ -83,7 +83,7 @@ def Stream_PhaseOp : Stream_Op<"phase", [NoTerminator, SingleBlock, NoRegionArgu
     4. `tiles` that share an operand have the same token_block, as soon as they have one
 
     ```mlir
-    stream.phase "attn_out" {
+    stream.phase "output" {
       %a = stream.read @attn : !stream.values<576>
       %q = stream.prepare %a : !stream.values<576> -> !stream.operand<576, i8>
       stream.tiles (%q) [@attn_output] : !stream.operand<576, i8> {

@@ -14,8 +14,8 @@
 // CHECK: llvm.func internal @decode.embed.run(%{{.*}}: !llvm.ptr, %{{.*}}: i64, %{{.*}}: i64)
 // VNNI-SAME: ["target-cpu", "x86-64-v4"]{{.*}}avx512vnni{{.*}}["prefer-vector-width", "512"]
 // BASE-SAME: ["target-cpu", "x86-64"]{{.*}}["prefer-vector-width", "128"]
-// CHECK: llvm.func internal @decode.attn_in.prologue(%{{[^,]*}}: !llvm.ptr)
-// CHECK: llvm.func internal @decode.attn_in.run(
+// CHECK: llvm.func internal @decode.qkv.prologue(%{{[^,]*}}: !llvm.ptr)
+// CHECK: llvm.func internal @decode.qkv.run(
 // VNNI: vpdpbusd
 // BASE-NOT: vpdpbusd
 // BASE-NOT: pmaddubsw
@@ -25,7 +25,7 @@
 // BASE: llvm.mlir.global external constant @"sluice_kernels.x86-64"() {{.*}}!llvm.array<16 x ptr>
 // CHECK: llvm.mlir.zero : !llvm.ptr
 // CHECK: llvm.mlir.addressof @decode.embed.run
-// CHECK: llvm.mlir.addressof @decode.attn_in.prologue
-// CHECK: llvm.mlir.addressof @decode.attn_in.run
+// CHECK: llvm.mlir.addressof @decode.qkv.prologue
+// CHECK: llvm.mlir.addressof @decode.qkv.run
 // CHECK: llvm.mlir.addressof @softmax.softmax.run
 // CHECK-NOT: llvm.mlir.addressof

@@ -30,7 +30,7 @@ llama.model @tiny attributes {architecture = "llama", context_length = 64 : i64}
     }
     // CHECK: stream.repeat 2
     stream.repeat 2 {
-      stream.phase "attn_in" {
+      stream.phase "qkv" {
         %x = stream.read @x : !stream.values<64>
         %n = stream.rms_norm %x, @attn_norm eps 1.0e-5 : !stream.values<64>
         %a = stream.prepare %n : !stream.values<64> -> !stream.operand<64, i8>
@@ -53,7 +53,7 @@ llama.model @tiny attributes {architecture = "llama", context_length = 64 : i64}
       stream.phase "attention" {
         stream.attention @q, @attn heads 4 : !llama.cache<2x16xf16>
       }
-      stream.phase "attn_out" {
+      stream.phase "output" {
         %x = stream.read @attn : !stream.values<64>
         %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
         stream.tiles (%a) [@attn_output] : !stream.operand<64, i8> {
@@ -63,7 +63,7 @@ llama.model @tiny attributes {architecture = "llama", context_length = 64 : i64}
           stream.write_rows %s, @h
         }
       }
-      stream.phase "ffn_in" {
+      stream.phase "gate_up" {
         %x = stream.read @h : !stream.values<64>
         %n = stream.rms_norm %x, @ffn_norm eps 1.0e-5 : !stream.values<64>
         %a = stream.prepare %n : !stream.values<64> -> !stream.operand<64, i8>
@@ -73,7 +73,7 @@ llama.model @tiny attributes {architecture = "llama", context_length = 64 : i64}
           stream.write_rows %s, @hidden
         }
       }
-      stream.phase "ffn_out" {
+      stream.phase "down" {
         %x = stream.read @hidden : !stream.values<96>
         %a = stream.prepare %x : !stream.values<96> -> !stream.operand<96, i8>
         stream.tiles (%a) [@ffn_down] : !stream.operand<96, i8> {

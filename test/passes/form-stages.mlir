@@ -1,4 +1,4 @@
-// Every operation that reads memory gets a stage named after what it reads; what is in a stage stays there.
+// Every operation that reads memory gets a stage named after what it does; what is in a stage stays there.
 // RUN: sluice-opt %s --form-stages | FileCheck %s
 // RUN: sluice-opt %s --form-stages -o %t.once && sluice-opt %t.once --form-stages | diff %t.once -
 
@@ -31,8 +31,8 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
 // CHECK-SAME: %[[X:.*]]: tensor<?x64xf32>, %[[POS:.*]]: index, %[[KV:.*]]: !llama
 // CHECK-NOT: llama.stage
 // CHECK: %[[N:.*]] = llama.rms_norm %[[X]]
-// A block's prefix is no part of a stage's name.
-// CHECK-NEXT: %[[U:.*]] = llama.stage "ffn_up" -> tensor<?x64xf32> {
+// The prefixes of a block and of a part of a layer are no part of a stage's name.
+// CHECK-NEXT: %[[U:.*]] = llama.stage "up" -> tensor<?x64xf32> {
 // CHECK-NEXT: %[[V:.*]] = llama.linear %[[N]], @other.ffn_up
 // CHECK-NEXT: llama.yield %[[V]]
 // CHECK-NEXT: }
@@ -51,5 +51,5 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
 // CHECK-NEXT: llama.embed
 // CHECK: }
 // CHECK-NEXT: llama.layers
-// CHECK-NEXT: llama.stage "e"
+// CHECK-NEXT: llama.stage "logits"
 // CHECK-NEXT: llama.linear

@@ -6,9 +6,9 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   llama.weight @ffn_gate_up from "ffn_gate_up" : !llama.weight<64x64, q4_1>
   llama.weight @attn_q from "attn_q" : !llama.weight<64x64, q4_1>
   llama.block @once_a_stage(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
-    // expected-remark @+1 {{[Passed] FuseNorm | Category:fuse | Remark="is recomputed by every worker of 'ffn_gate_up': one barrier fewer"}}
+    // expected-remark @+1 {{[Passed] FuseNorm | Category:fuse | BarriersSaved=1, BytesSaved=512, Remark="is recomputed by every worker of 'gate_up'", VectorsNotWritten=1}}
     %n = llama.rms_norm %x, @n eps 1.0e-5 : tensor<?x64xf32>
-    %g = llama.stage "ffn_gate_up" -> tensor<?x64xf32> {
+    %g = llama.stage "gate_up" -> tensor<?x64xf32> {
       %a = llama.linear %n, @ffn_gate_up : tensor<?x64xf32> -> tensor<?x64xf32>
       %b = llama.linear %n, @attn_q : tensor<?x64xf32> -> tensor<?x64xf32>
       %s = llama.swiglu %a, %b : tensor<?x64xf32>
@@ -18,15 +18,14 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   }
   // CHECK-LABEL: llama.block @once_a_stage(
   // CHECK-SAME: %[[X:.*]]: tensor
-  // CHECK-NEXT: llama.stage "ffn_gate_up"
+  // CHECK-NEXT: llama.stage "gate_up"
   // CHECK-NEXT: %[[N:.*]] = llama.rms_norm %[[X]], @n
   // CHECK-NEXT: llama.linear %[[N]], @ffn_gate_up
   // CHECK-NEXT: llama.linear %[[N]], @attn_q
   // CHECK-NOT: llama.rms_norm
 
   llama.block @two_stages(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
-    // expected-remark @+2 {{[Passed] FuseNorm | Category:fuse | Remark="is recomputed by every worker of 'second': one barrier fewer"}}
-    // expected-remark @+1 {{[Passed] FuseNorm | Category:fuse | Remark="is recomputed by every worker of 'first': one barrier fewer"}}
+    // expected-remark @+1 {{[Passed] FuseNorm | Category:fuse | BarriersSaved=1, BytesSaved=512, Remark="is recomputed by every worker of 'first', 'second'", VectorsNotWritten=1}}
     %n = llama.rms_norm %x, @n eps 1.0e-5 : tensor<?x64xf32>
     %g = llama.stage "first" -> tensor<?x64xf32> {
       %y = llama.linear %n, @ffn_gate_up : tensor<?x64xf32> -> tensor<?x64xf32>
@@ -48,9 +47,9 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
 
   llama.block @used_outside(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
     // expected-remark @+2 {{[Missed] FuseNorm | Category:fuse | Remark="'llama.add' uses the norm and is in no stage"}}
-    // expected-remark @+1 {{[Passed] FuseNorm | Category:fuse | Remark="is recomputed by every worker of 'ffn_gate_up': one barrier fewer"}}
+    // expected-remark @+1 {{[Passed] FuseNorm | Category:fuse | BarriersSaved=0, BytesSaved=0, Remark="is recomputed by every worker of 'gate_up'", VectorsNotWritten=0}}
     %n = llama.rms_norm %x, @n eps 1.0e-5 : tensor<?x64xf32>
-    %g = llama.stage "ffn_gate_up" -> tensor<?x64xf32> {
+    %g = llama.stage "gate_up" -> tensor<?x64xf32> {
       %y = llama.linear %n, @ffn_gate_up : tensor<?x64xf32> -> tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
     }
@@ -59,7 +58,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   }
   // CHECK-LABEL: llama.block @used_outside(
   // CHECK: %[[N:.*]] = llama.rms_norm
-  // CHECK-NEXT: %[[G:.*]] = llama.stage "ffn_gate_up"
+  // CHECK-NEXT: %[[G:.*]] = llama.stage "gate_up"
   // CHECK-NEXT: llama.rms_norm
   // CHECK: llama.add %[[N]], %[[G]]
 }

@@ -21,7 +21,7 @@
 // CHECK-NEXT: stream.rope_table @rope head_dim 16 turns [1.591550e-01, 1.591550e-02]
 // CHECK-NEXT: stream.embed @token_embd, @x
 // CHECK: stream.repeat 2 {
-// CHECK-NEXT: stream.phase "attn_qkv" {
+// CHECK-NEXT: stream.phase "qkv" {
 // CHECK-NEXT: %[[R:.*]] = stream.read @x
 // CHECK-NEXT: %[[N:.*]] = stream.rms_norm %[[R]], @attn_norm
 // CHECK-NEXT: %[[A:.*]] = stream.prepare %[[N]] {outlier = {{[0-9.e+]+}} : f32} : <64> -> <64, i8>
@@ -36,25 +36,25 @@
 // CHECK-NEXT: stream.append %[[V]], value : !llama.cache<2x16xf16>
 // CHECK: stream.phase "attention" {
 // CHECK-NEXT: stream.attention @attn_q, @attention heads 4 : !llama.cache<2x16xf16> {token_block = 1 : i64}
-// CHECK: stream.phase "attn_output" {
+// CHECK: stream.phase "output" {
 // CHECK-NEXT: stream.read @attention
 // CHECK: stream.read_rows @x
 // CHECK-NEXT: stream.add
 // CHECK-NEXT: stream.write_rows %{{.*}}, @attn_output
-// CHECK: stream.phase "ffn_gate_up" {
+// CHECK: stream.phase "gate_up" {
 // CHECK-NEXT: stream.read @attn_output
 // CHECK: stream.rms_norm %{{.*}}, @ffn_norm
 // CHECK: stream.tiles(%[[F:.*]], %[[F]]) [@ffn_gate, @ffn_up]
 // CHECK-NEXT: ^bb0(%[[G:.*]]: !stream.lanes, %[[U:.*]]: !stream.lanes):
 // CHECK-NEXT: stream.swiglu %[[G]], %[[U]]
 // CHECK-NEXT: stream.write_rows %{{.*}}, @ffn_gate
-// CHECK: stream.phase "ffn_down" {
+// CHECK: stream.phase "down" {
 // CHECK-NEXT: stream.read @ffn_gate
 // CHECK: stream.read_rows @attn_output
 // The layer's output is where the next one reads its input.
 // CHECK: stream.write_rows %{{.*}}, @x
 // CHECK-NOT: stream.phase {{.*}} head
-// CHECK: stream.phase "token_embd" head {
+// CHECK: stream.phase "logits" head {
 // CHECK-NEXT: stream.read @x
 // CHECK: stream.write_rows %{{.*}}, @logits
 // CHECK: stream.program @prefill max_tokens 64 {
@@ -70,7 +70,7 @@
 // OPTIONS: stream.program @prefill max_tokens 7
 
 // Gate in an integer format and up in a float one: the same activations are prepared twice, and one tiles reads both.
-// MIXED: stream.phase "ffn_gate_up"
+// MIXED: stream.phase "gate_up"
 // MIXED-NEXT: %[[R:.*]] = stream.read @x
 // MIXED-NEXT: %[[I:.*]] = stream.prepare %[[R]] {{.*}} : <64> -> <64, i8>
 // MIXED-NEXT: %[[R2:.*]] = stream.read @x

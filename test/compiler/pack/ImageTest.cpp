@@ -25,7 +25,7 @@ std::string program(const std::string &name, int maxTokens) {
       stream.phase "attention" {
         stream.attention @x, @attn heads 4 : !llama.cache<2x16xf16>
       }
-      stream.phase "ffn_in" {
+      stream.phase "gate_up" {
         %x = stream.read @x : !stream.values<64>
         %n = stream.rms_norm %x, @ffn_norm eps 1.0e-5 : !stream.values<64>
         %a = stream.prepare %n : !stream.values<64> -> !stream.operand<64, i8>
@@ -35,7 +35,7 @@ std::string program(const std::string &name, int maxTokens) {
           stream.write_rows %s, @hidden
         }
       }
-      stream.phase "ffn_out" {
+      stream.phase "down" {
         %x = stream.read @hidden : !stream.values<96>
         %a = stream.prepare %x : !stream.values<96> -> !stream.operand<96, i8>
         stream.tiles (%a) [@ffn_down] : !stream.operand<96, i8> {
