@@ -1,7 +1,7 @@
 //===- SchedulePhases.cpp - stages become phases, values between them buffers -----------===//
 //
-// A stage's anchors decide what it becomes: an embedding look-up, attention, or tiles of linears, whose inputs make the prologue
-// and whose users the epilogue. Decode and prefill are the same phases with another capacity.
+// A stage's anchors decide what it becomes: an embedding look-up, attention, or tiles of linears, whose inputs make the
+// prologue and whose users the epilogue. Decode and prefill are the same phases with another capacity.
 //
 //===------------------------------------------------------------------------------------===//
 
@@ -11,6 +11,7 @@
 #include "llvm/ADT/EquivalenceClasses.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringMap.h"
+#include "llvm/ADT/StringSet.h"
 
 namespace sluice {
 #define GEN_PASS_DEF_SCHEDULEPHASES
@@ -55,7 +56,10 @@ public:
   LogicalResult build() {
     auto returned = cast<ReturnOp>(graph.getBody().front().getTerminator());
     if (producingStage(returned.getLogits()))
-      bind(returned.getLogits(), "logits");
+      scope.buffers[returned.getLogits()] = newBuffer("logits", widthOf(returned.getLogits()));
+    ropes = distinctRopes(model);
+    for (RopeOp rope : ropes)
+      tables.push_back(newBuffer("rope", 2 * (rope.getHeadDim() + ropeTablePadding)));
     for (Operation &op : graph.getBody().front()) {
       b.setInsertionPointToEnd(bufferEnd);
       if (auto stage = dyn_cast<StageOp>(op)) {
@@ -64,46 +68,39 @@ public:
       } else if (auto layers = dyn_cast<LayersOp>(op)) {
         if (failed(schedule(layers)))
           return failure();
-      } else if (!isa<ReturnOp>(op)) {
-        return notInStage(&op);
       }
     }
+    if (!producingStage(returned.getLogits()))
+      return returned.emitError("expected the logits to be made by a stage");
     return success();
   }
 
 private:
-  LogicalResult notInStage(Operation *op) {
-    return op->emitError("expected every operation to be in a stage before scheduling, got '")
-           << op->getName() << "' alone; run the fusion passes, whose remarks say what was declined";
-  }
-
   //===-- Buffers ----------------------------------------------------------------------===//
 
-  // Declares (or finds) the buffer `name` of a width; another width gets another name.
-  FlatSymbolRefAttr buffer(StringRef name, int64_t width) {
+  // A buffer that nothing else in the scope uses, named `name`, or `name` and a number.
+  FlatSymbolRefAttr newBuffer(StringRef name, int64_t width) {
     std::string unique = name.str();
-    for (unsigned i = 1;; ++i) {
+    for (unsigned i = 2;; ++i) {
       auto [entry, isNew] = widths.try_emplace(unique, width);
       if (isNew) {
         OpBuilder::InsertionGuard guard(b);
         b.setInsertionPoint(bufferEnd, firstPhase());
         stream::BufferOp::create(b, unique, width);
       }
-      if (entry->second == width)
+      if (entry->second == width && scope.taken.insert(unique).second)
         return FlatSymbolRefAttr::get(b.getContext(), unique);
-      unique = name.str() + std::to_string(i + 1);
+      unique = name.str() + std::to_string(i);
     }
   }
   Block::iterator firstPhase() {
     return llvm::find_if(*bufferEnd, [](Operation &op) { return !isa<stream::BufferOp>(op); });
   }
-  void bind(Value value, StringRef name) { buffers[value] = buffer(name, widthOf(value)); }
   FlatSymbolRefAttr bufferOf(Value value) {
-    FlatSymbolRefAttr &symbol = buffers[value];
+    FlatSymbolRefAttr &symbol = scope.buffers[value];
     if (!symbol) {
-      auto result = cast<OpResult>(value);
-      symbol = buffer(originOf(cast<StageOp>(result.getOwner()).getYield().getOperand(result.getResultNumber())),
-                      widthOf(value));
+      unsigned index = cast<OpResult>(value).getResultNumber();
+      symbol = newBuffer(originOf(producingStage(value).getYield().getOperand(index)), widthOf(value));
     }
     return symbol;
   }
@@ -111,28 +108,33 @@ private:
   //===-- Layers -----------------------------------------------------------------------===//
 
   LogicalResult schedule(LayersOp layers) {
+    for (Operation *user : layers.getInput().getUsers())
+      if (Operation *later = layers->getBlock()->findAncestorOpInBlock(*user); layers->isBeforeInBlock(later))
+        return later->emitError("expected nothing after llama.layers to use its input, which the layers overwrite");
     for (RunAttr run : layers.getRuns().getAsRange<RunAttr>()) {
       auto block = cast<BlockOp>(SymbolTable::lookupSymbolIn(model, run.getBlock()));
+      // Nothing of a layer but its output is left after it: other layers may use its buffers.
+      Scope outer = scope;
       // Input and output of a layer share a buffer, which the next layer reads.
       auto yield = cast<YieldOp>(block.getBody().front().getTerminator());
-      buffers[block.getInput()] = bufferOf(layers.getInput());
-      buffers[yield.getOperand(0)] = bufferOf(layers.getInput());
+      scope.buffers[block.getInput()] = bufferOf(layers.getInput());
+      scope.buffers[yield.getOperand(0)] = bufferOf(layers.getInput());
+      b.setLoc(layers.getLoc());
       auto repeat = stream::RepeatOp::create(b, run.getCount());
       Block *body = b.createBlock(&repeat.getBody());
       StageOp last = producingStage(yield.getOperand(0));
       for (Operation &op : block.getBody().front()) {
         b.setInsertionPointToEnd(body);
         auto stage = dyn_cast<StageOp>(op);
-        if (!stage && !isa<YieldOp>(op))
-          return notInStage(&op);
         if (stage && last && last->isBeforeInBlock(stage) && usesInside(stage, block.getInput()))
           return stage.emitError("expected the layer's input to be read before its output is written");
         if (stage && failed(schedule(stage, /*head=*/false)))
           return failure();
       }
       b.setInsertionPointToEnd(bufferEnd);
+      scope = std::move(outer);
     }
-    buffers[layers.getResult()] = bufferOf(layers.getInput());
+    scope.buffers[layers.getResult()] = bufferOf(layers.getInput());
     return success();
   }
 
@@ -143,15 +145,17 @@ private:
   //===-- Stages -----------------------------------------------------------------------===//
 
   LogicalResult schedule(StageOp stage, bool head) {
+    b.setLoc(stage.getLoc());
     auto phase = stream::PhaseOp::create(b, stage.getName(), head);
     b.createBlock(&phase.getBody());
+    prologue.clear();
     Operation *anchor = stage.getAnchors()[0];
     Block &body = stage.getBody().front();
     bool alone = body.getOperations().size() == 2 && stage.getNumResults() == 1;
     if (auto embed = dyn_cast<EmbedOp>(anchor)) {
       if (!alone)
         return stage.emitError("expected an embedding alone in its stage");
-      for (RopeOp rope : ropes())
+      for (RopeOp rope : ropes)
         stream::RopeTableOp::create(b, tableOf(rope), rope.getHeadDimAttr(), rope.getTurnsAttr());
       stream::EmbedOp::create(b, embed.getWeightAttr(), bufferOf(stage.getResult(0)), b.getI64IntegerAttr(32));
       return success();
@@ -168,6 +172,17 @@ private:
     return scheduleLinears(stage);
   }
 
+  // The rows that leave a stage, into buffers or the cache.
+  static SmallVector<Value> leaving(StageOp stage) {
+    SmallVector<Value> values;
+    for (AppendOp append : stage.getBody().getOps<AppendOp>())
+      values.append({append.getKey(), append.getValue()});
+    for (Value value : stage.getYield().getValues())
+      if (!isa<CacheType>(value.getType()))
+        values.push_back(value);
+    return values;
+  }
+
   // What tiles can run: norms before the linears, operations on their rows after them.
   static LogicalResult checkLinears(StageOp stage) {
     for (Operation &op : stage.getBody().front()) {
@@ -181,12 +196,9 @@ private:
           return op.emitError("expected norms before the linears of a stage and nothing else there: '")
                  << op.getName() << "' reads '" << maker->getName() << "'";
     }
-    for (Value value : stage.getYield().getValues()) {
-      SmallVector<LinearOp> sources;
-      linearsOf(value, stage, sources);
-      if (sources.empty())
+    for (Value value : leaving(stage))
+      if (linearsOf(value, stage).empty())
         return stage.emitError("expected every result of a stage to be made of rows of its linears");
-    }
     return success();
   }
 
@@ -196,21 +208,20 @@ private:
     Block &body = stage.getBody().front();
     YieldOp yield = stage.getYield();
 
-    // What leaves the stage: yielded values and appends. Linears that one of these joins share their tiles.
+    // Linears that meet in what leaves the stage share their tiles.
     SmallVector<LinearOp> linears(body.getOps<LinearOp>());
     llvm::EquivalenceClasses<Operation *> joined;
     for (LinearOp linear : linears)
       joined.insert(linear);
+    for (Value value : leaving(stage)) {
+      SmallVector<LinearOp> sources = linearsOf(value, stage);
+      for (LinearOp source : sources)
+        joined.unionSets(sources[0], source);
+    }
     SmallVector<std::pair<Value, FlatSymbolRefAttr>> writes;
     for (auto [value, result] : llvm::zip_equal(yield.getValues(), stage.getResults()))
       if (!isa<CacheType>(value.getType()))
         writes.push_back({value, bufferOf(result)});
-    for (auto [value, symbol] : writes) {
-      SmallVector<LinearOp> sources;
-      linearsOf(value, stage, sources);
-      for (LinearOp source : sources)
-        joined.unionSets(sources[0], source);
-    }
 
     // Prologue.
     llvm::MapVector<std::pair<Value, int>, Value> prepared; // (input, operand kind)
@@ -254,41 +265,48 @@ private:
       llvm::DenseMap<Value, Value> lowered;
       for (LinearOp member : members)
         lowered[member] = epilogue->addArgument(lanes, member.getLoc());
-      auto belongs = [&](Value value) {
-        SmallVector<LinearOp> sources;
-        linearsOf(value, stage, sources);
-        return !sources.empty() && llvm::is_contained(members, sources[0]);
-      };
+      auto belongs = [&](Value value) { return llvm::is_contained(members, linearsOf(value, stage)[0]); };
       for (auto append : body.getOps<AppendOp>())
         for (bool isKey : {true, false})
           if (Value value = isKey ? append.getKey() : append.getValue(); belongs(value))
             stream::AppendOp::create(b, epilogueValue(value, stage, lowered), isKey, append.getCache().getType());
+      // All reads come before the first write, which may be to a buffer that is read (a layer's input and output).
       for (auto [value, symbol] : writes)
         if (belongs(value))
-          stream::WriteRowsOp::create(b, epilogueValue(value, stage, lowered), symbol);
+          epilogueValue(value, stage, lowered);
+      for (auto [value, symbol] : writes)
+        if (belongs(value))
+          stream::WriteRowsOp::create(b, lowered.at(value), symbol);
     }
     return success();
   }
 
   // The linears of the stage that `value` is computed from, row by row.
-  static void linearsOf(Value value, StageOp stage, SmallVectorImpl<LinearOp> &sources) {
+  static SmallVector<LinearOp> linearsOf(Value value, StageOp stage) {
     Operation *op = value.getDefiningOp();
     if (!op || !stage->isProperAncestor(op))
-      return;
-    if (auto linear = dyn_cast<LinearOp>(op)) {
-      sources.push_back(linear);
-      return;
-    }
+      return {};
+    if (auto linear = dyn_cast<LinearOp>(op))
+      return {linear};
+    SmallVector<LinearOp> sources;
     for (Value operand : op->getOperands())
-      linearsOf(operand, stage, sources);
+      sources.append(linearsOf(operand, stage));
+    return sources;
   }
 
+  // The channels of `value` in the prologue, read or normalised once for all the forms that they are prepared in.
   Value prologueValue(Value value, StageOp stage) {
+    if (Value done = prologue.lookup(value))
+      return done;
     auto type = stream::ValuesType::get(b.getContext(), widthOf(value));
+    Value result;
     if (auto norm = value.getDefiningOp<RmsNormOp>(); norm && stage->isProperAncestor(norm))
-      return stream::RmsNormOp::create(b, type, prologueValue(norm.getInput(), stage), norm.getWeightAttr(),
-                                       norm.getEpsAttr());
-    return stream::ReadOp::create(b, type, bufferOf(value));
+      result = stream::RmsNormOp::create(b, type, prologueValue(norm.getInput(), stage), norm.getWeightAttr(),
+                                         norm.getEpsAttr());
+    else
+      result = stream::ReadOp::create(b, type, bufferOf(value));
+    prologue[value] = result;
+    return result;
   }
 
   Value epilogueValue(Value value, StageOp stage, llvm::DenseMap<Value, Value> &lowered) {
@@ -317,7 +335,7 @@ private:
   //===-- Tables of rotations ----------------------------------------------------------===//
 
   // One rope of each kind in the model.
-  SmallVector<RopeOp> ropes() {
+  static SmallVector<RopeOp> distinctRopes(ModelOp model) {
     SmallVector<RopeOp> distinct;
     model.walk([&](RopeOp rope) {
       if (llvm::none_of(distinct, [&](RopeOp other) { return sameTable(rope, other); }))
@@ -327,10 +345,14 @@ private:
   }
   static bool sameTable(RopeOp x, RopeOp y) { return x.getHeadDim() == y.getHeadDim() && x.getTurns() == y.getTurns(); }
   FlatSymbolRefAttr tableOf(RopeOp rope) {
-    SmallVector<RopeOp> distinct = ropes();
-    size_t index = llvm::find_if(distinct, [&](RopeOp other) { return sameTable(rope, other); }) - distinct.begin();
-    return buffer(index ? "rope" + std::to_string(index + 1) : "rope", 2 * (rope.getHeadDim() + ropeTablePadding));
+    return tables[llvm::find_if(ropes, [&](RopeOp other) { return sameTable(rope, other); }) - ropes.begin()];
   }
+
+  // Which buffer each value is in, and those that may not be used for another.
+  struct Scope {
+    llvm::DenseMap<Value, FlatSymbolRefAttr> buffers;
+    llvm::StringSet<> taken;
+  };
 
   ModelOp model;
   GraphOp graph;
@@ -339,8 +361,11 @@ private:
   ImplicitLocOpBuilder b;
   stream::ProgramOp program;
   Block *bufferEnd; // the program's block: buffers, then phases
-  llvm::StringMap<int64_t> widths;
-  llvm::DenseMap<Value, FlatSymbolRefAttr> buffers;
+  llvm::StringMap<int64_t> widths; // of the buffers declared
+  Scope scope;                     // of the graph, or of the block at hand
+  SmallVector<RopeOp> ropes;
+  SmallVector<FlatSymbolRefAttr> tables; // of the ropes
+  llvm::DenseMap<Value, Value> prologue; // of the phase at hand
 };
 
 struct SchedulePhases : sluice::impl::SchedulePhasesBase<SchedulePhases> {
@@ -353,6 +378,8 @@ struct SchedulePhases : sluice::impl::SchedulePhasesBase<SchedulePhases> {
       model.emitError("expected one llama.graph, got ") << graphs.size();
       return signalPassFailure();
     }
+    if (failed(checkInStages(model)))
+      return signalPassFailure();
     GraphOp graph = graphs[0];
     if (failed(ProgramBuilder(model, graph, "decode", 1, outlier).build()) ||
         failed(ProgramBuilder(model, graph, "prefill", prefillTokens, outlier).build()))
@@ -362,7 +389,8 @@ struct SchedulePhases : sluice::impl::SchedulePhasesBase<SchedulePhases> {
     for (Operation &op : llvm::make_early_inc_range(model.getBody().front()))
       if (isa<GraphOp, BlockOp>(op))
         op.erase();
-    for (auto repeat : cast<stream::ProgramOp>(SymbolTable::lookupSymbolIn(model, "decode")).getBody().getOps<stream::RepeatOp>())
+    auto decode = cast<stream::ProgramOp>(SymbolTable::lookupSymbolIn(model, "decode"));
+    for (auto repeat : decode.getBody().getOps<stream::RepeatOp>())
       remark::passed(repeat.getLoc(), remark::RemarkOpts::name("SchedulePhases").category("schedule"))
           << std::to_string(llvm::range_size(repeat.getBody().getOps<stream::PhaseOp>())) + " barriers in each of " +
                  std::to_string(repeat.getCount()) + " layers";

@@ -85,7 +85,7 @@ void sluice::codegen::lowerRopeTable(PhaseScope &scope, RopeTableOp op, Lanes &l
 
   auto module = op->getParentOfType<ModuleOp>();
   auto type = RankedTensorType::get({pairs}, l.f64());
-  std::string name = (op->getParentOfType<ProgramOp>().getSymName() + "." + scope.phase.getName() + ".turns").str();
+  std::string name = (op->getParentOfType<ProgramOp>().getSymName() + "." + op.getBuffer() + ".turns").str();
   OpBuilder top = OpBuilder::atBlockBegin(module.getBody());
   LLVM::GlobalOp::create(top, op.getLoc(), LLVM::LLVMArrayType::get(l.f64(), pairs), /*isConstant=*/true,
                          LLVM::Linkage::Internal, name, DenseElementsAttr::get(type, ArrayRef<double>(turns)));

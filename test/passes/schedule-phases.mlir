@@ -69,21 +69,23 @@
 // OPTIONS: stream.prepare {{.*}}outlier = 3.000000e+00
 // OPTIONS: stream.program @prefill max_tokens 7
 
-// Gate in an integer format and up in a float one: the same activations are prepared twice, and one tiles reads both.
+// Gate in an integer format and up in a float one: the same norm is prepared twice, and one tiles reads both.
 // MIXED: stream.phase "gate_up"
 // MIXED-NEXT: %[[R:.*]] = stream.read @x
-// MIXED-NEXT: %[[I:.*]] = stream.prepare %[[R]] {{.*}} : <64> -> <64, i8>
-// MIXED-NEXT: %[[R2:.*]] = stream.read @x
-// MIXED-NEXT: %[[F:.*]] = stream.prepare %[[R2]]{{.*}} : <64> -> <64, f32>
+// MIXED-NEXT: %[[N:.*]] = stream.rms_norm %[[R]], @n
+// MIXED-NEXT: %[[I:.*]] = stream.prepare %[[N]] {{.*}} : <64> -> <64, i8>
+// MIXED-NEXT: %[[F:.*]] = stream.prepare %[[N]]{{.*}} : <64> -> <64, f32>
 // MIXED-NEXT: stream.tiles(%[[I]], %[[F]]) [@ffn_gate, @ffn_up]
 llama.model @mixed attributes {architecture = "llama", context_length = 64 : i64} {
   llama.weight @e from "e" : !llama.weight<100x64, q8_0>
+  llama.weight @n from "n" : !llama.weight<1x64, f32>
   llama.weight @ffn_gate from "ffn_gate" : !llama.weight<64x64, q4_1>
   llama.weight @ffn_up from "ffn_up" : !llama.weight<64x64, f16>
   llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
     %x = llama.embed %ids, @e : tensor<?x64xf32>
-    %g = llama.linear %x, @ffn_gate : tensor<?x64xf32> -> tensor<?x64xf32>
-    %u = llama.linear %x, @ffn_up : tensor<?x64xf32> -> tensor<?x64xf32>
+    %n = llama.rms_norm %x, @n eps 1.0e-5 : tensor<?x64xf32>
+    %g = llama.linear %n, @ffn_gate : tensor<?x64xf32> -> tensor<?x64xf32>
+    %u = llama.linear %n, @ffn_up : tensor<?x64xf32> -> tensor<?x64xf32>
     %h = llama.swiglu %g, %u : tensor<?x64xf32>
     %l = llama.linear %h, @e : tensor<?x64xf32> -> tensor<?x100xf32>
     llama.return %l : tensor<?x100xf32>
