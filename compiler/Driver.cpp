@@ -107,7 +107,12 @@ llvm::Error sluice::explain(const Options &options, llvm::raw_ostream &out) {
     return compilation.takeError();
   if (llvm::Error error = runPhases(**compilation, options, *findPhase("schedule")))
     return error;
-  printTraffic((*compilation)->scheduledModel(), out);
+  llama::ModelOp model = (*compilation)->scheduledModel();
+  if (int64_t context = model.getContextLength(); options.depth + std::max<int64_t>(options.prompt, 1) > context)
+    return llvm::createStringError(options.model + ": expected --depth and --prefill within the context of " +
+                                   llvm::Twine(context) + " tokens, got " + llvm::Twine(options.depth) + " and " +
+                                   llvm::Twine(options.prompt));
+  printTraffic(model, out, {options.depth, options.prompt});
   return llvm::Error::success();
 }
 

@@ -3,6 +3,7 @@
 #define SLUICE_COMPILER_OPTIONS_H
 
 #include <csignal>
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,6 +20,8 @@ struct Options {
   std::string remarks;                      // print the passes' remarks of the categories this expression matches
   std::vector<std::string> passPlugins;     // shared libraries with further passes
   std::vector<std::pair<std::string, std::string>> extraPasses; // (phase, pass pipeline to run after it)
+  int64_t depth = 0;  // explain: positions in the KV cache before what is counted
+  int64_t prompt = 0; // explain: tokens of a prompt to count, 0 for one token of the answer
   bool quiet = false;                                           // no progress and no summary
   const volatile std::sig_atomic_t *interrupted = nullptr; // compilation ends cleanly soon after this becomes nonzero
 };

@@ -2,6 +2,7 @@
 
 #include "passes/Traffic.h"
 #include "llvm/Support/Format.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace sluice;
 using namespace sluice::stream;
@@ -62,38 +63,61 @@ static std::string weightsOf(PhaseOp phase) {
   return text;
 }
 
-void sluice::printTraffic(llama::ModelOp model, llvm::raw_ostream &out) {
-  for (auto program : model.getOps<ProgramOp>()) {
-    if (program.getSymName() != "decode")
-      continue;
-    Traffic traffic = Traffic::get(program);
-    size_t width = 5;
-    int64_t barriers = 0, layerBarriers = 0; // one after each phase; the most that a layer has
-    for (PhaseTraffic &phase : traffic.phases) {
-      width = std::max(width, phase.phase.getName().size());
-      barriers += phase.runs;
-    }
-    for (auto repeat : program.getBody().getOps<RepeatOp>())
-      layerBarriers = std::max<int64_t>(layerBarriers, llvm::range_size(repeat.getBody().getOps<PhaseOp>()));
-    auto line = [&](llvm::StringRef name, llvm::StringRef runs, int64_t bytes, int64_t operations,
-                    llvm::StringRef weights) {
-      out << llvm::left_justify(name, width)
-          << llvm::format(" %5s %14lld %8.2f %% %14lld  ", runs.str().c_str(), static_cast<long long>(bytes),
-                          100.0 * bytes / traffic.streamedBytes, static_cast<long long>(operations))
-          << weights << '\n';
-    };
-    out << llvm::left_justify("phase", width) << "  runs   weight bytes      share     operations  reads\n";
-    for (PhaseTraffic &phase : traffic.phases)
-      line(phase.phase.getName(), std::to_string(phase.runs), phase.runs * phase.streamedBytes,
-           phase.runs * phase.operations, weightsOf(phase.phase));
-    line("token", "", traffic.streamedBytes, traffic.operations, "");
-    out << "\nEvery token also reads, for each position before it, " << traffic.cacheBytes << " bytes of KV cache ("
-        << traffic.cacheOperations << " operations), and looks up " << traffic.lookedUpBytes
-        << " bytes of embedding.\nThe workers meet at " << barriers << " barriers, " << layerBarriers
-        << " in a layer.\nMemory sets the speed: at most";
-    for (int gigabytes : {20, 100, 1000})
-      out << (gigabytes == 20 ? " " : ", ") << llvm::format("%.0f", gigabytes * 1e9 / traffic.streamedBytes)
-          << " tokens/s where it gives " << gigabytes << " GB/s";
-    out << ".\n";
+void sluice::printTraffic(llama::ModelOp model, llvm::raw_ostream &out, Workload workload) {
+  llvm::StringRef name = workload.prompt ? "prefill" : "decode";
+  auto programs = llvm::make_filter_range(model.getOps<ProgramOp>(), [&](auto op) { return op.getSymName() == name; });
+  if (programs.empty())
+    return;
+  ProgramOp program = *programs.begin();
+  Traffic traffic = Traffic::get(program);
+  const int64_t tokens = std::max<int64_t>(workload.prompt, 1), capacity = program.getMaxTokens();
+  const int64_t chunks = llvm::divideCeil(tokens, capacity);
+  const int64_t positions = tokens * workload.depth + tokens * (tokens - 1) / 2; // before each token, summed
+
+  struct Line {
+    int64_t weightBytes, cacheBytes, operations;
+    int64_t bytes() const { return weightBytes + cacheBytes; }
+  };
+  std::vector<Line> lines;
+  Line total{0, 0, 0};
+  size_t width = 6;
+  int64_t barriers = 0, layerBarriers = 0; // one after each phase; the most that a layer has
+  for (const PhaseTraffic &phase : traffic.phases) {
+    PhaseOp op = phase.phase;
+    bool once = op.getHead(); // for the prompt's last token
+    lines.push_back({phase.runs * phase.streamedBytes * (once ? 1 : chunks), phase.runs * phase.cacheBytes * positions,
+                     phase.runs * (phase.operations * (once ? 1 : tokens) + phase.cacheOperations * positions)});
+    total = {total.weightBytes + lines.back().weightBytes, total.cacheBytes + lines.back().cacheBytes,
+             total.operations + lines.back().operations};
+    width = std::max(width, op.getName().size());
+    barriers += phase.runs * (once ? 1 : chunks);
   }
+  for (auto repeat : program.getBody().getOps<RepeatOp>())
+    layerBarriers = std::max<int64_t>(layerBarriers, llvm::range_size(repeat.getBody().getOps<PhaseOp>()));
+
+  auto print = [&](llvm::StringRef name, const std::string &runs, const Line &line, const std::string &reads) {
+    out << llvm::left_justify(name, width)
+        << llvm::format(" %5s %14lld %14lld %8.2f %% %16lld  ", runs.c_str(), static_cast<long long>(line.weightBytes),
+                        static_cast<long long>(line.cacheBytes), 100.0 * line.bytes() / total.bytes(),
+                        static_cast<long long>(line.operations))
+        << reads << '\n';
+  };
+  out << llvm::left_justify("phase", width)
+      << "  runs   weight bytes    cache bytes      share       operations  reads\n";
+  for (auto [phase, line] : llvm::zip_equal(traffic.phases, lines))
+    print(PhaseOp(phase.phase).getName(), std::to_string(phase.runs), line, weightsOf(phase.phase));
+  print(workload.prompt ? "prompt" : "token", "", total, "");
+  out << "\nEvery token also reads, for each position before it, " << traffic.cacheBytes << " bytes of KV cache ("
+      << traffic.cacheOperations << " operations), and looks up " << traffic.lookedUpBytes
+      << " bytes of embedding.\nThe workers meet at " << barriers << " barriers, " << layerBarriers << " in a layer.\n";
+  if (workload.prompt) {
+    out << "Chunks of at most " << capacity << " tokens: " << chunks
+        << llvm::format(". Operations for every byte read: %.1f.\n", double(total.operations) / total.bytes());
+    return;
+  }
+  out << "Memory sets the speed: at most";
+  for (int gigabytes : {20, 100, 1000})
+    out << (gigabytes == 20 ? " " : ", ") << llvm::format("%.0f", gigabytes * 1e9 / total.bytes())
+        << " tokens/s where it gives " << gigabytes << " GB/s";
+  out << ".\n";
 }

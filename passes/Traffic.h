@@ -31,8 +31,14 @@ struct Traffic {
   static Traffic get(stream::ProgramOp program);
 };
 
-// A line per phase of @decode, and what follows for the speed.
-void printTraffic(llama::ModelOp model, llvm::raw_ostream &out);
+// What printTraffic counts: one token, or a prompt.
+struct Workload {
+  int64_t depth = 0;  // positions in the KV cache before it
+  int64_t prompt = 0; // tokens of the prompt, in chunks of @prefill; 0: a token, by @decode
+};
+
+// A line per phase, and what follows for the speed.
+void printTraffic(llama::ModelOp model, llvm::raw_ostream &out, Workload workload = {});
 
 } // namespace sluice
 #endif

@@ -19,6 +19,8 @@ using namespace sluice;
 
 static volatile std::sig_atomic_t interrupted = 0;
 
+static constexpr int64_t maximumContext = int64_t(1) << 31; // of any model
+
 static std::string phaseTable() {
   std::string text = "Phases, in order (--emit=PHASE prints what one makes):\n";
   for (const Phase &phase : phases())
@@ -146,6 +148,13 @@ int main(int argc, char **argv) {
 
   CLI::App *explainCommand = app.add_subcommand("explain", "print what a token of MODEL costs, phase by phase");
   addPhaseOptions(*explainCommand, options);
+  explainCommand->add_option("--depth", options.depth, "count with N positions already in the KV cache")
+      ->type_name("N")
+      ->check(CLI::Range(int64_t(0), maximumContext))
+      ->capture_default_str();
+  explainCommand->add_option("--prefill", options.prompt, "count a prompt of N tokens instead of one token")
+      ->type_name("N")
+      ->check(CLI::Range(int64_t(1), maximumContext));
   CLI::App *inspectCommand = app.add_subcommand("inspect", "print metadata and tensors of MODEL");
   inspectCommand->add_option("MODEL", options.model, "checkpoint: a GGUF file")->required();
   CLI::App *targetsCommand = app.add_subcommand("targets", "print the targets that this build can compile for");
