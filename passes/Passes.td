@@ -46,9 +46,10 @@ def SchedulePhases : Pass<"schedule-phases", "::sluice::llama::ModelOp"> {
   let description = [{
     Makes `stream.program`s @decode (one token), @prefill (a chunk) and @softmax. Expects every operation of the blocks and
     the graph to be in a stage; one that is not is an error that names it. From here on activations that meet integer
-    weights are quantised to int8 in blocks of 32, blocks with outliers twice (see `stream.prepare`).
+    weights are quantised to int8 in blocks of 32 with `peaks` (see `stream.prepare`);
+    those of the logits, which a chunk of a prompt needs for its last token at most, are quantised to 16 bits.
   }];
   let options = [Option<"prefillTokens", "prefill-tokens", "int64_t", "64", "capacity of a chunk of @prefill">,
-                 Option<"outlier", "outlier", "double", "2.0", "of stream.prepare: what makes a block an outlier">];
+                 Option<"peaks", "peaks", "int64_t", "1", "of stream.prepare, of phases that read every token of a prompt">];
   let dependentDialects = ["::sluice::stream::StreamDialect"];
 }

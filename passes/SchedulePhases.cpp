@@ -46,8 +46,8 @@ StringRef originOf(Value value) {
 // Builds one program.
 class ProgramBuilder {
 public:
-  ProgramBuilder(ModelOp model, GraphOp graph, StringRef name, int64_t maxTokens, double outlier)
-      : model(model), graph(graph), maxTokens(maxTokens), outlier(outlier), b(model.getLoc(), model.getContext()) {
+  ProgramBuilder(ModelOp model, GraphOp graph, StringRef name, int64_t maxTokens, int64_t peaks)
+      : model(model), graph(graph), maxTokens(maxTokens), peaks(peaks), b(model.getLoc(), model.getContext()) {
     b.setInsertionPointToEnd(&model.getBody().front());
     program = stream::ProgramOp::create(b, name, maxTokens);
     bufferEnd = b.createBlock(&program.getBody());
@@ -169,7 +169,7 @@ private:
       op.setTokenBlock(maxTokens == 1 ? 1 : attentionTokens);
       return success();
     }
-    return scheduleLinears(stage);
+    return scheduleLinears(stage, head);
   }
 
   // The rows that leave a stage, into buffers or the cache.
@@ -202,7 +202,7 @@ private:
     return success();
   }
 
-  LogicalResult scheduleLinears(StageOp stage) {
+  LogicalResult scheduleLinears(StageOp stage, bool head) {
     if (failed(checkLinears(stage)))
       return failure();
     Block &body = stage.getBody().front();
@@ -234,7 +234,7 @@ private:
         auto kind = isFloat ? stream::OperandKind::Float : stream::OperandKind::Int8;
         operand = stream::PrepareOp::create(
             b, stream::OperandType::get(b.getContext(), widthOf(linear.getInput()), kind), values,
-            b.getF32FloatAttr(isFloat ? 0.0f : float(outlier)));
+            b.getI64IntegerAttr(isFloat ? 0 : head ? 8 : peaks));
       }
       return operand;
     };
@@ -258,7 +258,7 @@ private:
       if (llvm::any_of(members, [&](LinearOp l) { return widthOf(l.getResult()) != widthOf(first.getResult()); }))
         return stage.emitError("expected linears that meet in one operation to have equally many rows");
       auto tiles = stream::TilesOp::create(b, inputs, b.getArrayAttr(weights), b.getI64IntegerAttr(32), IntegerAttr(),
-                                           IntegerAttr(), IntegerAttr(), IntegerAttr());
+                                           IntegerAttr(), IntegerAttr(), IntegerAttr(), IntegerAttr());
       OpBuilder::InsertionGuard guard(b);
       Block *epilogue = b.createBlock(&tiles.getBody());
       auto lanes = stream::LanesType::get(b.getContext());
@@ -357,7 +357,7 @@ private:
   ModelOp model;
   GraphOp graph;
   int64_t maxTokens;
-  double outlier;
+  int64_t peaks;
   ImplicitLocOpBuilder b;
   stream::ProgramOp program;
   Block *bufferEnd; // the program's block: buffers, then phases
@@ -381,8 +381,8 @@ struct SchedulePhases : sluice::impl::SchedulePhasesBase<SchedulePhases> {
     if (failed(checkInStages(model)))
       return signalPassFailure();
     GraphOp graph = graphs[0];
-    if (failed(ProgramBuilder(model, graph, "decode", 1, outlier).build()) ||
-        failed(ProgramBuilder(model, graph, "prefill", prefillTokens, outlier).build()))
+    if (failed(ProgramBuilder(model, graph, "decode", 1, peaks).build()) ||
+        failed(ProgramBuilder(model, graph, "prefill", prefillTokens, peaks).build()))
       return signalPassFailure();
     addSoftmax(model, widthOf(cast<ReturnOp>(graph.getBody().front().getTerminator()).getLogits()));
 

@@ -10,6 +10,7 @@
 #include "codegen/cpu/Passes.h"
 #include "llvm/ADT/STLExtras.h"
 #include "mlir/IR/Remarks.h"
+#include <numeric>
 
 namespace sluice::codegen {
 #define GEN_PASS_DEF_CONFIGURECPU
@@ -44,7 +45,7 @@ struct ConfigureCpu : codegen::impl::ConfigureCpuBase<ConfigureCpu> {
     }
     getOperation().walk([&](PhaseOp phase) {
       // Operands are shared by the tiles of a phase, so their token blocks are equal: the smallest that fits all.
-      int64_t tokens = maxTokensOf(phase) == 1 ? 1 : INT64_MAX;
+      int64_t tokens = maxTokensOf(phase);
       for (auto op : phase.getBody().getOps<TilesOp>())
         tokens = std::min(tokens, op.getTokenBlock() ? int64_t(*op.getTokenBlock()) : tokensFor(op, *facts));
       for (auto op : phase.getBody().getOps<TilesOp>())
@@ -57,17 +58,19 @@ struct ConfigureCpu : codegen::impl::ConfigureCpuBase<ConfigureCpu> {
   // Registers left for sums: some hold weights, a mask, activations.
   static int64_t budget(const CpuFacts &facts) { return facts.vectorRegisters - facts.vectorRegisters / 8 - 2; }
 
+  // Many registers: one vector of rows for 16 tokens; its unpacked codes, 8 registers, serve four tokens at a time.
+  // Few: as many tokens as have both kinds of sums in registers.
   static int64_t tokensFor(TilesOp op, const CpuFacts &facts) {
-    int64_t tokens = 1;
-    while (tokens * 2 * sumsPerVector(op) <= budget(facts) && tokens < 16)
-      tokens *= 2;
-    return std::min(tokens, maxTokensOf(op));
+    return facts.vectorRegisters >= 32 ? 16 : llvm::bit_floor(uint64_t(budget(facts) / sumsPerVector(op)));
   }
 
   void configure(TilesOp op, const CpuFacts &facts, int64_t tokens) {
     int64_t lanes = op.getLanes() ? int64_t(*op.getLanes()) : facts.lanes();
-    int64_t rows = lanes;
-    while (rows * 2 <= int64_t(op.getTileRows()) && rows * 2 / lanes * tokens * sumsPerVector(op) <= budget(facts))
+    int64_t step = op.getTokenStep() ? int64_t(*op.getTokenStep()) : std::gcd<int64_t>(tokens, 4);
+    if (tokens <= 4 || sumsPerVector(op) == 1)
+      step = tokens;
+    int64_t rows = lanes, sums = step == tokens ? tokens * sumsPerVector(op) : budget(facts);
+    while (rows * 2 <= int64_t(op.getTileRows()) && rows * 2 / lanes * sums <= budget(facts))
       rows *= 2;
     if (!op.getLanes())
       op.setLanes(lanes);
@@ -75,6 +78,8 @@ struct ConfigureCpu : codegen::impl::ConfigureCpuBase<ConfigureCpu> {
       op.setRowBlock(rows);
     if (!op.getTokenBlock())
       op.setTokenBlock(tokens);
+    if (!op.getTokenStep())
+      op.setTokenStep(step);
     if (!op.getPrefetch())
       op.setPrefetch(maxTokensOf(op) == 1 ? facts.prefetch : 0);
     remark::passed(op.getLoc(), remark::RemarkOpts::name("ConfigureCpu").category("configure"))

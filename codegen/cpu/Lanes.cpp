@@ -63,6 +63,7 @@ Value Lanes::shr(Value x, int64_t y) {
 }
 Value Lanes::sar(Value x, int64_t y) { return arith::ShRSIOp::create(b, x, constantInt(x.getType(), y)); }
 Value Lanes::less(Value x, Value y) { return arith::CmpIOp::create(b, arith::CmpIPredicate::ult, x, y); }
+Value Lanes::lessOrEqual(Value x, Value y) { return arith::CmpIOp::create(b, arith::CmpIPredicate::ule, x, y); }
 
 //===-- Memory ------------------------------------------------------------------------===//
 
@@ -90,6 +91,20 @@ Value Lanes::arg(Value args, ArgsOffset offset, Type type) {
 }
 Value Lanes::argPointer(Value args, ArgsOffset offset) {
   return LLVM::LoadOp::create(b, LLVM::LLVMPointerType::get(b.getContext()), at(args, offset), 8, false, false, true);
+}
+Value Lanes::after(Value pointer, ValueRange values) {
+  std::string constraints = "=r,0";
+  for (size_t i = 0; i < values.size(); ++i)
+    constraints += facts.vectorBits == 512 ? ",v" : ",x";
+  SmallVector<Value> operands{pointer};
+  llvm::append_range(operands, values);
+  return LLVM::InlineAsmOp::create(b, pointer.getType(), operands, /*asm_string=*/"", constraints,
+                                   /*has_side_effects=*/false, /*is_align_stack=*/false,
+                                   LLVM::TailCallKind::None, LLVM::AsmDialectAttr(), ArrayAttr())
+      .getResult(0);
+}
+void Lanes::prefetch(Value pointer) {
+  LLVM::Prefetch::create(b, pointer, /*rw=*/0, /*hint=*/3, /*cache=*/1);
 }
 Value Lanes::loadSplat(Type vectorType, Value pointer, unsigned alignment) {
   auto vector = cast<VectorType>(vectorType);
@@ -271,15 +286,4 @@ void Lanes::when(Value condition, function_ref<void()> body) {
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(op.thenBlock());
   body();
-}
-
-Values Lanes::whenElse(Value condition, ValueRange otherwise, function_ref<Values()> body) {
-  auto op = scf::IfOp::create(b, otherwise.getTypes(), condition, /*withElseRegion=*/true);
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToStart(op.thenBlock());
-  Values results = body();
-  scf::YieldOp::create(b, results);
-  b.setInsertionPointToStart(op.elseBlock());
-  scf::YieldOp::create(b, otherwise);
-  return Values(op.getResults().begin(), op.getResults().end());
 }

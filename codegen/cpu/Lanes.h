@@ -55,7 +55,8 @@ public:
   Value shl(Value x, int64_t y);
   Value shr(Value x, int64_t y); // logical
   Value sar(Value x, int64_t y);
-  Value less(Value x, Value y);  // unsigned, i1
+  Value less(Value x, Value y);        // unsigned, i1
+  Value lessOrEqual(Value x, Value y); // unsigned, i1
 
   //===-- Memory ---------------------------------------------------------------------===//
   Value at(Value pointer, Value bytes);
@@ -64,6 +65,10 @@ public:
   void store(Value value, Value pointer, unsigned alignment);
   Value arg(Value args, ArgsOffset offset, Type type); // a field of sluice_args
   Value argPointer(Value args, ArgsOffset offset);
+  // `pointer`, for loads that must be emitted after `values` (vectors) are computed. It costs no instruction: an empty
+  // piece of assembly takes both, so that neither the optimiser nor the scheduler can exchange or merge what is around it.
+  Value after(Value pointer, mlir::ValueRange values);
+  void prefetch(Value pointer); // into all levels of the cache
   // A vector with one loaded scalar in all lanes.
   Value loadSplat(Type vectorType, Value pointer, unsigned alignment);
 
@@ -101,8 +106,6 @@ public:
               llvm::function_ref<Values(Value, mlir::ValueRange)> body);
   void loop(Value from, Value to, int64_t step, llvm::function_ref<void(Value)> body);
   void when(Value condition, llvm::function_ref<void()> body);
-  // condition ? body() : otherwise
-  Values whenElse(Value condition, mlir::ValueRange otherwise, llvm::function_ref<Values()> body);
 
 private:
   Value intrinsic(llvm::StringRef name, Type result, mlir::ValueRange arguments);

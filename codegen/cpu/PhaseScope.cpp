@@ -35,7 +35,7 @@ PhaseScope::PhaseScope(PhaseOp phase, const CpuFacts &facts)
       int64_t tokens = 1;
       for (Operation *user : prepare.getResult().getUsers())
         tokens = cast<TilesOp>(user).getTokenBlock().value_or(1);
-      OperandLayout layout{type.getKind(), type.getWidth(), tokens, prepare.getOutlier().convertToFloat() > 0, 0};
+      OperandLayout layout{type.getKind(), type.getWidth(), tokens, int64_t(prepare.getPeaks()), 0};
       layout.scratchAt = reserve(llvm::divideCeil(maxTokens, tokens) * layout.tokenBlockBytes());
       operands.insert({prepare.getResult(), layout});
     } else if (auto attention = dyn_cast<AttentionOp>(op)) {

@@ -14,28 +14,27 @@
 namespace sluice::codegen {
 
 // Activations as dots read them, in blocks of `tokens` tokens:
-//   i8: per 32 channels [tokens][32] i8 codes, [tokens] i32 minus the sum of the codes, [tokens] f32 scale, [tokens] f32 sum of
-//       what the codes stand for; with outliers also [tokens][32] i8 residual codes (of 1/254 of the scale), [tokens] i32 minus
-//       their sum, [tokens] i8 whether they are not all zero. An even number of such blocks, the last zero if it pads.
+//   i8: per 32 channels [tokens][32] i8 low bytes, [tokens] i32 minus the sum of the codes, [tokens] f32 scale, [tokens] f32 sum
+//       of what the codes stand for; for each peak [tokens] four i8 high bytes and [tokens] i32 the group of four channels that
+//       they belong to. A code is low + 64 high. An even number of such blocks, the last zero if it pads.
 //   f32: [width][tokens] f32.
 struct OperandLayout {
   stream::OperandKind kind;
   int64_t width;
   int64_t tokens;
-  bool outliers;
+  int64_t peaks;
   int64_t scratchAt; // of the first block of tokens
 
-  static constexpr int64_t channels = 32;         // of one quantised block
-  static constexpr double residualScale = 1 / 254.0; // a residual is at most half a code
+  static constexpr int64_t channels = 32, groups = channels / 4; // of one quantised block
+  static constexpr int64_t highShift = 6;                        // a high byte counts 64 low ones
   int64_t blocks() const { return (width / channels + 1) / 2 * 2; }
   int64_t codesAt(int64_t token) const { return token * channels; }
   int64_t minusSumAt(int64_t token) const { return tokens * channels + token * 4; }
   int64_t scaleAt(int64_t token) const { return tokens * (channels + 4) + token * 4; }
   int64_t valueSumAt(int64_t token) const { return tokens * (channels + 8) + token * 4; }
-  int64_t residualCodesAt(int64_t token) const { return tokens * (channels + 12) + token * channels; }
-  int64_t residualMinusSumAt(int64_t token) const { return tokens * (2 * channels + 12) + token * 4; }
-  int64_t flagsAt(int64_t token) const { return tokens * (2 * channels + 16) + token; }
-  int64_t blockBytes() const { return outliers ? (flagsAt(tokens) + 3) / 4 * 4 : residualCodesAt(0); }
+  int64_t highAt(int64_t peak, int64_t token) const { return tokens * (channels + 12 + peak * 8) + token * 4; }
+  int64_t groupAt(int64_t peak, int64_t token) const { return highAt(peak, token) + tokens * 4; }
+  int64_t blockBytes() const { return highAt(peaks, 0); }
   int64_t tokenBlockBytes() const; // multiple of 64
 };
 

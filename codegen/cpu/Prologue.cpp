@@ -8,6 +8,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/Sequence.h"
 
 using namespace mlir;
 using namespace sluice;
@@ -71,15 +72,11 @@ class Quantizer {
 public:
   Quantizer(const OperandLayout &layout, Lanes &l, Value tokenInBlock)
       : layout(layout), l(l), n(std::min<int64_t>(l.facts.lanes(), OperandLayout::channels)),
-        tokenCodes(l.mul(tokenInBlock, OperandLayout::channels)), tokenWord(l.mul(tokenInBlock, 4)),
-        token(tokenInBlock) {}
+        tokenCodes(l.mul(tokenInBlock, OperandLayout::channels)), tokenWord(l.mul(tokenInBlock, 4)) {}
 
-  void lower(Value input, Value block, double outlier) {
-    Value limit; // of a peak's square
-    if (layout.outliers)
-      limit = l.mulf(meanSquare(l, input, layout.width), l.constantLike(l.f32(), outlier * outlier));
+  void lower(Value input, Value block) {
     l.loop(l.c64(0), l.c64(layout.width / OperandLayout::channels), 1, [&](Value i) {
-      lowerBlock(l.at(input, l.mul(i, OperandLayout::channels * 4)), l.at(block, l.mul(i, layout.blockBytes())), limit);
+      lowerBlock(l.at(input, l.mul(i, OperandLayout::channels * 4)), l.at(block, l.mul(i, layout.blockBytes())));
     });
     if (layout.width / OperandLayout::channels != layout.blocks())
       lowerPadding(l.at(block, (layout.blocks() - 1) * layout.blockBytes()));
@@ -92,65 +89,113 @@ private:
   Value codesAt(Value block, int64_t offset) { return l.at(l.at(block, tokenCodes), offset); }
   Value wordAt(Value block, int64_t offset) { return l.at(l.at(block, tokenWord), offset); }
 
-  // Rounds to integers, in i32 lanes and as floats: adding 1.5 * 2^23 leaves the integer in the sum's low bits.
-  std::pair<Value, Value> round(Value x) {
-    Value magic = l.constantLike(floats(), 12582912.0), shifted = l.addf(x, magic);
-    return {l.add(l.bitcast(shifted, ints()), -int64_t(0x4B400000)), l.subf(shifted, magic)};
+  // Rounds to integers: adding 1.5 * 2^23 leaves the integer in the sum's low bits.
+  Value round(Value x) {
+    return l.add(l.bitcast(l.addf(x, l.constantLike(floats(), 12582912.0)), ints()), -int64_t(0x4B400000));
   }
-  // Stores codes; returns their sum.
-  Value storeCodes(ArrayRef<Value> codes, Value block, int64_t offset) {
-    Value sum;
-    for (auto [v, code] : llvm::enumerate(codes)) {
-      sum = v ? l.add(sum, code) : code;
-      l.store(arith::TruncIOp::create(l.b, l.vec(n, l.i8()), code), codesAt(block, offset + v * n), 1);
+  // Each lane's largest of its group of four lanes.
+  Value largestOfGroup(Value x) {
+    for (int64_t distance : {1, 2}) {
+      SmallVector<int64_t> partner(n);
+      for (int64_t i = 0; i < n; ++i)
+        partner[i] = i ^ distance;
+      x = arith::MaxSIOp::create(l.b, x, vector::ShuffleOp::create(l.b, x, x, partner));
     }
-    return l.reduceAdd(sum);
+    return x;
   }
-  Value minus(Value x) { return l.sub(l.constantInt(l.i32(), 0), x); }
+  Value reduceMax(ArrayRef<Value> xs) {
+    Value largest = xs[0];
+    for (Value x : xs.drop_front())
+      largest = arith::MaxSIOp::create(l.b, largest, x);
+    return l.reduceMax(largest);
+  }
+  Value select(Value condition, Value yes, Value no) { return arith::SelectOp::create(l.b, condition, yes, no); }
 
-  void lowerBlock(Value in, Value out, Value limit) {
-    Values x;
-    Value largest;
+  void lowerBlock(Value in, Value out) {
+    Values x, magnitudes; // bits of |x|, ordered like the floats
     for (int64_t v = 0; v < vectors(); ++v) {
       x.push_back(l.load(floats(), l.at(in, v * n * 4), 4));
-      Value magnitude = l.andi(l.bitcast(x.back(), ints()), 0x7fffffff); // ordered like the floats
-      largest = v ? Value(arith::MaxSIOp::create(l.b, largest, magnitude)) : magnitude;
+      magnitudes.push_back(l.andi(l.bitcast(x.back(), ints()), 0x7fffffff));
     }
-    Value peak = l.bitcast(l.reduceMax(largest), l.f32());
-    Value zero = l.constantLike(l.f32(), 0.0), most = l.constantLike(l.f32(), 127.0);
-    Value isZero = arith::CmpFOp::create(l.b, arith::CmpFPredicate::OEQ, peak, zero);
-    Value inverse = arith::SelectOp::create(l.b, isZero, zero, l.divf(most, peak));
-    Value scale = l.divf(peak, most), factor = l.splat(inverse, n);
-    Values codes, left;
-    for (Value &value : x) {
-      Value scaled = l.mulf(value, factor);
-      auto [code, rounded] = round(scaled);
-      codes.push_back(code);
-      left.push_back(l.subf(scaled, rounded));
+    Value zero = l.constantLike(l.f32(), 0.0);
+    SmallVector<Peak> peaks = findPeaks(magnitudes);
+    // The largest that one byte must hold, and the largest that two must.
+    Values rest = magnitudes;
+    for (const Peak &peak : peaks)
+      for (int64_t v = 0; v < vectors(); ++v)
+        rest[v] = select(peak.lanes[v], l.constantInt(ints(), 0), rest[v]);
+    Value scale = l.mulf(l.bitcast(reduceMax(rest), l.f32()), l.constantLike(l.f32(), 1 / 127.0));
+    if (layout.peaks) {
+      constexpr double most = 127 << OperandLayout::highShift;
+      Value largest = l.bitcast(reduceMax(magnitudes), l.f32());
+      scale = l.maxf(scale, l.mulf(largest, l.constantLike(l.f32(), 1 / most)));
     }
-    Value sum = storeCodes(codes, out, layout.codesAt(0));
-    Value valueSum = l.mulf(scale, l.toFloat(sum));
-    if (layout.outliers) {
-      Value isOutlier = arith::CmpFOp::create(l.b, arith::CmpFPredicate::OGT, l.mulf(peak, peak), limit);
-      Value residual = lowerResidual(left, out, isOutlier);
-      Value residualScale = l.mulf(scale, l.constantLike(l.f32(), OperandLayout::residualScale));
-      valueSum = l.fma(residualScale, l.toFloat(residual), valueSum);
+    // What is below the smallest normal numbers counts as zero: its inverse might not be finite.
+    Value isZero = arith::CmpFOp::create(l.b, arith::CmpFPredicate::OLT, scale, l.constantLike(l.f32(), 1e-37));
+    Value factor = l.splat(select(isZero, zero, l.divf(l.constantLike(l.f32(), 1.0), scale)), n);
+
+    Values codes, highs(vectors());
+    Value sum;
+    for (auto [v, value] : llvm::enumerate(x)) {
+      codes.push_back(round(l.mulf(value, factor)));
+      sum = v ? l.add(sum, codes[v]) : codes[v];
+      if (layout.peaks)
+        highs[v] = l.sar(l.add(codes[v], 1 << (OperandLayout::highShift - 1)), OperandLayout::highShift);
     }
-    l.store(minus(sum), wordAt(out, layout.minusSumAt(0)), 4);
+    for (auto [i, peak] : llvm::enumerate(peaks)) {
+      Value four;
+      for (int64_t v = 0; v < vectors(); ++v) {
+        Value high = select(peak.lanes[v], highs[v], l.constantInt(ints(), 0));
+        codes[v] = l.sub(codes[v], l.shl(high, OperandLayout::highShift));
+        four = v ? l.add(four, high) : high; // only one of the vectors has the group
+      }
+      l.store(bytes(foldToGroup(four)), wordAt(out, layout.highAt(i, 0)), 4);
+      l.store(peak.group, wordAt(out, layout.groupAt(i, 0)), 4);
+    }
+    for (auto [v, code] : llvm::enumerate(codes))
+      l.store(bytes(code), codesAt(out, layout.codesAt(0) + v * n), 1);
+    sum = l.reduceAdd(sum);
+    l.store(l.sub(l.constantInt(l.i32(), 0), sum), wordAt(out, layout.minusSumAt(0)), 4);
     l.store(scale, wordAt(out, layout.scaleAt(0)), 4);
-    l.store(valueSum, wordAt(out, layout.valueSumAt(0)), 4);
+    l.store(l.mulf(scale, l.toFloat(sum)), wordAt(out, layout.valueSumAt(0)), 4);
   }
 
-  // Codes of what is left, zero unless the block is an outlier; returns their sum.
-  Value lowerResidual(ArrayRef<Value> left, Value out, Value isOutlier) {
-    Value scale = l.constantLike(floats(), 1 / OperandLayout::residualScale), none = l.constantInt(ints(), 0);
-    Values codes;
-    for (Value value : left)
-      codes.push_back(arith::SelectOp::create(l.b, isOutlier, round(l.mulf(value, scale)).first, none));
-    Value sum = storeCodes(codes, out, layout.residualCodesAt(0));
-    l.store(minus(sum), wordAt(out, layout.residualMinusSumAt(0)), 4);
-    l.store(arith::ExtUIOp::create(l.b, l.i8(), isOutlier), l.at(l.at(out, token), layout.flagsAt(0)), 1);
-    return sum;
+  struct Peak {
+    Values lanes; // [vector] of i1: the lanes of the group
+    Value group;  // i32
+  };
+  SmallVector<Peak> findPeaks(ArrayRef<Value> magnitudes) {
+    // A group's key is its largest magnitude, with the number of the group in the last bits so that no two are equal.
+    constexpr int64_t mask = OperandLayout::groups - 1;
+    Values keys;
+    for (int64_t v = 0; v < vectors() && layout.peaks; ++v) {
+      Value group = l.shr(l.add(l.iota(n), v * n), 2);
+      keys.push_back(arith::OrIOp::create(l.b, l.andi(largestOfGroup(magnitudes[v]), ~mask), group));
+    }
+    SmallVector<Peak> peaks;
+    for (int64_t i = 0; i < layout.peaks; ++i) {
+      Value key = reduceMax(keys), splat = l.splat(key, n);
+      Peak peak{{}, l.andi(key, mask)};
+      for (Value &lanes : keys) {
+        peak.lanes.push_back(arith::CmpIOp::create(l.b, arith::CmpIPredicate::eq, lanes, splat));
+        lanes = select(peak.lanes.back(), l.constantInt(ints(), -1), lanes);
+      }
+      peaks.push_back(peak);
+    }
+    return peaks;
+  }
+
+  Value bytes(Value codes) {
+    return arith::TruncIOp::create(l.b, withLanes(codes, l.i8()), codes);
+  }
+  Type withLanes(Value like, Type element) { return l.vec(cast<VectorType>(like.getType()).getNumElements(), element); }
+  // Of a vector that is zero outside one group of four lanes, those four.
+  Value foldToGroup(Value x) {
+    for (int64_t lanes = n; lanes > 4; lanes /= 2) {
+      auto low = llvm::to_vector(llvm::seq<int64_t>(0, lanes / 2)), high = llvm::to_vector(llvm::seq<int64_t>(lanes / 2, lanes));
+      x = l.add(vector::ShuffleOp::create(l.b, x, x, low), vector::ShuffleOp::create(l.b, x, x, high));
+    }
+    return x;
   }
 
   // The block that only pads: its weights have scale 0, so anything finite will do.
@@ -160,14 +205,15 @@ private:
       l.store(zero, codesAt(out, layout.codesAt(0) + i), 1);
     for (int64_t at : {layout.minusSumAt(0), layout.scaleAt(0), layout.valueSumAt(0)})
       l.store(zero, wordAt(out, at), 4);
-    if (layout.outliers)
-      l.store(l.constantInt(l.i8(), 0), l.at(l.at(out, token), layout.flagsAt(0)), 1);
+    for (int64_t i = 0; i < layout.peaks; ++i)
+      for (int64_t at : {layout.highAt(i, 0), layout.groupAt(i, 0)})
+        l.store(zero, wordAt(out, at), 4);
   }
 
   const OperandLayout &layout;
   Lanes &l;
   int64_t n; // lanes
-  Value tokenCodes, tokenWord, token; // offsets of the token in a block
+  Value tokenCodes, tokenWord; // offsets of the token in a block
 };
 
 void lowerKeep(const OperandLayout &layout, Lanes &l, Value input, Value block, Value tokenInBlock) {
@@ -198,7 +244,7 @@ void sluice::codegen::lowerPrologue(PhaseScope &scope, Lanes &l, Value args) {
           inBlock = l.rem(token, layout.tokens);
         }
         if (layout.kind == OperandKind::Int8)
-          Quantizer(layout, l, inBlock).lower(at.at(prepare.getInput()), block, prepare.getOutlier().convertToDouble());
+          Quantizer(layout, l, inBlock).lower(at.at(prepare.getInput()), block);
         else
           lowerKeep(layout, l, at.at(prepare.getInput()), block, inBlock);
       }

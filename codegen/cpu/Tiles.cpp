@@ -10,6 +10,7 @@
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/MathExtras.h"
+#include <map>
 
 using namespace mlir;
 using namespace sluice;
@@ -26,6 +27,7 @@ struct Tile {
   int64_t vectors;   // of `lanes` rows each
   int64_t lanes;
   int64_t tokens;
+  int64_t tokenStep; // of them have integer sums at a time
 };
 
 // Records start at multiples of their size, which 16-row tiles make a multiple of less than a vector.
@@ -49,6 +51,10 @@ private:
                    Value block);
   Sums floatDots(const Tile &tile, const PackedLayout &layout, const OperandLayout &operand, Value weights,
                  Value block);
+  void prefetch(Value packed, int64_t bytes) {
+    for (int64_t at = 0, ahead = op.getPrefetch().value_or(0); ahead && at < bytes; at += 64)
+      l.prefetch(l.at(packed, ahead + at));
+  }
   void epilogue(const Tile &tile, ArrayRef<Sums> sums, Value tileRow, Value token, int64_t tokenInBlock);
   void append(AppendOp append, const Tile &tile, ArrayRef<Value> rows, Value firstRow, Value token);
   Values rope(RopeOp rope, const Tile &tile, ArrayRef<Value> rows, Value firstRow, Value token);
@@ -65,6 +71,7 @@ private:
 void TilesLowering::lowerTile(Value tile) {
   int64_t tileRows = op.getTileRows(), rowBlock = op.getRowBlock().value_or(tileRows);
   int64_t lanes = op.getLanes().value_or(l.facts.lanes()), tokens = op.getTokenBlock().value_or(1);
+  int64_t tokenStep = op.getTokenStep().value_or(tokens);
   int64_t stride = 0;
   for (const PackedLayout &layout : segment.layouts)
     stride += layout.tileBytes;
@@ -73,7 +80,7 @@ void TilesLowering::lowerTile(Value tile) {
   Value tokenBegin = l.arg(args, TokenBeginArg, l.i64()), tokenEnd = l.arg(args, TokenEndArg, l.i64());
 
   auto rows = [&](Value firstRow) {
-    Tile shape{tileRows, firstRow, rowBlock / lanes, lanes, tokens};
+    Tile shape{tileRows, firstRow, rowBlock / lanes, lanes, tokens, tokenStep};
     auto tokenBlock = [&](Value firstToken) {
       SmallVector<Sums> sums;
       int64_t at = 0;
@@ -86,8 +93,7 @@ void TilesLowering::lowerTile(Value tile) {
         if (tokens == 1)
           epilogue(shape, sums, tileRow, token, t);
         else // tokens of the block outside the range hold leftovers
-          l.when(arith::AndIOp::create(l.b, l.less(token, tokenEnd), arith::CmpIOp::create(l.b, arith::CmpIPredicate::uge, token, tokenBegin)),
-                 [&] { epilogue(shape, sums, tileRow, token, t); });
+          l.when(arith::AndIOp::create(l.b, l.less(token, tokenEnd), l.lessOrEqual(tokenBegin, token)), [&] { epilogue(shape, sums, tileRow, token, t); });
       }
     };
     if (scope.maxTokens == 1)
@@ -113,35 +119,135 @@ Sums TilesLowering::dots(const Tile &tile, unsigned weight, Value weights, Value
                                 : integerDots(tile, layout, operand, weights, block);
 }
 
-// The integer dot products of one plane of a record (a block of 32 columns) with one kind of codes.
-class PlaneDots {
+// The integer dot products of one record with one block of tokens. Weights are loaded where they are first used, so that a
+// record is read in the order of its addresses, and stay in registers for the tokens after.
+class RecordDots {
 public:
-  PlaneDots(Lanes &l, const Tile &tile, const PackedLayout &layout, const OperandLayout &operand)
-      : l(l), tile(tile), layout(layout), format(*layout.format), operand(operand), n(tile.lanes) {}
+  RecordDots(Lanes &l, const Tile &tile, const PackedLayout &layout, const OperandLayout &operand, Value packed,
+             Value firstBlock)
+      : l(l), tile(tile), layout(layout), format(*layout.format), operand(operand), n(tile.lanes), packed(packed),
+        firstBlock(firstBlock) {}
 
-  int64_t planes() const { return layout.recordBlocks; }
-  // A plane that lies in the high bits may be used there: then its sums are this many times too large.
-  int64_t scale(int64_t plane) const { return plane && l.takesHighNibbles() ? 16 : 1; }
-
-  // Sums start at minus zeroPoint times the sum of the activations' codes: [vector][token].
-  Values start(int64_t plane, Value block, int64_t minusSumAt) {
-    Values sums;
-    for (int64_t v = 0; v < tile.vectors; ++v)
-      for (int64_t t = 0; t < tile.tokens; ++t)
-        sums.push_back(format.zeroPoint ? l.shl(l.loadSplat(ints(), l.at(block, minusSumAt + t * 4), 4),
-                                                llvm::Log2_64(format.zeroPoint * scale(plane)))
-                                        : l.constantInt(ints(), 0));
+  // sums + integer dots x weight scale x activation scale, + min x sum of activations: [vector][token].
+  Sums addTo(Sums sums) {
+    // Planes that share bytes are computed together where their sums leave registers for that.
+    const int64_t planes = layout.recordBlocks, together = tile.tokens == tile.tokenStep ? planes : 1;
+    for (int64_t plane = 0; plane < planes; plane += together) {
+      codes.clear();
+      scales.clear();
+      for (int64_t token = 0; token < tile.tokens; token += tile.tokenStep) {
+        addPlanes(sums, plane, together, token);
+        if (tile.tokens > tile.tokenStep)
+          holdBack(sums, token);
+      }
+    }
+    if (format.hasMin())
+      for (int64_t p = 0; p < planes; ++p)
+        for (int64_t v = 0; v < tile.vectors; ++v) {
+          Value min = halves(layout.minsAt, p, v);
+          for (int64_t t = 0; t < tile.tokens; ++t) {
+            Value &sum = sums[v * tile.tokens + t];
+            sum = l.fma(min, l.loadSplat(floats(), activation(p, operand.valueSumAt(t)), 4), sum);
+          }
+        }
     return sums;
   }
 
-  // Codes of vector v of a group of four columns, at `packed`.
-  Value load(Value packed, int64_t v) {
-    return l.load(bytes(), l.at(l.at(packed, l.mul(tile.firstRow, 4)), v * n * 4), alignmentIn(layout, 4 * n));
+private:
+  // Nothing of the next tokens is begun before these are done: their integers would not fit the registers.
+  void holdBack(const Sums &sums, int64_t firstToken) {
+    Values done;
+    for (int64_t v = 0; v < tile.vectors; ++v)
+      for (int64_t t = 0; t < tile.tokenStep; ++t)
+        done.push_back(sums[v * tile.tokens + firstToken + t]);
+    packed = l.after(packed, done);
+    firstBlock = l.after(firstBlock, done);
+  }
+
+  void addPlanes(Sums &sums, int64_t firstPlane, int64_t count, int64_t firstToken) {
+    const int64_t tokens = tile.tokenStep;
+    Values integers; // [plane][vector][token]
+    auto integer = [&](int64_t p, int64_t v, int64_t t) -> Value & {
+      return integers[((p - firstPlane) * tile.vectors + v) * tokens + t];
+    };
+    auto forPlanes = [&](function_ref<void(int64_t)> f) {
+      for (int64_t p = firstPlane; p < firstPlane + count; ++p)
+        f(p);
+    };
+    forPlanes([&](int64_t p) {
+      for (int64_t v = 0; v < tile.vectors; ++v)
+        for (int64_t t = 0; t < tokens; ++t)
+          integers.push_back(start(p, firstToken + t));
+    });
+    for (int64_t g = 0; g < OperandLayout::groups; ++g)
+      for (int64_t v = 0; v < tile.vectors; ++v)
+        forPlanes([&](int64_t p) {
+          for (int64_t t = 0; t < tokens; ++t) {
+            Value four = activation(p, operand.codesAt(firstToken + t) + g * 4);
+            integer(p, v, t) = dot(integer(p, v, t), code(g, v, p), four, p);
+          }
+        });
+    for (int64_t i = 0; i < operand.peaks; ++i)
+      forPlanes([&](int64_t p) {
+        for (int64_t v = 0; v < tile.vectors; ++v)
+          for (int64_t t = 0; t < tokens; ++t)
+            integer(p, v, t) = addPeak(integer(p, v, t), i, v, p, firstToken + t);
+      });
+    forPlanes([&](int64_t p) {
+      for (int64_t v = 0; v < tile.vectors; ++v)
+        for (int64_t t = 0; t < tokens; ++t) {
+          Value &sum = sums[v * tile.tokens + firstToken + t];
+          Value activationScale = l.loadSplat(floats(), activation(p, operand.scaleAt(firstToken + t)), 4);
+          sum = l.fma(l.toFloat(integer(p, v, t)), l.mulf(scale(p, v), activationScale), sum);
+        }
+    });
+  }
+
+  // A plane that lies in the high bits may be used there: then its sums are this many times too large.
+  int64_t factor(int64_t plane) { return plane && l.takesHighNibbles() ? 16 : 1; }
+
+  // Sums start at minus the zero point times the sum of the activations' codes.
+  Value start(int64_t plane, int64_t token) {
+    if (!format.zeroPoint)
+      return l.constantInt(ints(), 0);
+    return l.shl(l.loadSplat(ints(), activation(plane, operand.minusSumAt(token)), 4),
+                 llvm::Log2_64(format.zeroPoint * factor(plane)));
+  }
+
+  Value dot(Value sum, Value codes, Value four, int64_t plane) {
+    unsigned maxCode = ((1u << format.codeBits) - 1) * unsigned(factor(plane));
+    return l.dot4(sum, codes, l.bitcast(l.loadSplat(ints(), four, 4), bytes()), maxCode);
+  }
+
+  // The high bytes of a peak meet the group of columns that they belong to.
+  Value addPeak(Value sum, int64_t peak, int64_t v, int64_t plane, int64_t token) {
+    Value high = activation(plane, operand.highAt(peak, token));
+    Value group = l.load(l.i32(), activation(plane, operand.groupAt(peak, token)), 4);
+    // Tokens outside the range hold leftovers, which must not lead out of the record.
+    group = arith::ExtUIOp::create(l.b, l.i64(), l.andi(group, OperandLayout::groups - 1));
+    Value codes = extract(load(l.at(packed, l.mul(group, groupBytes())), v), plane);
+    Value dots = dot(l.constantInt(ints(), 0), codes, high, plane);
+    return l.add(sum, l.shl(dots, OperandLayout::highShift));
+  }
+
+  Value code(int64_t group, int64_t v, int64_t plane) {
+    Value &raw = codes[{group, v, -1}];
+    if (!raw)
+      raw = load(l.at(packed, group * groupBytes()), v);
+    Value &extracted = codes[{group, v, plane}];
+    if (!extracted)
+      extracted = extract(codes[{group, v, -1}], plane);
+    return extracted;
+  }
+
+  // Codes of vector v of a group of four columns, at `group`.
+  Value load(Value group, int64_t v) {
+    return l.load(bytes(), l.at(l.at(group, l.mul(tile.firstRow, 4)), v * n * 4), alignmentIn(layout, 4 * n));
   }
   int64_t groupBytes() const { return layout.tileRows * 4; }
 
   Value extract(Value codes, int64_t plane) {
-    if (planes() == 1)
+    if (layout.recordBlocks == 1)
       return codes;
     if (plane == 0)
       return l.andi(codes, 0x0f);
@@ -151,108 +257,46 @@ public:
     return l.bitcast(l.andi(l.shr(l.bitcast(codes, shorts), 4), 0x0f0f), bytes());
   }
 
-  // sums[v] += codes of vector v times the activations' codes of one group, which lie at `fours` for token 0.
-  void accumulate(Values &sums, int64_t v, int64_t plane, Value codes, Value fours) {
-    unsigned maxCode = ((1u << format.codeBits) - 1) * unsigned(scale(plane));
-    for (int64_t t = 0; t < tile.tokens; ++t) {
-      Value &sum = sums[v * tile.tokens + t];
-      Value four = l.loadSplat(ints(), l.at(fours, operand.codesAt(t)), 4);
-      sum = l.dot4(sum, codes, l.bitcast(four, bytes()), maxCode);
+  Value scale(int64_t plane, int64_t v) {
+    Value &scale = scales[{plane, v}];
+    if (!scale) {
+      scale = halves(layout.scalesAt, plane, v);
+      if (factor(plane) != 1)
+        scale = l.mulf(scale, l.constantLike(floats(), 1.0 / double(factor(plane))));
     }
+    return scale;
   }
-
   // f16 scales or mins of vector v.
-  Value halves(Value packed, int64_t at, int64_t plane, int64_t v) {
+  Value halves(int64_t at, int64_t plane, int64_t v) {
     Value row = l.at(packed, l.mul(tile.firstRow, 2));
     return l.loadFloat(llama::Format::F16, n, l.at(row, at + (plane * layout.tileRows + v * n) * 2),
                        alignmentIn(layout, 2 * n));
   }
 
+  Value activation(int64_t plane, int64_t offset) { return l.at(firstBlock, plane * operand.blockBytes() + offset); }
   Type floats() { return l.vec(n, l.f32()); }
   Type ints() { return l.vec(n, l.i32()); }
   Type bytes() { return l.vec(4 * n, l.i8()); }
 
-private:
   Lanes &l;
   const Tile &tile;
   const PackedLayout &layout;
   const FormatInfo &format;
   const OperandLayout &operand;
   int64_t n;
+  Value packed, firstBlock; // addresses
+  std::map<std::tuple<int64_t, int64_t, int64_t>, Value> codes; // of (group, vector, plane; -1: as packed)
+  std::map<std::pair<int64_t, int64_t>, Value> scales;          // of (plane, vector)
 };
 
 Sums TilesLowering::integerDots(const Tile &tile, const PackedLayout &layout, const OperandLayout &operand,
                                 Value weights, Value block) {
-  const FormatInfo &format = *layout.format;
-  const int64_t groups = format.blockElements / 4;
-  PlaneDots dots(l, tile, layout, operand);
-  Sums zero(tile.vectors * tile.tokens, l.constantLike(dots.floats(), 0.0));
-
+  Sums zero(tile.vectors * tile.tokens, l.constantLike(l.vec(tile.lanes, l.f32()), 0.0));
   return l.loop(l.c64(0), l.c64(layout.recordsPerTile), 1, zero, [&](Value record, ValueRange state) {
-    Sums sums(state.begin(), state.end());
     Value packed = l.at(weights, l.mul(record, layout.recordBytes));
-    Value firstBlock = l.at(block, l.mul(record, dots.planes() * operand.blockBytes()));
-    auto activations = [&](int64_t plane) { return l.at(firstBlock, plane * operand.blockBytes()); };
-
-    SmallVector<Values> integers; // [plane]
-    for (int64_t p = 0; p < dots.planes(); ++p)
-      integers.push_back(dots.start(p, activations(p), operand.minusSumAt(0)));
-    for (int64_t g = 0; g < groups; ++g)
-      for (int64_t v = 0; v < tile.vectors; ++v) {
-        Value codes = dots.load(l.at(packed, g * dots.groupBytes()), v);
-        for (int64_t p = 0; p < dots.planes(); ++p)
-          dots.accumulate(integers[p], v, p, dots.extract(codes, p), l.at(activations(p), g * 4));
-      }
-
-    // sums + integers x weight scale x activation scale x factor
-    auto addScaled = [&](Sums sums, int64_t p, ArrayRef<Value> integer, double factor) {
-      for (int64_t v = 0; v < tile.vectors; ++v) {
-        Value scale = dots.halves(packed, layout.scalesAt, p, v);
-        if (factor != dots.scale(p))
-          scale = l.mulf(scale, l.constantLike(dots.floats(), factor / double(dots.scale(p))));
-        for (int64_t t = 0; t < tile.tokens; ++t) {
-          Value &sum = sums[v * tile.tokens + t];
-          Value activationScale = l.loadSplat(dots.floats(), l.at(activations(p), operand.scaleAt(t)), 4);
-          sum = l.fma(l.toFloat(integer[v * tile.tokens + t]), l.mulf(scale, activationScale), sum);
-        }
-      }
-      return sums;
-    };
-    for (int64_t p = 0; p < dots.planes(); ++p)
-      sums = addScaled(sums, p, integers[p], 1.0);
-    if (format.hasMin())
-      for (int64_t p = 0; p < dots.planes(); ++p)
-        for (int64_t v = 0; v < tile.vectors; ++v) {
-          Value min = dots.halves(packed, layout.minsAt, p, v);
-          for (int64_t t = 0; t < tile.tokens; ++t) {
-            Value &sum = sums[v * tile.tokens + t];
-            sum = l.fma(min, l.loadSplat(dots.floats(), l.at(activations(p), operand.valueSumAt(t)), 4), sum);
-          }
-        }
-    if (!operand.outliers)
-      return sums;
-
-    // Few blocks have residuals. One that has none for a token adds an exact zero to it.
-    for (int64_t p = 0; p < dots.planes(); ++p) {
-      Type flags = l.b.getIntegerType(unsigned(8 * tile.tokens));
-      Value any = l.load(flags, l.at(activations(p), operand.flagsAt(0)), 1);
-      Value isOutlier = arith::CmpIOp::create(l.b, arith::CmpIPredicate::ne, any, l.constantInt(flags, 0));
-      sums = l.whenElse(isOutlier, sums, [&] {
-        Values residuals = l.loop(
-            l.c64(0), l.c64(groups), 1, dots.start(p, activations(p), operand.residualMinusSumAt(0)),
-            [&](Value g, ValueRange state) {
-              Values next(state.begin(), state.end());
-              for (int64_t v = 0; v < tile.vectors; ++v) {
-                Value codes = dots.load(l.at(packed, l.mul(g, dots.groupBytes())), v);
-                dots.accumulate(next, v, p, dots.extract(codes, p),
-                                l.at(l.at(activations(p), operand.residualCodesAt(0)), l.mul(g, 4)));
-              }
-              return next;
-            });
-        return addScaled(sums, p, residuals, OperandLayout::residualScale);
-      });
-    }
-    return sums;
+    prefetch(packed, layout.recordBytes);
+    Value firstBlock = l.at(block, l.mul(record, layout.recordBlocks * operand.blockBytes()));
+    return RecordDots(l, tile, layout, operand, packed, firstBlock).addTo(Sums(state.begin(), state.end()));
   });
 }
 
@@ -266,7 +310,9 @@ Sums TilesLowering::floatDots(const Tile &tile, const PackedLayout &layout, cons
     unroll *= 2;
   return l.loop(l.c64(0), l.c64(layout.cols), unroll, zero, [&](Value k, ValueRange state) {
     Sums sums(state.begin(), state.end());
-    Value columns = l.at(l.at(weights, l.mul(k, layout.recordBytes)), l.mul(tile.firstRow, element));
+    Value records = l.at(weights, l.mul(k, layout.recordBytes));
+    prefetch(records, unroll * layout.recordBytes);
+    Value columns = l.at(records, l.mul(tile.firstRow, element));
     Value activations = l.at(block, l.mul(k, operand.tokens * 4));
     for (int64_t u = 0; u < unroll; ++u)
       for (int64_t v = 0; v < tile.vectors; ++v) {

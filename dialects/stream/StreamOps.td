@@ -136,18 +136,18 @@ def Stream_RmsNormOp : Stream_SymbolOp<"rms_norm", [HasParent<"PhaseOp">, AllTyp
 def Stream_PrepareOp : Stream_Op<"prepare", [Pure, HasParent<"PhaseOp">]> {
   let summary = "puts activations in the form that dots read, in the worker's scratch";
   let description = [{
-    An i8 block of 32 channels whose largest magnitude exceeds `outlier` times the root mean square of the token's channels
-    is quantised twice: the second codes hold what the first left, at 1/254 of their scale. Few blocks are, and they
-    make most of the error. 0: none is.
+    An i8 operand is quantised in blocks of 32 channels, eight groups of four. The `peaks` groups of a block with the largest
+    magnitudes get a second byte, worth 64 times the first: so a few large channels do not make the codes of their
+    neighbours coarse, and a dot product costs one more instruction for each. 0: plain int8; 8: every channel has two bytes.
 
     1. the result is as wide as the input
-    2. outlier is not negative
+    2. peaks is from 0 to 8
 
     ```mlir
-    %q = stream.prepare %a {outlier = 2.0 : f32} : !stream.values<576> -> !stream.operand<576, i8>
+    %q = stream.prepare %a {peaks = 1 : i64} : !stream.values<576> -> !stream.operand<576, i8>
     ```
   }];
-  let arguments = (ins Stream_ValuesType:$input, DefaultValuedAttr<F32Attr, "0.0f">:$outlier);
+  let arguments = (ins Stream_ValuesType:$input, DefaultValuedAttr<I64Attr, "0">:$peaks);
   let results = (outs Stream_OperandType:$result);
   let assemblyFormat = "$input attr-dict `:` type($input) `->` type($result)";
   let hasVerifier = 1;
@@ -162,13 +162,14 @@ def Stream_TilesOp : Stream_SymbolOp<"tiles", [NoTerminator, SingleBlock, HasPar
     of one `tiles` alternate tile by tile in the packed file. Rows past the last are not written.
 
     The configuration: `tile_rows` rows are packed side by side (it decides the layout of the file; every target reads
-    it); `row_block` rows are worked on at once in vectors of `lanes`, for `token_block` tokens; `prefetch` is the
-    distance in bytes of software prefetches, 0 for none.
+    it); `row_block` rows are worked on at once in vectors of `lanes`, for `token_block` tokens, of which
+    `token_step` at a time have their integer sums in registers; `prefetch` is the distance in bytes of software prefetches,
+    0 for none.
 
     1. there are as many operands, weights and arguments
     2. all weights have the same number of rows; each has as many cols as its operand is wide
     3. integer formats take an i8 operand, float formats an f32 one
-    4. tile_rows is 16 or 32; row_block divides it; lanes divides row_block; token_block is positive
+    4. tile_rows is 16 or 32; row_block divides it; lanes divides row_block; token_step divides token_block; all are positive
     5. prefetch is not negative
 
     ```mlir
@@ -182,6 +183,7 @@ def Stream_TilesOp : Stream_SymbolOp<"tiles", [NoTerminator, SingleBlock, HasPar
   let arguments = (ins Variadic<Stream_OperandType>:$operands, FlatSymbolRefArrayAttr:$weights,
                        DefaultValuedAttr<I64Attr, "32">:$tile_rows, OptionalAttr<I64Attr>:$row_block,
                        OptionalAttr<I64Attr>:$lanes, OptionalAttr<I64Attr>:$token_block,
+                       OptionalAttr<I64Attr>:$token_step,
                        OptionalAttr<I64Attr>:$prefetch);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "`(` $operands `)` $weights `:` type($operands) $body attr-dict";

@@ -124,8 +124,8 @@ LogicalResult PrepareOp::verify() {
   if (getInput().getType().getWidth() != getResult().getType().getWidth())
     return emitOpError("(1) expected a result ")
            << getInput().getType().getWidth() << " wide, got " << getResult().getType().getWidth();
-  if (!(getOutlier().convertToFloat() >= 0))
-    return emitOpError("(2) expected an outlier of at least 0");
+  if (int64_t peaks = getPeaks(); peaks < 0 || peaks > 8)
+    return emitOpError("(2) expected peaks from 0 to 8, got ") << peaks;
   return success();
 }
 
@@ -146,6 +146,8 @@ LogicalResult TilesOp::verify() {
            << tile << ", " << rows << ", " << lanes;
   if (int64_t tokens = getTokenBlock().value_or(1); tokens <= 0)
     return emitOpError("(4) expected a positive token_block, got ") << tokens;
+  if (int64_t step = getTokenStep().value_or(1); step <= 0 || getTokenBlock().value_or(step) % step != 0)
+    return emitOpError("(4) expected a positive token_step that divides token_block, got ") << step;
   return success();
 }
 

@@ -230,7 +230,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 
 // -----
 
-// stream.prepare 2: outlier
+// stream.prepare 2: peaks
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
   llama.weight @w from "w" : !llama.weight<64x64, q4_1>
   stream.program @p max_tokens 1 {
@@ -238,8 +238,8 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
     stream.buffer @y width 64
     stream.phase "a" {
       %v = stream.read @x : !stream.values<64>
-      // expected-error @+1 {{(2) expected an outlier of at least 0}}
-      %q = stream.prepare %v {outlier = -1.0 : f32} : !stream.values<64> -> !stream.operand<64, i8>
+      // expected-error @+1 {{(2) expected peaks from 0 to 8, got 9}}
+      %q = stream.prepare %v {peaks = 9 : i64} : !stream.values<64> -> !stream.operand<64, i8>
       %x = stream.read @x : !stream.values<64>
       %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
       stream.tiles (%a) [@w] : !stream.operand<64, i8> {
