@@ -67,8 +67,7 @@ struct ConfigureCpu : codegen::impl::ConfigureCpuBase<ConfigureCpu> {
   void configure(TilesOp op, const CpuFacts &facts, int64_t tokens) {
     int64_t lanes = op.getLanes() ? int64_t(*op.getLanes()) : facts.lanes();
     int64_t step = op.getTokenStep() ? int64_t(*op.getTokenStep()) : std::gcd<int64_t>(tokens, 4);
-    if (tokens <= 4 || sumsPerVector(op) == 1)
-      step = tokens;
+    // Where steps are smaller than the block, the weights' unpacked codes take the registers that are left.
     int64_t rows = lanes, sums = step == tokens ? tokens * sumsPerVector(op) : budget(facts);
     while (rows * 2 <= int64_t(op.getTileRows()) && rows * 2 / lanes * sums <= budget(facts))
       rows *= 2;
@@ -81,7 +80,7 @@ struct ConfigureCpu : codegen::impl::ConfigureCpuBase<ConfigureCpu> {
     if (!op.getTokenStep())
       op.setTokenStep(step);
     if (!op.getPrefetch())
-      op.setPrefetch(maxTokensOf(op) == 1 ? facts.prefetch : 0);
+      op.setPrefetch(maxTokensOf(op) == 1 ? facts.prefetch : facts.chunkPrefetch);
     remark::passed(op.getLoc(), remark::RemarkOpts::name("ConfigureCpu").category("configure"))
         << "holds " << std::to_string(*op.getRowBlock()) << " rows in vectors of " << std::to_string(*op.getLanes()) << " for "
         << std::to_string(*op.getTokenBlock()) << " tokens";

@@ -1,6 +1,6 @@
 //===- CpuFacts.cpp - the table of x86-64 targets ----------------------------------===//
 //
-// Prefetch distances: measured, see docs/notes; Zen 4 is best left to its hardware prefetchers.
+// Prefetch distances: measured. One token on Zen 4 is best left to the hardware prefetchers.
 //
 //===------------------------------------------------------------------------------===//
 
@@ -21,11 +21,11 @@ static constexpr uint64_t v4vnni = v4 | bit(SLUICE_CPU_AVX512_VNNI);
 
 static constexpr CpuFacts cpus[] = {
     {"x86-64-v4-vnni", "AVX-512 with VNNI: Zen 4 and later, Ice Lake and later", "x86-64-v4",
-     "+avx512vnni,-prefer-256-bit", v4vnni, 512, 32, DotKind::Vpdpbusd, true, true, 0},
-    {"x86-64-v4", "AVX-512: Skylake-X", "x86-64-v4", "-prefer-256-bit", v4, 512, 32, DotKind::Maddubs, true, true, 0},
+     "+avx512vnni,-prefer-256-bit", v4vnni, 512, 32, DotKind::Vpdpbusd, true, true, 0, 4096},
+    {"x86-64-v4", "AVX-512: Skylake-X", "x86-64-v4", "-prefer-256-bit", v4, 512, 32, DotKind::Maddubs, true, true, 0, 4096},
     {"x86-64-v3", "AVX2, FMA and F16C: Haswell, Zen and later", "x86-64-v3", "", v3, 256, 16, DotKind::Maddubs, true,
-     true, 0},
-    {"x86-64", "SSE2: any x86-64", "x86-64", "", 0, 128, 16, DotKind::Pmaddwd, false, false, 0},
+     true, 0, 4096},
+    {"x86-64", "SSE2: any x86-64", "x86-64", "", 0, 128, 16, DotKind::Pmaddwd, false, false, 0, 4096},
 };
 
 llvm::ArrayRef<CpuFacts> sluice::codegen::allCpus() { return cpus; }

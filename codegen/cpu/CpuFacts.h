@@ -25,7 +25,8 @@ struct CpuFacts {
   unsigned vectorRegisters;
   DotKind dot;
   bool hasFma, hasHalf;  // vfmadd; vcvtph2ps
-  unsigned prefetch;     // bytes ahead in decode, 0 for none
+  unsigned prefetch;      // bytes ahead for one token, 0 for none
+  unsigned chunkPrefetch; // likewise for many tokens, whose arithmetic hides the memory only if the bytes are asked for early
 
   unsigned lanes() const { return vectorBits / 32; }
 };

@@ -54,6 +54,7 @@ Value Lanes::div(Value x, int64_t y) { return arith::DivUIOp::create(b, x, const
 Value Lanes::rem(Value x, int64_t y) { return arith::RemUIOp::create(b, x, constantInt(x.getType(), y)); }
 Value Lanes::min(Value x, Value y) { return arith::MinUIOp::create(b, x, y); }
 Value Lanes::max(Value x, Value y) { return arith::MaxUIOp::create(b, x, y); }
+Value Lanes::andi(Value x, Value y) { return arith::AndIOp::create(b, x, y); }
 Value Lanes::andi(Value x, int64_t y) { return arith::AndIOp::create(b, x, constantInt(x.getType(), y)); }
 Value Lanes::shl(Value x, int64_t y) {
   return y == 0 ? x : Value(arith::ShLIOp::create(b, x, constantInt(x.getType(), y)));
@@ -63,6 +64,8 @@ Value Lanes::shr(Value x, int64_t y) {
 }
 Value Lanes::sar(Value x, int64_t y) { return arith::ShRSIOp::create(b, x, constantInt(x.getType(), y)); }
 Value Lanes::less(Value x, Value y) { return arith::CmpIOp::create(b, arith::CmpIPredicate::ult, x, y); }
+Value Lanes::equal(Value x, Value y) { return arith::CmpIOp::create(b, arith::CmpIPredicate::eq, x, y); }
+Value Lanes::select(Value condition, Value yes, Value no) { return arith::SelectOp::create(b, condition, yes, no); }
 Value Lanes::lessOrEqual(Value x, Value y) { return arith::CmpIOp::create(b, arith::CmpIPredicate::ule, x, y); }
 
 //===-- Memory ------------------------------------------------------------------------===//
@@ -103,8 +106,8 @@ Value Lanes::after(Value pointer, ValueRange values) {
                                    LLVM::TailCallKind::None, LLVM::AsmDialectAttr(), ArrayAttr())
       .getResult(0);
 }
-void Lanes::prefetch(Value pointer) {
-  LLVM::Prefetch::create(b, pointer, /*rw=*/0, /*hint=*/3, /*cache=*/1);
+void Lanes::prefetch(Value pointer, int64_t level) {
+  LLVM::Prefetch::create(b, pointer, /*rw=*/0, /*hint=*/4 - level, /*cache=*/1);
 }
 Value Lanes::loadSplat(Type vectorType, Value pointer, unsigned alignment) {
   auto vector = cast<VectorType>(vectorType);

@@ -52,11 +52,15 @@ public:
   Value min(Value x, Value y);   // unsigned
   Value max(Value x, Value y);   // unsigned
   Value andi(Value x, int64_t y);
+  Value andi(Value x, Value y);
   Value shl(Value x, int64_t y);
   Value shr(Value x, int64_t y); // logical
   Value sar(Value x, int64_t y);
   Value less(Value x, Value y);        // unsigned, i1
+  Value equal(Value x, Value y);       // i1
   Value lessOrEqual(Value x, Value y); // unsigned, i1
+
+  Value select(Value condition, Value yes, Value no);
 
   //===-- Memory ---------------------------------------------------------------------===//
   Value at(Value pointer, Value bytes);
@@ -68,7 +72,7 @@ public:
   // `pointer`, for loads that must be emitted after `values` (vectors) are computed. It costs no instruction: an empty
   // piece of assembly takes both, so that neither the optimiser nor the scheduler can exchange or merge what is around it.
   Value after(Value pointer, mlir::ValueRange values);
-  void prefetch(Value pointer); // into all levels of the cache
+  void prefetch(Value pointer, int64_t level); // into the caches from `level` (1 or 2) outwards
   // A vector with one loaded scalar in all lanes.
   Value loadSplat(Type vectorType, Value pointer, unsigned alignment);
 

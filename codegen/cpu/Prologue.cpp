@@ -34,7 +34,7 @@ Value maskTail(Lanes &l, Value vector, int64_t valid, int64_t n) {
     bits[i] = true;
   auto type = VectorType::get({n}, l.b.getI1Type());
   Value mask = arith::ConstantOp::create(l.b, type, DenseElementsAttr::get(type, ArrayRef<bool>(bits)));
-  return arith::SelectOp::create(l.b, mask, vector, l.constantLike(vector.getType(), 0.0));
+  return l.select(mask, vector, l.constantLike(vector.getType(), 0.0));
 }
 
 // The mean of the squares of `width` floats. Rows are padded to 32 floats, so whole vectors may be read; what lies past the
@@ -109,7 +109,6 @@ private:
       largest = arith::MaxSIOp::create(l.b, largest, x);
     return l.reduceMax(largest);
   }
-  Value select(Value condition, Value yes, Value no) { return arith::SelectOp::create(l.b, condition, yes, no); }
 
   void lowerBlock(Value in, Value out) {
     Values x, magnitudes; // bits of |x|, ordered like the floats
@@ -123,7 +122,7 @@ private:
     Values rest = magnitudes;
     for (const Peak &peak : peaks)
       for (int64_t v = 0; v < vectors(); ++v)
-        rest[v] = select(peak.lanes[v], l.constantInt(ints(), 0), rest[v]);
+        rest[v] = l.select(peak.lanes[v], l.constantInt(ints(), 0), rest[v]);
     Value scale = l.mulf(l.bitcast(reduceMax(rest), l.f32()), l.constantLike(l.f32(), 1 / 127.0));
     if (layout.peaks) {
       constexpr double most = 127 << OperandLayout::highShift;
@@ -132,7 +131,7 @@ private:
     }
     // What is below the smallest normal numbers counts as zero: its inverse might not be finite.
     Value isZero = arith::CmpFOp::create(l.b, arith::CmpFPredicate::OLT, scale, l.constantLike(l.f32(), 1e-37));
-    Value factor = l.splat(select(isZero, zero, l.divf(l.constantLike(l.f32(), 1.0), scale)), n);
+    Value factor = l.splat(l.select(isZero, zero, l.divf(l.constantLike(l.f32(), 1.0), scale)), n);
 
     Values codes, highs(vectors());
     Value sum;
@@ -145,7 +144,7 @@ private:
     for (auto [i, peak] : llvm::enumerate(peaks)) {
       Value four;
       for (int64_t v = 0; v < vectors(); ++v) {
-        Value high = select(peak.lanes[v], highs[v], l.constantInt(ints(), 0));
+        Value high = l.select(peak.lanes[v], highs[v], l.constantInt(ints(), 0));
         codes[v] = l.sub(codes[v], l.shl(high, OperandLayout::highShift));
         four = v ? l.add(four, high) : high; // only one of the vectors has the group
       }
@@ -177,8 +176,8 @@ private:
       Value key = reduceMax(keys), splat = l.splat(key, n);
       Peak peak{{}, l.andi(key, mask)};
       for (Value &lanes : keys) {
-        peak.lanes.push_back(arith::CmpIOp::create(l.b, arith::CmpIPredicate::eq, lanes, splat));
-        lanes = select(peak.lanes.back(), l.constantInt(ints(), -1), lanes);
+        peak.lanes.push_back(l.equal(lanes, splat));
+        lanes = l.select(peak.lanes.back(), l.constantInt(ints(), -1), lanes);
       }
       peaks.push_back(peak);
     }

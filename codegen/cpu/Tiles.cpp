@@ -47,13 +47,14 @@ public:
 
 private:
   Sums dots(const Tile &tile, unsigned weight, Value weights, Value tokenBlock);
+  // `block`: address of the operand's block of tokens; `inBlock`: the first token's place in it, null for 0.
   Sums integerDots(const Tile &tile, const PackedLayout &layout, const OperandLayout &operand, Value weights,
-                   Value block);
+                   Value block, Value inBlock);
   Sums floatDots(const Tile &tile, const PackedLayout &layout, const OperandLayout &operand, Value weights,
-                 Value block);
+                 Value block, Value inBlock);
   void prefetch(Value packed, int64_t bytes) {
     for (int64_t at = 0, ahead = op.getPrefetch().value_or(0); ahead && at < bytes; at += 64)
-      l.prefetch(l.at(packed, ahead + at));
+      l.prefetch(l.at(packed, ahead + at), scope.maxTokens == 1 ? 1 : 2);
   }
   void epilogue(const Tile &tile, ArrayRef<Sums> sums, Value tileRow, Value token, int64_t tokenInBlock);
   void append(AppendOp append, const Tile &tile, ArrayRef<Value> rows, Value firstRow, Value token);
@@ -80,26 +81,33 @@ void TilesLowering::lowerTile(Value tile) {
   Value tokenBegin = l.arg(args, TokenBeginArg, l.i64()), tokenEnd = l.arg(args, TokenEndArg, l.i64());
 
   auto rows = [&](Value firstRow) {
-    Tile shape{tileRows, firstRow, rowBlock / lanes, lanes, tokens, tokenStep};
-    auto tokenBlock = [&](Value firstToken) {
+    auto tokenBlock = [&](Value firstToken, int64_t count) {
+      Tile shape{tileRows, firstRow, rowBlock / lanes, lanes, count, std::min(count, tokenStep)};
       SmallVector<Sums> sums;
       int64_t at = 0;
       for (unsigned w = 0; w < segment.layouts.size(); ++w) {
         sums.push_back(dots(shape, w, l.at(weights, at), firstToken));
         at += segment.layouts[w].tileBytes;
       }
-      for (int64_t t = 0; t < tokens; ++t) {
+      for (int64_t t = 0; t < count; ++t) {
         Value token = l.add(firstToken, t);
-        if (tokens == 1)
+        if (count == 1)
           epilogue(shape, sums, tileRow, token, t);
         else // tokens of the block outside the range hold leftovers
-          l.when(arith::AndIOp::create(l.b, l.less(token, tokenEnd), l.lessOrEqual(tokenBegin, token)), [&] { epilogue(shape, sums, tileRow, token, t); });
+          l.when(l.andi(l.less(token, tokenEnd), l.lessOrEqual(tokenBegin, token)),
+                 [&] { epilogue(shape, sums, tileRow, token, t); });
       }
     };
     if (scope.maxTokens == 1)
-      tokenBlock(l.c64(0));
-    else
-      l.loop(l.mul(l.div(tokenBegin, tokens), tokens), tokenEnd, tokens, tokenBlock);
+      return tokenBlock(l.c64(0), 1);
+    auto floor = [&](Value token, int64_t multiple) { return l.mul(l.div(token, multiple), multiple); };
+    Value first = floor(tokenBegin, tokens);
+    if (tokenStep == tokens)
+      return l.loop(first, tokenEnd, tokens, [&](Value token) { tokenBlock(token, tokens); });
+    // Whole blocks; then the rest, or everything if the range begins within a block, in steps.
+    Value inSteps = l.select(l.equal(first, tokenBegin), floor(tokenEnd, tokens), floor(tokenBegin, tokenStep));
+    l.loop(first, floor(inSteps, tokens), tokens, [&](Value token) { tokenBlock(token, tokens); });
+    l.loop(inSteps, tokenEnd, tokenStep, [&](Value token) { tokenBlock(token, tokenStep); });
   };
   if (rowBlock == tileRows)
     rows(l.c64(0));
@@ -112,11 +120,13 @@ void TilesLowering::lowerTile(Value tile) {
 Sums TilesLowering::dots(const Tile &tile, unsigned weight, Value weights, Value firstToken) {
   const PackedLayout &layout = segment.layouts[weight];
   const OperandLayout &operand = scope.operand(op.getOperands()[weight]);
-  Value block = l.at(l.argPointer(args, ScratchArg), operand.scratchAt);
+  Value block = l.at(l.argPointer(args, ScratchArg), operand.scratchAt), inBlock;
   if (scope.maxTokens > 1)
     block = l.at(block, l.mul(l.div(firstToken, operand.tokens), operand.tokenBlockBytes()));
-  return layout.format->isFloat ? floatDots(tile, layout, operand, weights, block)
-                                : integerDots(tile, layout, operand, weights, block);
+  if (tile.tokens != operand.tokens)
+    inBlock = l.rem(firstToken, operand.tokens);
+  return layout.format->isFloat ? floatDots(tile, layout, operand, weights, block, inBlock)
+                                : integerDots(tile, layout, operand, weights, block, inBlock);
 }
 
 // The integer dot products of one record with one block of tokens. Weights are loaded where they are first used, so that a
@@ -124,9 +134,10 @@ Sums TilesLowering::dots(const Tile &tile, unsigned weight, Value weights, Value
 class RecordDots {
 public:
   RecordDots(Lanes &l, const Tile &tile, const PackedLayout &layout, const OperandLayout &operand, Value packed,
-             Value firstBlock)
+             Value block, Value inBlock)
       : l(l), tile(tile), layout(layout), format(*layout.format), operand(operand), n(tile.lanes), packed(packed),
-        firstBlock(firstBlock) {}
+        codesAt(inBlock ? l.at(block, l.mul(inBlock, OperandLayout::channels)) : block),
+        wordsAt(inBlock ? l.at(block, l.mul(inBlock, 4)) : block) {}
 
   // sums + integer dots x weight scale x activation scale, + min x sum of activations: [vector][token].
   Sums addTo(Sums sums) {
@@ -147,7 +158,7 @@ public:
           Value min = halves(layout.minsAt, p, v);
           for (int64_t t = 0; t < tile.tokens; ++t) {
             Value &sum = sums[v * tile.tokens + t];
-            sum = l.fma(min, l.loadSplat(floats(), activation(p, operand.valueSumAt(t)), 4), sum);
+            sum = l.fma(min, l.loadSplat(floats(), word(p, operand.valueSumAt(t)), 4), sum);
           }
         }
     return sums;
@@ -160,8 +171,8 @@ private:
     for (int64_t v = 0; v < tile.vectors; ++v)
       for (int64_t t = 0; t < tile.tokenStep; ++t)
         done.push_back(sums[v * tile.tokens + firstToken + t]);
-    packed = l.after(packed, done);
-    firstBlock = l.after(firstBlock, done);
+    for (Value *address : {&packed, &codesAt, &wordsAt})
+      *address = l.after(*address, done);
   }
 
   void addPlanes(Sums &sums, int64_t firstPlane, int64_t count, int64_t firstToken) {
@@ -183,7 +194,7 @@ private:
       for (int64_t v = 0; v < tile.vectors; ++v)
         forPlanes([&](int64_t p) {
           for (int64_t t = 0; t < tokens; ++t) {
-            Value four = activation(p, operand.codesAt(firstToken + t) + g * 4);
+            Value four = l.at(codesOf(p, firstToken + t), g * 4);
             integer(p, v, t) = dot(integer(p, v, t), code(g, v, p), four, p);
           }
         });
@@ -197,7 +208,7 @@ private:
       for (int64_t v = 0; v < tile.vectors; ++v)
         for (int64_t t = 0; t < tokens; ++t) {
           Value &sum = sums[v * tile.tokens + firstToken + t];
-          Value activationScale = l.loadSplat(floats(), activation(p, operand.scaleAt(firstToken + t)), 4);
+          Value activationScale = l.loadSplat(floats(), word(p, operand.scaleAt(firstToken + t)), 4);
           sum = l.fma(l.toFloat(integer(p, v, t)), l.mulf(scale(p, v), activationScale), sum);
         }
     });
@@ -210,7 +221,7 @@ private:
   Value start(int64_t plane, int64_t token) {
     if (!format.zeroPoint)
       return l.constantInt(ints(), 0);
-    return l.shl(l.loadSplat(ints(), activation(plane, operand.minusSumAt(token)), 4),
+    return l.shl(l.loadSplat(ints(), word(plane, operand.minusSumAt(token)), 4),
                  llvm::Log2_64(format.zeroPoint * factor(plane)));
   }
 
@@ -221,8 +232,8 @@ private:
 
   // The high bytes of a peak meet the group of columns that they belong to.
   Value addPeak(Value sum, int64_t peak, int64_t v, int64_t plane, int64_t token) {
-    Value high = activation(plane, operand.highAt(peak, token));
-    Value group = l.load(l.i32(), activation(plane, operand.groupAt(peak, token)), 4);
+    Value high = word(plane, operand.highAt(peak, token));
+    Value group = l.load(l.i32(), word(plane, operand.groupAt(peak, token)), 4);
     // Tokens outside the range hold leftovers, which must not lead out of the record.
     group = arith::ExtUIOp::create(l.b, l.i64(), l.andi(group, OperandLayout::groups - 1));
     Value codes = extract(load(l.at(packed, l.mul(group, groupBytes())), v), plane);
@@ -273,7 +284,11 @@ private:
                        alignmentIn(layout, 2 * n));
   }
 
-  Value activation(int64_t plane, int64_t offset) { return l.at(firstBlock, plane * operand.blockBytes() + offset); }
+  // Addresses of a token's codes, and of a word for each token.
+  Value codesOf(int64_t plane, int64_t token) {
+    return l.at(codesAt, plane * operand.blockBytes() + operand.codesAt(token));
+  }
+  Value word(int64_t plane, int64_t offset) { return l.at(wordsAt, plane * operand.blockBytes() + offset); }
   Type floats() { return l.vec(n, l.f32()); }
   Type ints() { return l.vec(n, l.i32()); }
   Type bytes() { return l.vec(4 * n, l.i8()); }
@@ -284,30 +299,32 @@ private:
   const FormatInfo &format;
   const OperandLayout &operand;
   int64_t n;
-  Value packed, firstBlock; // addresses
+  Value packed, codesAt, wordsAt; // addresses: of the record, of the first token's codes and words
   std::map<std::tuple<int64_t, int64_t, int64_t>, Value> codes; // of (group, vector, plane; -1: as packed)
   std::map<std::pair<int64_t, int64_t>, Value> scales;          // of (plane, vector)
 };
 
 Sums TilesLowering::integerDots(const Tile &tile, const PackedLayout &layout, const OperandLayout &operand,
-                                Value weights, Value block) {
+                                Value weights, Value block, Value inBlock) {
   Sums zero(tile.vectors * tile.tokens, l.constantLike(l.vec(tile.lanes, l.f32()), 0.0));
   return l.loop(l.c64(0), l.c64(layout.recordsPerTile), 1, zero, [&](Value record, ValueRange state) {
     Value packed = l.at(weights, l.mul(record, layout.recordBytes));
     prefetch(packed, layout.recordBytes);
     Value firstBlock = l.at(block, l.mul(record, layout.recordBlocks * operand.blockBytes()));
-    return RecordDots(l, tile, layout, operand, packed, firstBlock).addTo(Sums(state.begin(), state.end()));
+    return RecordDots(l, tile, layout, operand, packed, firstBlock, inBlock).addTo(Sums(state.begin(), state.end()));
   });
 }
 
 Sums TilesLowering::floatDots(const Tile &tile, const PackedLayout &layout, const OperandLayout &operand,
-                              Value weights, Value block) {
+                              Value weights, Value block, Value inBlock) {
   const int64_t n = tile.lanes, element = layout.format->codeBits / 8;
   Type floats = l.vec(n, l.f32());
   Sums zero(tile.vectors * tile.tokens, l.constantLike(floats, 0.0));
   int64_t unroll = 1;
   while (unroll < 8 && layout.cols % (unroll * 2) == 0)
     unroll *= 2;
+  if (inBlock)
+    block = l.at(block, l.mul(inBlock, 4));
   return l.loop(l.c64(0), l.c64(layout.cols), unroll, zero, [&](Value k, ValueRange state) {
     Sums sums(state.begin(), state.end());
     Value records = l.at(weights, l.mul(k, layout.recordBytes));
