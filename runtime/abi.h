@@ -79,6 +79,8 @@ extern const uint64_t sluice_variant_count;     // defined by generated code
 // kv_head_stride = B * sluice_model.kv_block_bytes, kv_layer_stride = kv_heads * kv_head_stride, total = layers * that.
 // The cache must be zeroed once before first use (masked positions are read, multiplied by zero).
 #define SLUICE_KV_BLOCK 64u
+// Attention starts anew every so many positions and merges the parts, so that workers can share them.
+#define SLUICE_KV_SEGMENT 256u
 
 //===-- The file -------------------------------------------------------------------===//
 //

@@ -1,8 +1,10 @@
 //===- Attention.cpp - flash-style attention over the blocked KV cache ---------------===//
 //
-// A unit is one KV head and a block of tokens. For each token, the query heads that share the KV head walk its blocks of 64
-// positions together, from position 0: scores (a lane is a position), a running maximum and sum, values (a lane is a channel).
-// Positions after the token's are masked, so every block is whole and every chunking gives the same bits.
+// A unit is one KV head and a block of tokens. The rows of a few tokens (a row is a query head of a token) walk the blocks of
+// 64 positions of their KV head together: scores (a lane is a position), a running maximum and sum, values (a lane is a
+// channel). Positions after a row's own are masked, so every block is whole. Each segment of SLUICE_KV_SEGMENT positions
+// starts anew; its part is then merged with those before. All this depends on positions only, so that every chunking and every
+// division of the work gives the same bits.
 //
 //===------------------------------------------------------------------------------===//
 
@@ -32,105 +34,144 @@ public:
     positionLanes = l.facts.lanes();
   }
 
-  void lowerToken(Value kvHead, Value token) {
-    Value position = l.add(l.arg(args, PositionArg, l.i64()), token);
+  int64_t tokens() const { return layout.tokens; }
+
+  // Tokens [token, token + tokens()) of a KV head; where those pass the last, the last once more.
+  void lowerTokens(Value kvHead, Value token, Value tokenEnd) {
+    Value first = l.arg(args, PositionArg, l.i64());
     Value head = l.at(l.argPointer(args, KvArg), l.mul(kvHead, l.arg(args, KvHeadStrideArg, l.i64())));
     Value rowAt = l.mul(l.mul(kvHead, layout.group * channels), 4);
-    start(l.at(scope.bufferRow(l, args, op.getQueryAttr(), token), rowAt));
-    l.loop(l.c64(0), l.add(position, 1), SLUICE_KV_BLOCK, [&](Value first) {
-      Value block = l.at(head, l.mul(first, 2 * channels * element));
-      for (int64_t g = 0; g < layout.group; g += queries)
-        scores(block, first, position, g, std::min(queries, layout.group - g));
-      Value values = l.at(block, channels * SLUICE_KV_BLOCK * element);
-      for (int64_t g = 0; g < layout.group; g += queries)
-        accumulate(values, g, std::min(queries, layout.group - g));
+    Values rowTokens, positions;
+    for (int64_t t = 0; t < tokens(); ++t) {
+      rowTokens.push_back(l.min(l.add(token, t), l.sub(tokenEnd, l.c64(1))));
+      positions.push_back(l.add(first, rowTokens[t]));
+      start(t, l.at(scope.bufferRow(l, args, op.getQueryAttr(), rowTokens[t]), rowAt));
+    }
+    Value end = l.add(positions.back(), 1);
+    l.loop(l.c64(0), end, SLUICE_KV_SEGMENT, [&](Value segment) {
+      restart();
+      l.loop(segment, l.min(end, l.add(segment, SLUICE_KV_SEGMENT)), SLUICE_KV_BLOCK, [&](Value at) {
+        Value block = l.at(head, l.mul(at, 2 * channels * element));
+        forRows([&](int64_t row, int64_t count) { scores(block, at, positions, row, count); });
+        Value values = l.at(block, channels * SLUICE_KV_BLOCK * element);
+        forRows([&](int64_t row, int64_t count) { accumulate(values, row, count); });
+      });
+      merge();
     });
-    finish(l.at(scope.bufferRow(l, args, op.getResultAttr(), token), rowAt));
+    for (int64_t t = 0; t < tokens(); ++t)
+      finish(t, l.at(scope.bufferRow(l, args, op.getResultAttr(), rowTokens[t]), rowAt));
   }
 
 private:
   Type channelVector() { return l.vec(channelLanes, l.f32()); }
   Type positionVector() { return l.vec(positionLanes, l.f32()); }
   Value floatAt(int64_t base, int64_t index) { return l.at(scratch, base + index * 4); }
+  Value floatAt(int64_t base, Value index) { return l.at(l.at(scratch, base), l.mul(index, 4)); }
 
-  // Queries scaled by 1/sqrt(head size), outputs and sums 0, maxima -infinity.
-  void start(Value query) {
+  // Sums of rows x vectors that fit the registers beside a few operands.
+  int64_t sumsInRegisters() const { return l.facts.vectorRegisters / 2; }
+  int64_t rowsTogether() const { return std::min<int64_t>(layout.rows(), sumsInRegisters() / 2); }
+  void forRows(function_ref<void(int64_t, int64_t)> f) {
+    for (int64_t row = 0; row < layout.rows(); row += rowsTogether())
+      f(row, std::min(rowsTogether(), layout.rows() - row));
+  }
+  // The largest power of two of vectors, dividing `vectors`, that `rows` rows can hold the sums of.
+  int64_t vectorsTogether(int64_t vectors, int64_t rows) const {
+    int64_t together = 1;
+    while (together < 4 && vectors % (together * 2) == 0 && rows * together * 2 <= sumsInRegisters())
+      together *= 2;
+    return together;
+  }
+
+  // Queries of token t scaled by 1/sqrt(head size), merged outputs and sums 0, maxima -infinity.
+  void start(int64_t t, Value query) {
+    const int64_t rowChannels = layout.group * channels;
     Value scale = l.constantLike(channelVector(), 1.0 / std::sqrt(static_cast<double>(channels)));
-    l.loop(l.c64(0), l.c64(layout.group * channels), channelLanes, [&](Value i) {
-      Value at = l.mul(i, 4);
-      Value scaled = l.mulf(l.load(channelVector(), l.at(query, at), 4), scale);
-      l.store(scaled, l.at(l.at(scratch, layout.queriesAt()), at), 4);
-      l.store(l.constantLike(channelVector(), 0.0), l.at(l.at(scratch, layout.outputsAt()), at), 4);
+    l.loop(l.c64(0), l.c64(rowChannels), channelLanes, [&](Value i) {
+      Value scaled = l.mulf(l.load(channelVector(), l.at(query, l.mul(i, 4)), 4), scale);
+      l.store(scaled, floatAt(layout.queriesAt() + t * rowChannels * 4, i), 4);
+      l.store(l.constantLike(channelVector(), 0.0), floatAt(layout.mergedAt() + t * rowChannels * 4, i), 4);
     });
-    for (int64_t g = 0; g < layout.group; ++g) {
-      l.store(l.constantLike(l.f32(), -INFINITY), floatAt(layout.maximaAt(), g), 4);
-      l.store(l.constantLike(l.f32(), 0.0), floatAt(layout.sumsAt(), g), 4);
+    for (int64_t row = t * layout.group; row < (t + 1) * layout.group; ++row) {
+      l.store(l.constantLike(l.f32(), -INFINITY), floatAt(layout.mergedMaximaAt(), row), 4);
+      l.store(l.constantLike(l.f32(), 0.0), floatAt(layout.mergedSumsAt(), row), 4);
     }
   }
 
-  // Probabilities (not yet normalised) of a block for `count` queries from `g`; rescales what those have so far.
-  void scores(Value keys, Value first, Value position, int64_t g, int64_t count) {
-    const int64_t n = positionLanes, vectors = SLUICE_KV_BLOCK / n;
-    // As many position vectors at a time as registers allow.
-    const int64_t together = std::min<int64_t>(vectors, 4);
-    SmallVector<Values> rows(count);
-    for (int64_t v0 = 0; v0 < vectors; v0 += together) {
+  // A segment's outputs and sums 0, maxima -infinity.
+  void restart() {
+    l.loop(l.c64(0), l.c64(layout.rows() * channels), channelLanes,
+           [&](Value i) { l.store(l.constantLike(channelVector(), 0.0), floatAt(layout.outputsAt(), i), 4); });
+    l.loop(l.c64(0), l.c64(layout.rows()), 1, [&](Value row) {
+      l.store(l.constantLike(l.f32(), -INFINITY), floatAt(layout.maximaAt(), row), 4);
+      l.store(l.constantLike(l.f32(), 0.0), floatAt(layout.sumsAt(), row), 4);
+    });
+  }
+
+  // Probabilities (not yet normalised) of a block for `count` rows from `row`; rescales what those have so far.
+  void scores(Value keys, Value first, ArrayRef<Value> positions, int64_t row, int64_t count) {
+    const int64_t n = positionLanes, vectors = SLUICE_KV_BLOCK / n, together = vectorsTogether(vectors, count);
+    l.loop(l.c64(0), l.c64(vectors), together, [&](Value vector) {
+      Value positionAt = l.mul(vector, n);
       Values zero(count * together, l.constantLike(positionVector(), 0.0));
       Values sums = l.loop(l.c64(0), l.c64(channels), 1, zero, [&](Value c, ValueRange state) {
         Values next(state.begin(), state.end());
-        Value keyRow = l.at(keys, l.mul(c, SLUICE_KV_BLOCK * element));
-        Value query = l.at(scratch, l.mul(c, 4));
+        Value keyRow = l.at(keys, l.mul(l.add(l.mul(c, SLUICE_KV_BLOCK), positionAt), element));
+        Value query = floatAt(layout.queriesAt() + row * channels * 4, c);
         for (int64_t v = 0; v < together; ++v) {
-          Value key = l.loadFloat(format, n, l.at(keyRow, (v0 + v) * n * element), element);
+          Value key = l.loadFloat(format, n, l.at(keyRow, v * n * element), element);
           for (int64_t q = 0; q < count; ++q) {
-            Value splat = l.loadSplat(positionVector(), l.at(query, layout.queriesAt() + (g + q) * channels * 4), 4);
+            Value splat = l.loadSplat(positionVector(), l.at(query, q * channels * 4), 4);
             next[q * together + v] = l.fma(key, splat, next[q * together + v]);
           }
         }
         return next;
       });
       for (int64_t q = 0; q < count; ++q)
-        rows[q].append(sums.begin() + q * together, sums.begin() + (q + 1) * together);
-    }
-
-    Value limit = arith::TruncIOp::create(l.b, l.i32(), l.sub(position, first));
-    for (int64_t q = 0; q < count; ++q) {
-      Value largest;
-      for (int64_t v = 0; v < vectors; ++v) {
-        Value index = l.add(l.iota(n), v * n);
-        Value seen = arith::CmpIOp::create(l.b, arith::CmpIPredicate::sle, index, l.splat(limit, n));
-        rows[q][v] = arith::SelectOp::create(l.b, seen, rows[q][v], l.constantLike(positionVector(), -INFINITY));
-        largest = v ? l.maxf(largest, rows[q][v]) : rows[q][v];
-      }
-      Value before = l.load(l.f32(), floatAt(layout.maximaAt(), g + q), 4);
-      Value maximum = l.maxf(before, l.reduceMax(largest));
-      l.store(maximum, floatAt(layout.maximaAt(), g + q), 4);
-      Value kept = l.exp(l.subf(before, maximum));
-      Value sum = l.constantLike(positionVector(), 0.0);
-      for (int64_t v = 0; v < vectors; ++v) {
-        Value p = l.exp(l.subf(rows[q][v], l.splat(maximum, n)));
-        sum = l.addf(sum, p);
-        l.store(p, floatAt(layout.scoresAt(), (g + q) * SLUICE_KV_BLOCK + v * n), 4);
-      }
-      Value total = l.fma(l.load(l.f32(), floatAt(layout.sumsAt(), g + q), 4), kept, l.reduceAdd(sum));
-      l.store(total, floatAt(layout.sumsAt(), g + q), 4);
-      Value splat = l.splat(kept, channelLanes);
-      Value outputs = floatAt(layout.outputsAt(), (g + q) * channels);
-      l.loop(l.c64(0), l.c64(channels), channelLanes, [&](Value c) {
-        Value at = l.at(outputs, l.mul(c, 4));
-        l.store(l.mulf(l.load(channelVector(), at, 4), splat), at, 4);
-      });
-    }
+        for (int64_t v = 0; v < together; ++v)
+          l.store(sums[q * together + v], l.at(floatAt(layout.scoresAt(), positionAt), ((row + q) * SLUICE_KV_BLOCK + v * n) * 4), 4);
+    });
+    for (int64_t q = row; q < row + count; ++q)
+      softmax(first, positions[q / layout.group], q);
   }
 
-  // outputs += probabilities x values, for `count` queries from `g`.
-  void accumulate(Value values, int64_t g, int64_t count) {
-    const int64_t n = channelLanes, vectors = channels / n;
-    const int64_t together = std::min<int64_t>(vectors & -vectors, 4);
+  void softmax(Value first, Value position, int64_t row) {
+    const int64_t n = positionLanes, vectors = SLUICE_KV_BLOCK / n;
+    auto scoreAt = [&](int64_t v) { return floatAt(layout.scoresAt(), row * SLUICE_KV_BLOCK + v * n); };
+    // Of the block's positions, those up to this one are seen; it may be negative.
+    Value limit = l.splat(arith::TruncIOp::create(l.b, l.i32(), l.sub(position, first)), n);
+    Values x;
+    Value largest;
+    for (int64_t v = 0; v < vectors; ++v) {
+      Value seen = arith::CmpIOp::create(l.b, arith::CmpIPredicate::sle, l.add(l.iota(n), v * n), limit);
+      x.push_back(l.select(seen, l.load(positionVector(), scoreAt(v), 4), l.constantLike(positionVector(), -INFINITY)));
+      largest = v ? l.maxf(largest, x[v]) : x[v];
+    }
+    Value before = l.load(l.f32(), floatAt(layout.maximaAt(), row), 4);
+    Value maximum = l.maxf(before, l.reduceMax(largest));
+    l.store(maximum, floatAt(layout.maximaAt(), row), 4);
+    Value kept = l.exp(l.subf(before, maximum));
+    Value sum = l.constantLike(positionVector(), 0.0), splat = l.splat(maximum, n);
+    for (int64_t v = 0; v < vectors; ++v) {
+      Value p = l.exp(l.subf(x[v], splat));
+      sum = l.addf(sum, p);
+      l.store(p, scoreAt(v), 4);
+    }
+    l.store(l.fma(l.load(l.f32(), floatAt(layout.sumsAt(), row), 4), kept, l.reduceAdd(sum)),
+            floatAt(layout.sumsAt(), row), 4);
+    Value factor = l.splat(kept, channelLanes);
+    l.loop(l.c64(0), l.c64(channels), channelLanes, [&](Value c) {
+      Value at = floatAt(layout.outputsAt() + row * channels * 4, c);
+      l.store(l.mulf(l.load(channelVector(), at, 4), factor), at, 4);
+    });
+  }
+
+  // outputs += probabilities x values, for `count` rows from `row`.
+  void accumulate(Value values, int64_t row, int64_t count) {
+    const int64_t n = channelLanes, vectors = channels / n, together = vectorsTogether(vectors, count);
     l.loop(l.c64(0), l.c64(vectors), together, [&](Value vector) {
-      Value channelAt = l.mul(vector, n * 4);
       auto outputAt = [&](int64_t q, int64_t v) {
-        return l.at(l.at(floatAt(layout.outputsAt(), (g + q) * channels), channelAt), v * n * 4);
+        return l.at(floatAt(layout.outputsAt() + (row + q) * channels * 4, l.mul(vector, n)), v * n * 4);
       };
       Values init;
       for (int64_t q = 0; q < count; ++q)
@@ -139,12 +180,12 @@ private:
       Value column = l.at(values, l.mul(vector, n * element));
       Values sums = l.loop(l.c64(0), l.c64(SLUICE_KV_BLOCK), 1, init, [&](Value p, ValueRange state) {
         Values next(state.begin(), state.end());
-        Value row = l.at(column, l.mul(p, channels * element));
-        Value score = l.at(scratch, l.mul(p, 4));
+        Value line = l.at(column, l.mul(p, channels * element));
+        Value score = floatAt(layout.scoresAt() + row * SLUICE_KV_BLOCK * 4, p);
         for (int64_t v = 0; v < together; ++v) {
-          Value value = l.loadFloat(format, n, l.at(row, v * n * element), element);
+          Value value = l.loadFloat(format, n, l.at(line, v * n * element), element);
           for (int64_t q = 0; q < count; ++q) {
-            Value splat = l.loadSplat(channelVector(), l.at(score, layout.scoresAt() + (g + q) * SLUICE_KV_BLOCK * 4), 4);
+            Value splat = l.loadSplat(channelVector(), l.at(score, q * SLUICE_KV_BLOCK * 4), 4);
             next[q * together + v] = l.fma(value, splat, next[q * together + v]);
           }
         }
@@ -156,14 +197,25 @@ private:
     });
   }
 
-  void finish(Value result) {
+  // Joins a segment's part to those before it.
+  void merge() {
+    l.loop(l.c64(0), l.c64(layout.rows()), 1, [&](Value row) {
+      Value outputs = l.mul(row, channels);
+      mergeAttention(l, channels,
+                     {floatAt(layout.maximaAt(), row), floatAt(layout.sumsAt(), row), floatAt(layout.outputsAt(), outputs)},
+                     {floatAt(layout.mergedMaximaAt(), row), floatAt(layout.mergedSumsAt(), row),
+                      floatAt(layout.mergedAt(), outputs)});
+    });
+  }
+
+  void finish(int64_t t, Value result) {
     for (int64_t g = 0; g < layout.group; ++g) {
-      Value inverse = l.divf(l.constantLike(l.f32(), 1.0), l.load(l.f32(), floatAt(layout.sumsAt(), g), 4));
+      int64_t row = t * layout.group + g;
+      Value inverse = l.divf(l.constantLike(l.f32(), 1.0), l.load(l.f32(), floatAt(layout.mergedSumsAt(), row), 4));
       Value splat = l.splat(inverse, channelLanes);
       l.loop(l.c64(0), l.c64(channels), channelLanes, [&](Value c) {
-        Value at = l.mul(c, 4);
-        Value output = l.load(channelVector(), l.at(floatAt(layout.outputsAt(), g * channels), at), 4);
-        l.store(l.mulf(output, splat), l.at(l.at(result, g * channels * 4), at), 4);
+        Value output = l.load(channelVector(), floatAt(layout.mergedAt() + row * channels * 4, c), 4);
+        l.store(l.mulf(output, splat), l.at(l.at(result, g * channels * 4), l.mul(c, 4)), 4);
       });
     }
   }
@@ -177,10 +229,25 @@ private:
   Value scratch;
   llama::Format format;
   int64_t element, channels, channelLanes, positionLanes;
-  static constexpr int64_t queries = 4; // query heads whose sums share the registers
 };
 
 } // namespace
+
+void sluice::codegen::mergeAttention(Lanes &l, int64_t channels, AttentionPart part, AttentionPart merged) {
+  const int64_t n = std::min<int64_t>(l.facts.lanes(), channels & -channels);
+  Type vector = l.vec(n, l.f32());
+  Value before = l.load(l.f32(), merged.maximum, 4), other = l.load(l.f32(), part.maximum, 4);
+  Value maximum = l.maxf(before, other);
+  Value kept = l.exp(l.subf(before, maximum)), added = l.exp(l.subf(other, maximum));
+  l.store(maximum, merged.maximum, 4);
+  l.store(l.fma(l.load(l.f32(), part.sum, 4), added, l.mulf(l.load(l.f32(), merged.sum, 4), kept)), merged.sum, 4);
+  Value keptSplat = l.splat(kept, n), addedSplat = l.splat(added, n);
+  l.loop(l.c64(0), l.c64(channels), n, [&](Value c) {
+    Value at = l.at(merged.output, l.mul(c, 4));
+    Value output = l.load(vector, l.at(part.output, l.mul(c, 4)), 4);
+    l.store(l.fma(output, addedSplat, l.mulf(l.load(vector, at, 4), keptSplat)), at, 4);
+  });
+}
 
 void sluice::codegen::lowerAttention(PhaseScope &scope, AttentionOp op, Lanes &l, Value args, Value begin, Value end) {
   AttentionLowering lowering(scope, op, l, args);
@@ -190,6 +257,6 @@ void sluice::codegen::lowerAttention(PhaseScope &scope, AttentionOp op, Lanes &l
     Value kvHead = l.rem(unit, units.units);
     Value from = l.add(tokenBegin, l.mul(l.div(unit, units.units), units.unitTokens));
     Value to = l.min(l.add(from, units.unitTokens), tokenEnd);
-    l.loop(from, to, 1, [&](Value token) { lowering.lowerToken(kvHead, token); });
+    l.loop(from, to, lowering.tokens(), [&](Value token) { lowering.lowerTokens(kvHead, token, to); });
   });
 }

@@ -14,7 +14,11 @@ int64_t OperandLayout::tokenBlockBytes() const {
 
 AttentionScratch AttentionScratch::get(AttentionOp op) {
   auto cache = cast<llama::CacheType>(op.getCache());
-  return {static_cast<int64_t>(op.getHeads()) / cache.getKvHeads(), cache.getHeadDim()};
+  // Enough rows for multiplications, not loads and conversions of the cache, to take the time.
+  constexpr int64_t rows = 4;
+  int64_t group = static_cast<int64_t>(op.getHeads()) / cache.getKvHeads();
+  int64_t tokens = std::min<int64_t>(op.getTokenBlock().value_or(1), std::max<int64_t>(1, rows / group));
+  return {group, cache.getHeadDim(), tokens};
 }
 
 PhaseScope::PhaseScope(PhaseOp phase, const CpuFacts &facts)

@@ -63,17 +63,31 @@ private:
   llvm::DenseMap<mlir::Operation *, int64_t> scratchOffsets;
 };
 
-// The attention's working set in scratch, in floats: scaled queries, running outputs, scores, maxima and sums.
+// The attention's working set in scratch, in floats: scaled queries, scores of a block, the running outputs, maxima and sums
+// of a segment, and those of all segments before.
 struct AttentionScratch {
   int64_t group, headDim;
+  int64_t tokens; // whose rows are worked on together
+  int64_t rows() const { return tokens * group; }
   int64_t queriesAt() const { return 0; }
-  int64_t outputsAt() const { return group * headDim * 4; }
-  int64_t scoresAt() const { return 2 * group * headDim * 4; }
-  int64_t maximaAt() const { return scoresAt() + group * SLUICE_KV_BLOCK * 4; }
-  int64_t sumsAt() const { return maximaAt() + group * 4; }
-  int64_t bytes() const { return sumsAt() + group * 4; }
+  int64_t outputsAt() const { return rows() * headDim * 4; }
+  int64_t mergedAt() const { return 2 * outputsAt(); }
+  int64_t scoresAt() const { return 3 * outputsAt(); }
+  int64_t maximaAt() const { return scoresAt() + rows() * SLUICE_KV_BLOCK * 4; }
+  int64_t sumsAt() const { return maximaAt() + rows() * 4; }
+  int64_t mergedMaximaAt() const { return sumsAt() + rows() * 4; }
+  int64_t mergedSumsAt() const { return mergedMaximaAt() + rows() * 4; }
+  int64_t bytes() const { return mergedSumsAt() + rows() * 4; }
   static AttentionScratch get(stream::AttentionOp op);
 };
+
+// Addresses of what attention over some positions gives, before it is divided by the sum: the largest score, the sum of
+// exp(score - largest), and the values' sum with these factors.
+struct AttentionPart {
+  Value maximum, sum, output;
+};
+// merged += part, for a row of `channels` outputs.
+void mergeAttention(Lanes &l, int64_t channels, AttentionPart part, AttentionPart merged);
 
 // Each emits the body of one function at the builder's insertion point.
 void lowerPrologue(PhaseScope &scope, Lanes &l, Value args);
