@@ -36,7 +36,8 @@ static llvm::Error expectSameSteps(const stream::Schedule &first, const stream::
   bool same = first.weightBytes() == other.weightBytes() && first.kernels().size() == other.kernels().size();
   for (auto [a, b] : llvm::zip(first.kernels(), other.kernels())) {
     stream::PhaseUnits left = stream::PhaseUnits::get(a), right = stream::PhaseUnits::get(b);
-    same &= left.units == right.units && left.unitTokens == right.unitTokens;
+    same &= left.units == right.units && left.unitTokens == right.unitTokens &&
+            left.unitPositions == right.unitPositions;
   }
   return same ? llvm::Error::success()
               : llvm::createStringError("target '" + name +

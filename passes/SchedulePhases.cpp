@@ -163,13 +163,25 @@ private:
     if (auto attention = dyn_cast<AttentionOp>(anchor)) {
       if (!alone)
         return stage.emitError("expected attention alone in its stage");
+      CacheType cache = attention.getCache().getType();
+      bool split = maxTokens == 1 && canSplit(stage);
+      if (split)
+        scope.buffers[stage.getResult(0)] =
+            newBuffer("attention", stream::partsWidth(model, attention.getHeads(), cache.getHeadDim()));
       auto op = stream::AttentionOp::create(b, bufferOf(attention.getQuery()), bufferOf(stage.getResult(0)),
-                                            attention.getHeadsAttr(), TypeAttr::get(attention.getCache().getType()),
-                                            IntegerAttr());
+                                            attention.getHeadsAttr(), TypeAttr::get(cache), IntegerAttr(),
+                                            split ? b.getUnitAttr() : UnitAttr());
       op.setTokenBlock(maxTokens == 1 ? 1 : attentionTokens);
       return success();
     }
     return scheduleLinears(stage, head);
+  }
+
+  // Parts can be merged where channels are prepared for linears, and must fit memory for the longest context.
+  bool canSplit(StageOp stage) {
+    constexpr int64_t longest = 1 << 20;
+    return int64_t(model.getContextLength()) <= longest &&
+           llvm::all_of(stage.getResult(0).getUsers(), [](Operation *user) { return isa<LinearOp, RmsNormOp>(user); });
   }
 
   // The rows that leave a stage, into buffers or the cache.
@@ -303,10 +315,19 @@ private:
     if (auto norm = value.getDefiningOp<RmsNormOp>(); norm && stage->isProperAncestor(norm))
       result = stream::RmsNormOp::create(b, type, prologueValue(norm.getInput(), stage), norm.getWeightAttr(),
                                          norm.getEpsAttr());
+    else if (auto attention = splitAttention(value))
+      result = stream::MergeOp::create(b, type, bufferOf(value), attention.getHeadsAttr());
     else
       result = stream::ReadOp::create(b, type, bufferOf(value));
     prologue[value] = result;
     return result;
+  }
+
+  // The attention that leaves `value` in parts; null if none does.
+  AttentionOp splitAttention(Value value) {
+    auto stage = producingStage(value);
+    auto attention = stage ? dyn_cast<AttentionOp>(stage.getAnchors()[0]) : AttentionOp();
+    return attention && maxTokens == 1 && canSplit(stage) ? attention : AttentionOp();
   }
 
   Value epilogueValue(Value value, StageOp stage, llvm::DenseMap<Value, Value> &lowered) {

@@ -41,8 +41,9 @@ void Program::runSteps(const Chunk &chunk, unsigned worker) {
         .count = chunk.count,
     };
     const sluice_kernel &kernel = variant.kernels[step.kernel];
-    const uint64_t tokens = args.token_end - args.token_begin;
-    const uint64_t blocks = step.unit_tokens ? (tokens + step.unit_tokens - 1) / step.unit_tokens : 1;
+    auto pieces = [](uint64_t count, uint64_t size) { return size ? (count + size - 1) / size : 1; };
+    const uint64_t units = step.units * pieces(args.token_end - args.token_begin, step.unit_tokens) *
+                           pieces(args.position + args.token_end, step.unit_positions);
     bool prepared = kernel.prologue == nullptr;
     auto compute = [&](uint64_t begin, uint64_t end) {
       if (!prepared)
@@ -51,10 +52,10 @@ void Program::runSteps(const Chunk &chunk, unsigned worker) {
       kernel.run(&args, begin, end);
     };
     if (team) {
-      team->share(worker, step.units * blocks, step.unit_tokens != 0, compute);
+      team->share(worker, units, step.unit_tokens != 0, compute);
       team->barrier();
     } else {
-      compute(0, step.units * blocks);
+      compute(0, units);
     }
     if (timed) {
       Clock::time_point now = Clock::now();

@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-#define SLUICE_ABI_VERSION 1u
+#define SLUICE_ABI_VERSION 2u
 
 //===-- What generated code reads --------------------------------------------------===//
 
@@ -161,7 +161,10 @@ typedef struct sluice_step {
   uint32_t layer;           // which KV cache layer; UINT32_MAX outside the layers
   uint32_t flags;           // SLUICE_STEP_*
   uint32_t units;           // work items: units * (unit_tokens ? ceil(tokens / unit_tokens) : 1)
+                            //             * (unit_positions ? ceil((position + tokens) / unit_positions) : 1)
   uint32_t unit_tokens;     // 0: a unit covers all tokens of the chunk
+  uint32_t unit_positions;  // 0: a unit covers all positions of the sequence
+  uint32_t reserved;
   uint64_t weights_offset;  // in SLUICE_SECTION_WEIGHTS, 64-byte aligned
   uint64_t weights_bytes;   // bytes this step streams; 0 if none, or if rows are merely looked up (embedding)
   uint64_t shared_bytes;    // of these, the first bytes that every worker reads (its prologue's: norm weights)

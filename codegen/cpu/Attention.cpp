@@ -38,31 +38,48 @@ public:
 
   // Tokens [token, token + tokens()) of a KV head; where those pass the last, the last once more.
   void lowerTokens(Value kvHead, Value token, Value tokenEnd) {
-    Value first = l.arg(args, PositionArg, l.i64());
-    Value head = l.at(l.argPointer(args, KvArg), l.mul(kvHead, l.arg(args, KvHeadStrideArg, l.i64())));
-    Value rowAt = l.mul(l.mul(kvHead, layout.group * channels), 4);
+    Value head = headAt(kvHead), rowAt = l.mul(kvHead, layout.group * channels * 4);
     Values rowTokens, positions;
     for (int64_t t = 0; t < tokens(); ++t) {
       rowTokens.push_back(l.min(l.add(token, t), l.sub(tokenEnd, l.c64(1))));
-      positions.push_back(l.add(first, rowTokens[t]));
+      positions.push_back(l.add(l.arg(args, PositionArg, l.i64()), rowTokens[t]));
       start(t, l.at(scope.bufferRow(l, args, op.getQueryAttr(), rowTokens[t]), rowAt));
     }
+    forEachRow([&](Value row) { clearAttention(l, channels, merged(row)); });
     Value end = l.add(positions.back(), 1);
     l.loop(l.c64(0), end, SLUICE_KV_SEGMENT, [&](Value segment) {
-      restart();
-      l.loop(segment, l.min(end, l.add(segment, SLUICE_KV_SEGMENT)), SLUICE_KV_BLOCK, [&](Value at) {
-        Value block = l.at(head, l.mul(at, 2 * channels * element));
-        forRows([&](int64_t row, int64_t count) { scores(block, at, positions, row, count); });
-        Value values = l.at(block, channels * SLUICE_KV_BLOCK * element);
-        forRows([&](int64_t row, int64_t count) { accumulate(values, row, count); });
-      });
-      merge();
+      walk(head, segment, l.min(end, l.add(segment, SLUICE_KV_SEGMENT)), positions);
+      forEachRow([&](Value row) { mergeAttention(l, channels, part(row), merged(row)); });
     });
-    for (int64_t t = 0; t < tokens(); ++t)
-      finish(t, l.at(scope.bufferRow(l, args, op.getResultAttr(), rowTokens[t]), rowAt));
+    for (int64_t t = 0; t < tokens(); ++t) {
+      Value result = l.at(scope.bufferRow(l, args, op.getResultAttr(), rowTokens[t]), rowAt);
+      l.loop(l.c64(0), l.c64(layout.group), 1, [&](Value g) {
+        divideAttention(l, channels, merged(l.add(g, t * layout.group)), l.at(result, l.mul(g, channels * 4)));
+      });
+    }
+  }
+
+  // One token's part of a segment.
+  void lowerPart(Value kvHead, Value segment) {
+    Value position = l.arg(args, PositionArg, l.i64()), first = l.mul(segment, SLUICE_KV_SEGMENT);
+    start(0, l.at(scope.bufferRow(l, args, op.getQueryAttr(), l.c64(0)), l.mul(kvHead, layout.group * channels * 4)));
+    walk(headAt(kvHead), first, l.min(l.add(position, 1), l.add(first, SLUICE_KV_SEGMENT)), {position});
+    Value parts = scope.bufferRow(l, args, op.getResultAttr(), l.c64(0));
+    Value firstRow = l.add(l.mul(segment, int64_t(op.getHeads())), l.mul(kvHead, layout.group));
+    forEachRow([&](Value row) {
+      AttentionPart from = part(row), to = storedPart(l, parts, l.add(firstRow, row), channels);
+      l.store(l.load(l.f32(), from.maximum, 4), to.maximum, 4);
+      l.store(l.load(l.f32(), from.sum, 4), to.sum, 4);
+      l.loop(l.c64(0), l.c64(channels), channelLanes, [&](Value c) {
+        l.store(l.load(channelVector(), l.at(from.output, l.mul(c, 4)), 4), l.at(to.output, l.mul(c, 4)), 4);
+      });
+    });
   }
 
 private:
+  Value headAt(Value kvHead) {
+    return l.at(l.argPointer(args, KvArg), l.mul(kvHead, l.arg(args, KvHeadStrideArg, l.i64())));
+  }
   Type channelVector() { return l.vec(channelLanes, l.f32()); }
   Type positionVector() { return l.vec(positionLanes, l.f32()); }
   Value floatAt(int64_t base, int64_t index) { return l.at(scratch, base + index * 4); }
@@ -83,28 +100,35 @@ private:
     return together;
   }
 
-  // Queries of token t scaled by 1/sqrt(head size), merged outputs and sums 0, maxima -infinity.
+  // Queries of token t scaled by 1/sqrt(head size).
   void start(int64_t t, Value query) {
     const int64_t rowChannels = layout.group * channels;
     Value scale = l.constantLike(channelVector(), 1.0 / std::sqrt(static_cast<double>(channels)));
     l.loop(l.c64(0), l.c64(rowChannels), channelLanes, [&](Value i) {
       Value scaled = l.mulf(l.load(channelVector(), l.at(query, l.mul(i, 4)), 4), scale);
       l.store(scaled, floatAt(layout.queriesAt() + t * rowChannels * 4, i), 4);
-      l.store(l.constantLike(channelVector(), 0.0), floatAt(layout.mergedAt() + t * rowChannels * 4, i), 4);
     });
-    for (int64_t row = t * layout.group; row < (t + 1) * layout.group; ++row) {
-      l.store(l.constantLike(l.f32(), -INFINITY), floatAt(layout.mergedMaximaAt(), row), 4);
-      l.store(l.constantLike(l.f32(), 0.0), floatAt(layout.mergedSumsAt(), row), 4);
-    }
   }
 
-  // A segment's outputs and sums 0, maxima -infinity.
-  void restart() {
-    l.loop(l.c64(0), l.c64(layout.rows() * channels), channelLanes,
-           [&](Value i) { l.store(l.constantLike(channelVector(), 0.0), floatAt(layout.outputsAt(), i), 4); });
-    l.loop(l.c64(0), l.c64(layout.rows()), 1, [&](Value row) {
-      l.store(l.constantLike(l.f32(), -INFINITY), floatAt(layout.maximaAt(), row), 4);
-      l.store(l.constantLike(l.f32(), 0.0), floatAt(layout.sumsAt(), row), 4);
+  // What the rows have of the segment, and of all segments before.
+  AttentionPart part(Value row) {
+    return {floatAt(layout.maximaAt(), row), floatAt(layout.sumsAt(), row),
+            floatAt(layout.outputsAt(), l.mul(row, channels))};
+  }
+  AttentionPart merged(Value row) {
+    return {floatAt(layout.mergedMaximaAt(), row), floatAt(layout.mergedSumsAt(), row),
+            floatAt(layout.mergedAt(), l.mul(row, channels))};
+  }
+  void forEachRow(function_ref<void(Value)> f) { l.loop(l.c64(0), l.c64(layout.rows()), 1, f); }
+
+  // Attention over positions [segment, end).
+  void walk(Value head, Value segment, Value end, ArrayRef<Value> positions) {
+    forEachRow([&](Value row) { clearAttention(l, channels, part(row)); });
+    l.loop(segment, end, SLUICE_KV_BLOCK, [&](Value at) {
+      Value block = l.at(head, l.mul(at, 2 * channels * element));
+      forRows([&](int64_t row, int64_t count) { scores(block, at, positions, row, count); });
+      Value values = l.at(block, channels * SLUICE_KV_BLOCK * element);
+      forRows([&](int64_t row, int64_t count) { accumulate(values, row, count); });
     });
   }
 
@@ -197,29 +221,6 @@ private:
     });
   }
 
-  // Joins a segment's part to those before it.
-  void merge() {
-    l.loop(l.c64(0), l.c64(layout.rows()), 1, [&](Value row) {
-      Value outputs = l.mul(row, channels);
-      mergeAttention(l, channels,
-                     {floatAt(layout.maximaAt(), row), floatAt(layout.sumsAt(), row), floatAt(layout.outputsAt(), outputs)},
-                     {floatAt(layout.mergedMaximaAt(), row), floatAt(layout.mergedSumsAt(), row),
-                      floatAt(layout.mergedAt(), outputs)});
-    });
-  }
-
-  void finish(int64_t t, Value result) {
-    for (int64_t g = 0; g < layout.group; ++g) {
-      int64_t row = t * layout.group + g;
-      Value inverse = l.divf(l.constantLike(l.f32(), 1.0), l.load(l.f32(), floatAt(layout.mergedSumsAt(), row), 4));
-      Value splat = l.splat(inverse, channelLanes);
-      l.loop(l.c64(0), l.c64(channels), channelLanes, [&](Value c) {
-        Value output = l.load(channelVector(), floatAt(layout.mergedAt() + row * channels * 4, c), 4);
-        l.store(l.mulf(output, splat), l.at(l.at(result, g * channels * 4), l.mul(c, 4)), 4);
-      });
-    }
-  }
-
   PhaseScope &scope;
   AttentionOp op;
   llama::CacheType cache;
@@ -233,19 +234,45 @@ private:
 
 } // namespace
 
-void sluice::codegen::mergeAttention(Lanes &l, int64_t channels, AttentionPart part, AttentionPart merged) {
+AttentionPart sluice::codegen::storedPart(Lanes &l, Value parts, Value row, int64_t channels) {
+  Value output = l.at(parts, l.mul(row, (channels + 2) * 4));
+  return {l.at(output, channels * 4), l.at(output, (channels + 1) * 4), output};
+}
+
+// f(offset in bytes) over the vectors of a row.
+static void overChannels(Lanes &l, int64_t channels, function_ref<void(Value, Type)> f) {
   const int64_t n = std::min<int64_t>(l.facts.lanes(), channels & -channels);
-  Type vector = l.vec(n, l.f32());
+  l.loop(l.c64(0), l.c64(channels), n, [&](Value c) { f(l.mul(c, 4), l.vec(n, l.f32())); });
+}
+static Value splatLike(Lanes &l, Value scalar, Type vector) {
+  return l.splat(scalar, cast<VectorType>(vector).getNumElements());
+}
+
+void sluice::codegen::clearAttention(Lanes &l, int64_t channels, AttentionPart merged) {
+  l.store(l.constantLike(l.f32(), -INFINITY), merged.maximum, 4);
+  l.store(l.constantLike(l.f32(), 0.0), merged.sum, 4);
+  overChannels(l, channels, [&](Value at, Type vector) {
+    l.store(l.constantLike(vector, 0.0), l.at(merged.output, at), 4);
+  });
+}
+
+void sluice::codegen::mergeAttention(Lanes &l, int64_t channels, AttentionPart part, AttentionPart merged) {
   Value before = l.load(l.f32(), merged.maximum, 4), other = l.load(l.f32(), part.maximum, 4);
   Value maximum = l.maxf(before, other);
   Value kept = l.exp(l.subf(before, maximum)), added = l.exp(l.subf(other, maximum));
   l.store(maximum, merged.maximum, 4);
   l.store(l.fma(l.load(l.f32(), part.sum, 4), added, l.mulf(l.load(l.f32(), merged.sum, 4), kept)), merged.sum, 4);
-  Value keptSplat = l.splat(kept, n), addedSplat = l.splat(added, n);
-  l.loop(l.c64(0), l.c64(channels), n, [&](Value c) {
-    Value at = l.at(merged.output, l.mul(c, 4));
-    Value output = l.load(vector, l.at(part.output, l.mul(c, 4)), 4);
-    l.store(l.fma(output, addedSplat, l.mulf(l.load(vector, at, 4), keptSplat)), at, 4);
+  overChannels(l, channels, [&](Value at, Type vector) {
+    Value so = l.mulf(l.load(vector, l.at(merged.output, at), 4), splatLike(l, kept, vector));
+    Value output = l.load(vector, l.at(part.output, at), 4);
+    l.store(l.fma(output, splatLike(l, added, vector), so), l.at(merged.output, at), 4);
+  });
+}
+
+void sluice::codegen::divideAttention(Lanes &l, int64_t channels, AttentionPart merged, Value output) {
+  Value inverse = l.divf(l.constantLike(l.f32(), 1.0), l.load(l.f32(), merged.sum, 4));
+  overChannels(l, channels, [&](Value at, Type vector) {
+    l.store(l.mulf(l.load(vector, l.at(merged.output, at), 4), splatLike(l, inverse, vector)), l.at(output, at), 4);
   });
 }
 
@@ -255,6 +282,8 @@ void sluice::codegen::lowerAttention(PhaseScope &scope, AttentionOp op, Lanes &l
   Value tokenBegin = l.arg(args, TokenBeginArg, l.i64()), tokenEnd = l.arg(args, TokenEndArg, l.i64());
   l.loop(begin, end, 1, [&](Value unit) {
     Value kvHead = l.rem(unit, units.units);
+    if (op.getSplit())
+      return lowering.lowerPart(kvHead, l.div(unit, units.units));
     Value from = l.add(tokenBegin, l.mul(l.div(unit, units.units), units.unitTokens));
     Value to = l.min(l.add(from, units.unitTokens), tokenEnd);
     l.loop(from, to, lowering.tokens(), [&](Value token) { lowering.lowerTokens(kvHead, token, to); });

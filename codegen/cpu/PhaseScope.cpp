@@ -44,6 +44,8 @@ PhaseScope::PhaseScope(PhaseOp phase, const CpuFacts &facts)
       operands.insert({prepare.getResult(), layout});
     } else if (auto attention = dyn_cast<AttentionOp>(op)) {
       scratchOffsets[&op] = reserve(AttentionScratch::get(attention).bytes());
+    } else if (auto merge = dyn_cast<MergeOp>(op)) {
+      scratchOffsets[&op] = reserve((paddedWidth(merge.getResult().getType().getWidth()) + 2 * merge.getHeads()) * 4);
     }
   }
 }

@@ -86,8 +86,12 @@ struct AttentionScratch {
 struct AttentionPart {
   Value maximum, sum, output;
 };
-// merged += part, for a row of `channels` outputs.
+// Row `row` of the parts that a split attention writes.
+AttentionPart storedPart(Lanes &l, Value parts, Value row, int64_t channels);
+// For a row of `channels` outputs: merged = nothing; merged += part; output = merged / its sum.
+void clearAttention(Lanes &l, int64_t channels, AttentionPart merged);
 void mergeAttention(Lanes &l, int64_t channels, AttentionPart part, AttentionPart merged);
+void divideAttention(Lanes &l, int64_t channels, AttentionPart merged, Value output);
 
 // Each emits the body of one function at the builder's insertion point.
 void lowerPrologue(PhaseScope &scope, Lanes &l, Value args);

@@ -67,6 +67,21 @@ void lowerNorm(RmsNormOp op, Lanes &l, Value input, Value weight, Value output) 
   });
 }
 
+void lowerMerge(MergeOp op, Lanes &l, Value parts, Value position, Value output) {
+  const int64_t width = op.getResult().getType().getWidth(), heads = op.getHeads(), channels = width / heads;
+  Value state = l.at(output, paddedWidth(width) * 4); // of each head the maximum, then the sum
+  Value segments = l.add(l.div(position, SLUICE_KV_SEGMENT), 1);
+  l.loop(l.c64(0), l.c64(heads), 1, [&](Value head) {
+    Value maximum = l.at(state, l.mul(head, 8));
+    AttentionPart merged{maximum, l.at(maximum, 4), l.at(output, l.mul(head, channels * 4))};
+    clearAttention(l, channels, merged);
+    l.loop(l.c64(0), segments, 1, [&](Value segment) {
+      mergeAttention(l, channels, storedPart(l, parts, l.add(l.mul(segment, heads), head), channels), merged);
+    });
+    divideAttention(l, channels, merged, merged.output);
+  });
+}
+
 // Symmetric int8 quantisation of one token in blocks of 32; see stream.prepare and OperandLayout.
 class Quantizer {
 public:
@@ -231,6 +246,10 @@ void sluice::codegen::lowerPrologue(PhaseScope &scope, Lanes &l, Value args) {
     for (Operation &op : scope.phase.getBody().front()) {
       if (auto read = dyn_cast<ReadOp>(op)) {
         at[read] = scope.bufferRow(l, args, read.getBufferAttr(), token);
+      } else if (auto merge = dyn_cast<MergeOp>(op)) {
+        at[merge] = l.at(scratch, scope.scratchAt(merge));
+        lowerMerge(merge, l, scope.bufferRow(l, args, merge.getBufferAttr(), token),
+                   l.add(l.arg(args, PositionArg, l.i64()), token), at[merge]);
       } else if (auto norm = dyn_cast<RmsNormOp>(op)) {
         at[norm] = l.at(scratch, scope.scratchAt(norm));
         lowerNorm(norm, l, at.at(norm.getInput()), l.at(weights, scope.vectorAt(norm)), at[norm]);

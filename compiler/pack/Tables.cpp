@@ -80,6 +80,7 @@ static sluice_step stepOf(const Step &step, Strings &strings) {
   entry.flags = (phase.getHead() ? SLUICE_STEP_HEAD : 0) | (usesCache ? SLUICE_STEP_KV : 0);
   entry.units = units.units;
   entry.unit_tokens = units.unitTokens;
+  entry.unit_positions = units.unitPositions;
   entry.weights_offset = step.weightsOffset;
   entry.weights_bytes = stream.lookedUp ? 0 : stream.bytes;
   entry.shared_bytes = stream.sharedBytes;

@@ -1,6 +1,7 @@
 //===- Schedule.cpp - the order and places of everything a program reads -----------===//
 
 #include "dialects/stream/Schedule.h"
+#include "runtime/abi.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringMap.h"
@@ -122,7 +123,8 @@ PhaseUnits PhaseUnits::get(PhaseOp phase) {
   unsigned index = 0;
   for (Operation &op : phase.getBody().front()) {
     if (auto attention = dyn_cast<AttentionOp>(op))
-      return {cast<llama::CacheType>(attention.getCache()).getKvHeads(), static_cast<int64_t>(attention.getTokenBlock().value_or(1))};
+      return {cast<llama::CacheType>(attention.getCache()).getKvHeads(),
+              static_cast<int64_t>(attention.getTokenBlock().value_or(1)), attention.getSplit() ? SLUICE_KV_SEGMENT : 0};
     if (isa<EmbedOp>(op))
       return {1, 1};
     if (isa<SoftmaxOp>(op))

@@ -73,7 +73,8 @@ private:
 // Units of a phase for the step table; see sluice_step.
 struct PhaseUnits {
   int64_t units;
-  int64_t unitTokens; // 0: a unit covers all tokens
+  int64_t unitTokens;        // 0: a unit covers all tokens
+  int64_t unitPositions = 0; // 0: and all positions
   static PhaseUnits get(PhaseOp phase);
 };
 

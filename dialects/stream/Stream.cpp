@@ -1,6 +1,7 @@
 //===- Stream.cpp - registration, parsing and printing of the stream dialect -------===//
 
 #include "dialects/stream/Stream.h"
+#include "runtime/abi.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include "mlir/IR/DialectImplementation.h"
 
@@ -54,6 +55,11 @@ void StreamDialect::initialize() {
 #define GET_OP_LIST
 #include "dialects/stream/StreamOps.cpp.inc"
       >();
+}
+
+int64_t sluice::stream::partsWidth(llama::ModelOp model, int64_t heads, int64_t headDim) {
+  int64_t context = model.getContextLength();
+  return (context + SLUICE_KV_SEGMENT - 1) / SLUICE_KV_SEGMENT * heads * (headDim + 2);
 }
 
 BufferOp sluice::stream::lookupBuffer(Operation *from, FlatSymbolRefAttr symbol) {

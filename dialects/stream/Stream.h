@@ -16,5 +16,8 @@ namespace sluice::stream {
 // The buffer that `symbol` names in the program around `from`; null if there is none.
 BufferOp lookupBuffer(mlir::Operation *from, mlir::FlatSymbolRefAttr symbol);
 
+// Floats of the parts of a split attention over the model's whole context.
+int64_t partsWidth(llama::ModelOp model, int64_t heads, int64_t headDim);
+
 } // namespace sluice::stream
 #endif

@@ -133,6 +133,22 @@ def Stream_RmsNormOp : Stream_SymbolOp<"rms_norm", [HasParent<"PhaseOp">, AllTyp
   let hasVerifier = 1;
 }
 
+def Stream_MergeOp : Stream_SymbolOp<"merge", [HasParent<"PhaseOp">]> {
+  let summary = "joins the parts of a split stream.attention, in the order of their positions";
+  let description = [{
+    Which parts there are follows from the position of the step.
+
+    1. heads divides the result's width; the buffer is segments of the context x heads x (head size + 2) wide
+
+    ```mlir
+    %a = stream.merge @parts heads 9 : !stream.values<576>
+    ```
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$buffer, I64Attr:$heads);
+  let results = (outs Stream_ValuesType:$result);
+  let assemblyFormat = "$buffer `heads` custom<PlainI64>($heads) attr-dict `:` type($result)";
+}
+
 def Stream_PrepareOp : Stream_Op<"prepare", [Pure, HasParent<"PhaseOp">]> {
   let summary = "puts activations in the form that dots read, in the worker's scratch";
   let description = [{
@@ -318,21 +334,23 @@ def Stream_RopeTableOp : Stream_SymbolOp<"rope_table", [HasParent<"PhaseOp">]> {
 }
 
 def Stream_AttentionOp : Stream_SymbolOp<"attention", [HasParent<"PhaseOp">]> {
-  let summary = "see llama.attention; work items are KV heads x blocks of tokens";
+  let summary = "see llama.attention; work items are KV heads x blocks of tokens, or KV heads x segments of positions";
   let description = [{
-    Positions are walked in blocks of SLUICE_KV_BLOCK from 0, with a running maximum (Dao et al., FlashAttention, 2022), the same
-    way for every chunking.
+    Positions are walked in blocks of SLUICE_KV_BLOCK from 0, with a running maximum (Dao et al., FlashAttention, 2022), anew for every
+    segment of SLUICE_KV_SEGMENT, whose parts are then merged: the same way for every chunking. With `split` each segment
+    is a work item of its own, and the result is the parts, [segment][head] of outputs, maximum and sum, for `stream.merge`.
 
-    1. both buffers are heads x head size wide
+    1. both buffers are heads x head size wide; with split, the result is segments of the context x heads x (head size + 2)
     2. heads is a multiple of the cache's KV heads
     3. token_block is positive
+    4. split is for programs of one token
 
     ```mlir
     stream.attention @q, @attn heads 9 : !llama.cache<3x64xf16>
     ```
   }];
   let arguments = (ins FlatSymbolRefAttr:$query, FlatSymbolRefAttr:$result, I64Attr:$heads, TypeAttr:$cache,
-                       OptionalAttr<I64Attr>:$token_block);
+                       OptionalAttr<I64Attr>:$token_block, UnitAttr:$split);
   let assemblyFormat = "$query `,` $result `heads` custom<PlainI64>($heads) `:` $cache attr-dict";
   let hasVerifier = 1;
 }

@@ -231,6 +231,8 @@ LogicalResult RopeTableOp::verifySymbolUses(SymbolTableCollection &) {
 LogicalResult AttentionOp::verify() {
   if (int64_t tokens = getTokenBlock().value_or(1); tokens <= 0)
     return emitOpError("(3) expected a positive token_block, got ") << tokens;
+  if (int64_t tokens = (*this)->getParentOfType<ProgramOp>().getMaxTokens(); getSplit() && tokens != 1)
+    return emitOpError("(4) expected split in a program of one token, got one of ") << tokens;
   return success();
 }
 
@@ -241,7 +243,15 @@ LogicalResult AttentionOp::verifySymbolUses(SymbolTableCollection &) {
            << getHeads() << " and " << getCache();
   int64_t width = getHeads() * cache.getHeadDim();
   return failure(failed(expectWidth(*this, getQueryAttr(), width)) ||
-                 failed(expectWidth(*this, getResultAttr(), width)));
+                 failed(expectWidth(*this, getResultAttr(),
+                                    getSplit() ? partsWidth((*this)->getParentOfType<llama::ModelOp>(), getHeads(), cache.getHeadDim()) : width)));
+}
+
+LogicalResult MergeOp::verifySymbolUses(SymbolTableCollection &) {
+  int64_t width = getResult().getType().getWidth(), heads = getHeads();
+  if (heads <= 0 || width % heads != 0)
+    return emitOpError("(1) expected heads that divide ") << width << ", got " << heads;
+  return expectWidth(*this, getBufferAttr(), partsWidth((*this)->getParentOfType<llama::ModelOp>(), heads, width / heads));
 }
 
 LogicalResult SoftmaxOp::verifySymbolUses(SymbolTableCollection &) {

@@ -127,8 +127,9 @@ void Kernels::run(unsigned index, sluice_args args) {
   if (table[index].prologue)
     table[index].prologue(&args);
   stream::PhaseUnits units = stream::PhaseUnits::get(plan->kernels()[index]);
-  uint64_t tokens = args.token_end - args.token_begin;
-  uint64_t count = units.units * (units.unitTokens ? (tokens + units.unitTokens - 1) / units.unitTokens : 1);
+  auto pieces = [](uint64_t count, uint64_t size) { return size ? (count + size - 1) / size : 1; };
+  uint64_t count = units.units * pieces(args.token_end - args.token_begin, units.unitTokens) *
+                   pieces(args.position + args.token_end, units.unitPositions);
   uint64_t first = count > 1 ? 1 + count / 3 : 0;
   table[index].run(&args, 0, first);
   table[index].run(&args, first, count);

@@ -243,7 +243,7 @@ TEST_P(OnTarget, RopeAppendAttention) {
   };
   for (Shape s : {Shape{9, 3, 64, "f16"}, Shape{4, 2, 8, "f32"}, Shape{4, 4, 80, "f32"}, Shape{8, 1, 16, "f16"},
                   Shape{1, 1, 128, "f32"}, Shape{2, 1, 12, "f32"}}) {
-    const int64_t width = s.heads * s.headDim, kvWidth = s.kvHeads * s.headDim, chunk = 48, positions = 150;
+    const int64_t width = s.heads * s.headDim, kvWidth = s.kvHeads * s.headDim, chunk = 48, positions = 300;
     const int64_t turnCount = s.headDim / 2 - (s.headDim == 80 ? 8 : 0); // a partial rotation too
     std::string cache = "!llama.cache<" + str(s.kvHeads) + "x" + str(s.headDim) + "x" + s.element + ">", turns;
     std::vector<double> turn;
@@ -336,7 +336,7 @@ TEST_P(OnTarget, RopeAppendAttention) {
     for (int64_t p = 0; p < positions; ++p)
       keys.push_back(rotate({k.begin() + p * kvWidth, k.begin() + (p + 1) * kvWidth}, p));
     double tolerance = element == 2 ? 8e-3 : 2e-5;
-    for (int64_t p : {int64_t(0), int64_t(1), int64_t(63), int64_t(64), int64_t(127), positions - 1}) {
+    for (int64_t p : {int64_t(0), int64_t(1), int64_t(63), int64_t(64), int64_t(127), int64_t(255), int64_t(256), positions - 1}) {
       std::vector<double> query = rotate({q.begin() + p * width, q.begin() + (p + 1) * width}, p);
       for (int64_t h = 0; h < s.heads; ++h) {
         int64_t kvHead = h / (s.heads / s.kvHeads);

@@ -1248,3 +1248,51 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
     }
   }
 }
+
+// -----
+
+// stream.attention 4: split is for programs of one token
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  stream.program @p max_tokens 2 {
+    stream.buffer @q width 64
+    stream.buffer @parts width 72
+    stream.phase "a" {
+      // expected-error @+1 {{(4) expected split in a program of one token, got one of 2}}
+      stream.attention @q, @parts heads 4 : !llama.cache<2x16xf16> {split}
+    }
+  }
+}
+
+// -----
+
+// stream.attention 1: the parts of every segment of the context
+llama.model @m attributes {architecture = "llama", context_length = 257 : i64} {
+  stream.program @p max_tokens 1 {
+    stream.buffer @q width 64
+    stream.buffer @parts width 72
+    stream.phase "a" {
+      // expected-error @+1 {{(1) expected buffer @parts to be 144 wide, got 72}}
+      stream.attention @q, @parts heads 4 : !llama.cache<2x16xf16> {split}
+    }
+  }
+}
+
+// -----
+
+// stream.merge 1: heads
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, f32>
+  stream.program @p max_tokens 1 {
+    stream.buffer @parts width 72
+    stream.buffer @y width 64
+    stream.phase "a" {
+      // expected-error @+1 {{(1) expected heads that divide 64, got 3}}
+      %x = stream.merge @parts heads 3 : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, f32>
+      stream.tiles (%a) [@w] : !stream.operand<64, f32> {
+      ^bb0(%r: !stream.lanes):
+        stream.write_rows %r, @y
+      }
+    }
+  }
+}

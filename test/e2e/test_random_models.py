@@ -44,7 +44,7 @@ def model(request, tmp_path_factory):
     path = make_model(folder / "model.gguf", "--seed", str(seed), *default, *kv, *options)
     rng = np.random.default_rng(seed)
     vocabulary = 333 if "333" in request.param else 300
-    ids = rng.integers(0, vocabulary, 150)
+    ids = rng.integers(0, vocabulary, 262)  # past a segment of attention
     reference = Model(path)
     return request.param, path, folder, seed, ids, reference.logits(ids), cache
 

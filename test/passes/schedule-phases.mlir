@@ -13,7 +13,7 @@
 // CHECK-DAG: stream.buffer @rope width 96
 // CHECK-DAG: stream.buffer @x width 64
 // CHECK-DAG: stream.buffer @attn_q width 64
-// CHECK-DAG: stream.buffer @attention width 64
+// CHECK-DAG: stream.buffer @attention width 72
 // CHECK-DAG: stream.buffer @attn_output width 64
 // CHECK-DAG: stream.buffer @ffn_gate width 96
 // CHECK-NOT: stream.buffer
@@ -35,9 +35,9 @@
 // CHECK-NEXT: ^bb0(%[[V:.*]]: !stream.lanes):
 // CHECK-NEXT: stream.append %[[V]], value : !llama.cache<2x16xf16>
 // CHECK: stream.phase "attention" {
-// CHECK-NEXT: stream.attention @attn_q, @attention heads 4 : !llama.cache<2x16xf16> {token_block = 1 : i64}
+// CHECK-NEXT: stream.attention @attn_q, @attention heads 4 : !llama.cache<2x16xf16> {split, token_block = 1 : i64}
 // CHECK: stream.phase "output" {
-// CHECK-NEXT: stream.read @attention
+// CHECK-NEXT: stream.merge @attention heads 4 : <64>
 // CHECK: stream.read_rows @x
 // CHECK-NEXT: stream.add
 // CHECK-NEXT: stream.write_rows %{{.*}}, @attn_output
