@@ -3,6 +3,7 @@
 #include "compiler/import/Checkpoint.h"
 #include "compiler/import/Gguf.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/JSON.h"
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -18,7 +19,7 @@ std::string TensorInfo::shape() const {
 
 llvm::Expected<std::unique_ptr<Checkpoint>> Checkpoint::open(llvm::StringRef path) {
   std::unique_ptr<Checkpoint> checkpoint(new Checkpoint(path));
-  int file = ::open(checkpoint->filePath.c_str(), O_RDONLY | O_CLOEXEC);
+  int file = ::open(checkpoint->filePath.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a pipe must not block
   struct stat facts;
   if (file < 0 || fstat(file, &facts) != 0) {
     std::string reason = std::strerror(errno);
@@ -83,6 +84,9 @@ template <typename T> llvm::Expected<std::optional<T>> Checkpoint::find(llvm::St
   if constexpr (std::is_same_v<T, int64_t>)
     if (const uint64_t *wide = std::get_if<uint64_t>(&value); wide && *wide <= uint64_t(INT64_MAX))
       return static_cast<int64_t>(*wide);
+  if constexpr (std::is_same_v<T, int64_t>)
+    if (const uint64_t *wide = std::get_if<uint64_t>(&value))
+      return error("metadata key '" + key + "': " + llvm::Twine(*wide) + " is impossibly large");
   size_t expected = Metadata(T()).index();
   return error("metadata key '" + key + "': expected " + typeNames[expected] + ", got " + typeNames[value.index()]);
 }
@@ -105,5 +109,12 @@ std::optional<llvm::StringRef> Checkpoint::chatTemplate() const {
 }
 
 llvm::Error Checkpoint::error(const llvm::Twine &message) const {
-  return llvm::createStringError(llvm::Twine(filePath) + ": " + message);
+  // Names come from the file: whatever would act on a terminal is shown as its code.
+  std::string text;
+  for (char c : llvm::json::fixUTF8(message.str()))
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
+      text += "\\x" + llvm::utohexstr(static_cast<unsigned char>(c), /*LowerCase=*/true, /*Width=*/2);
+    else
+      text += c;
+  return llvm::createStringError(llvm::Twine(filePath) + ": " + text);
 }

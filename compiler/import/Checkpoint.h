@@ -27,7 +27,7 @@ struct TensorInfo {
   std::string typeName;               // as ggml spells it: "Q4_1", "Q4_K", "type 77"
   llvm::SmallVector<int64_t, 4> dims; // fastest first, all positive
   uint64_t offset;                    // in the file
-  uint64_t bytes;                     // 0 where the type is not known
+  uint64_t bytes;                     // 0 where the type's size is not known
   int64_t cols() const { return dims[0]; }
   int64_t rows() const { return dims.size() > 1 ? dims[1] : 1; }
   std::string shape() const; // "576 x 1536"
@@ -60,7 +60,7 @@ public:
   // The Jinja source of the chat template, if there is one.
   std::optional<llvm::StringRef> chatTemplate() const;
 
-  // An error "FILE: message".
+  // An error "FILE: message", with control characters and invalid UTF-8 in the message replaced.
   llvm::Error error(const llvm::Twine &message) const;
 
 private:

@@ -24,6 +24,8 @@ constexpr GgmlType ggmlTypes[] = {
     {22, "IQ2_S", 256, 82},  {23, "IQ4_XS", 256, 136}, {24, "I8", 1, 1},       {25, "I16", 1, 2},
     {26, "I32", 1, 4},       {27, "I64", 1, 8},       {28, "F64", 1, 8},       {29, "IQ1_M", 256, 56},
     {30, "BF16", 1, 2},      {34, "TQ1_0", 256, 54},  {35, "TQ2_0", 256, 66},  {39, "MXFP4", 32, 17},
+    // Of these only the names are known here.
+    {40, "NVFP4", 1, 0},     {41, "Q1_0", 1, 0},
 };
 
 constexpr uint64_t maxNameBytes = 4096;
@@ -258,5 +260,13 @@ llvm::Error GgufReader::placeTensors() {
                               " bytes) reaches past the end of the file; it is truncated: download it again");
     tensor.offset += data;
   }
+  std::vector<const TensorInfo *> inOrder;
+  for (const TensorInfo &tensor : checkpoint.tensorList)
+    inOrder.push_back(&tensor);
+  llvm::stable_sort(inOrder, [](const TensorInfo *x, const TensorInfo *y) { return x->offset < y->offset; });
+  for (size_t i = 1; i < inOrder.size(); ++i)
+    if (const TensorInfo &before = *inOrder[i - 1], &tensor = *inOrder[i]; before.offset + before.bytes > tensor.offset)
+      return checkpoint.error("tensors '" + before.name + "' and '" + tensor.name +
+                              "' overlap; the file is damaged: download it again");
   return llvm::Error::success();
 }

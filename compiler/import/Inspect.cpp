@@ -66,7 +66,7 @@ void sluice::printCheckpoint(const Checkpoint &checkpoint, llvm::raw_ostream &ou
   std::map<std::string, std::pair<size_t, uint64_t>> totals;
   for (const TensorInfo &tensor : checkpoint.tensors()) {
     out << llvm::left_justify(shortened(tensor.name, 200), width) << "  " << llvm::left_justify(tensor.typeName, 8)
-        << llvm::right_justify(tensor.shape(), 20) << llvm::right_justify(std::to_string(tensor.bytes), 14) << '\n';
+        << llvm::right_justify(tensor.shape(), 20) << llvm::right_justify(tensor.bytes ? std::to_string(tensor.bytes) : "?", 14) << '\n';
     auto &[count, bytes] = totals[tensor.typeName + (tensor.format ? "" : " (not supported)")];
     ++count;
     bytes += tensor.bytes;
@@ -74,5 +74,5 @@ void sluice::printCheckpoint(const Checkpoint &checkpoint, llvm::raw_ostream &ou
   out << '\n';
   for (const auto &[type, total] : totals)
     out << llvm::left_justify(type, 24) << llvm::right_justify(std::to_string(total.first), 6) << " tensors"
-        << llvm::right_justify(std::to_string(total.second), 16) << " bytes\n";
+        << llvm::right_justify(total.second ? std::to_string(total.second) : "?", 16) << " bytes\n";
 }

@@ -42,6 +42,8 @@ public:
       return failure;
     if (llvm::Error failure = checkTensors())
       return failure;
+    if (llvm::Error failure = readRope()) // its table is as large as a head, which the tensors have confirmed
+      return failure;
     return build();
   }
 
@@ -87,7 +89,8 @@ private:
       return readInt(name, shape.kvHeads, maxWidth, shape.heads);
     const auto &list = std::get<std::vector<int64_t>>(found->second);
     if (list.empty() || !llvm::all_equal(list) || list[0] < 1 || list[0] > maxWidth)
-      return checkpoint.error("metadata key '" + name + "': expected the same positive number of KV heads in every layer");
+      return checkpoint.error("metadata key '" + name +
+                              "': expected the same positive number of KV heads in every layer");
     shape.kvHeads = list[0];
     return llvm::Error::success();
   }
@@ -98,6 +101,12 @@ private:
       return arch.takeError();
     if (!*arch)
       return checkpoint.error("metadata key 'general.architecture' is missing; the file is not a model");
+    llvm::Expected<std::optional<int64_t>> shards = checkpoint.find<int64_t>("split.count");
+    if (!shards)
+      return shards.takeError();
+    if (shards->value_or(1) > 1)
+      return checkpoint.error("is one of " + Twine(**shards) +
+                              " parts of a model; join them first: llama-gguf-split --merge FIRST-PART OUTPUT");
     architecture = (*arch)->str();
     if (architecture != "llama")
       return checkpoint.error("unknown architecture '" + architecture + "'; known: llama");
@@ -119,7 +128,8 @@ private:
     std::string headKey = key("attention.key_length");
     bool hasHead = checkpoint.metadata().contains(headKey);
     if (!hasHead && shape.width % shape.heads != 0)
-      return checkpoint.error("expected width divisible by heads, got " + Twine(shape.width) + " and " + Twine(shape.heads));
+      return checkpoint.error("expected width divisible by heads, got " + Twine(shape.width) + " and " +
+                              Twine(shape.heads));
     if (llvm::Error e = readInt(headKey, shape.headDim, maxWidth, hasHead ? 0 : shape.width / shape.heads))
       return e;
     int64_t valueDim;
@@ -128,8 +138,11 @@ private:
     if (valueDim != shape.headDim || shape.headDim % 2 != 0)
       return checkpoint.error("expected equal, even sizes of keys and values of a head, got " + Twine(shape.headDim) +
                               " and " + Twine(valueDim));
-    if (llvm::Error e = readFloat(key("attention.layer_norm_rms_epsilon"), shape.eps))
+    std::string epsKey = key("attention.layer_norm_rms_epsilon");
+    if (llvm::Error e = readFloat(epsKey, shape.eps))
       return e;
+    if (shape.eps <= 1e-37 || shape.eps > 1)
+      return checkpoint.error("metadata key '" + epsKey + "': expected a number above 1e-37 and at most 1");
     for (const char *unsupported :
          {"expert_count", "attention.sliding_window", "logit_scale", "residual_scale", "embedding_scale",
           "attention.scale", "attention.clamp_kqv", "attention.max_alibi_bias", "rope.scaling.attn_factor",
@@ -137,7 +150,13 @@ private:
       if (auto found = checkpoint.metadata().find(key(unsupported)); found != checkpoint.metadata().end())
         if (!isZero(found->second))
           return checkpoint.error("metadata key '" + key(unsupported) + "' asks for something that is not supported yet");
-    return readRope();
+    llvm::Expected<std::optional<bool>> causal = checkpoint.find<bool>(key("attention.causal"));
+    if (!causal)
+      return causal.takeError();
+    if (!causal->value_or(true))
+      return checkpoint.error("metadata key '" + key("attention.causal") +
+                              "' is false: a model that sees later tokens cannot generate text");
+    return llvm::Error::success();
   }
 
   llvm::Error readRope() {
@@ -146,7 +165,8 @@ private:
     if (llvm::Error e = readInt(key("rope.dimension_count"), rotated, shape.headDim, shape.headDim))
       return e;
     if (rotated % 2 != 0)
-      return checkpoint.error("metadata key '" + key("rope.dimension_count") + "': expected an even number, got " + Twine(rotated));
+      return checkpoint.error("metadata key '" + key("rope.dimension_count") + "': expected an even number, got " +
+                              Twine(rotated));
     if (llvm::Error e = readFloat(key("rope.freq_base"), base, 10000.0))
       return e;
     llvm::Expected<std::optional<StringRef>> scaling = checkpoint.find<StringRef>(key("rope.scaling.type"));
@@ -187,7 +207,8 @@ private:
       return checkpoint.error("tensor '" + name + "' is missing; expected " + Twine(cols) + " x " + Twine(rows) +
                               ": the file is not a complete llama model");
     known.insert(name);
-    if (tensor->cols() != cols || tensor->rows() != rows || llvm::any_of(llvm::drop_begin(tensor->dims, std::min<size_t>(2, tensor->dims.size())), [](int64_t d) { return d != 1; }))
+    bool isFlat = llvm::all_of(llvm::enumerate(tensor->dims), [](auto dim) { return dim.index() < 2 || dim.value() == 1; });
+    if (tensor->cols() != cols || tensor->rows() != rows || !isFlat)
       return checkpoint.error("tensor '" + name + "': expected shape " + Twine(cols) + " x " + Twine(rows) + ", got " +
                               tensor->shape());
     if (!tensor->format)
@@ -221,8 +242,10 @@ private:
 
   llvm::Error checkTensors() {
     const TensorInfo *embedding = checkpoint.findTensor("token_embd.weight");
-    shape.vocabulary = embedding ? embedding->rows() : 0;
-    if (embedding && shape.vocabulary > maxWidth)
+    if (!embedding)
+      return checkpoint.error("tensor 'token_embd.weight' is missing: the file is not a complete llama model");
+    shape.vocabulary = embedding->rows();
+    if (shape.vocabulary > maxWidth)
       return checkpoint.error("tensor 'token_embd.weight': impossible vocabulary of " + Twine(shape.vocabulary));
     if (llvm::Error e = checkTensor("token_embd.weight", shape.vocabulary, shape.width, false))
       return e;
@@ -253,7 +276,8 @@ private:
 
   Format formatOf(const std::string &tensor) { return checkpoint.findTensor(tensor)->format->format; }
 
-  WeightDeclOp declare(ImplicitLocOpBuilder &b, const Twine &symbol, StringRef from, int64_t rows, int64_t cols, Format format) {
+  WeightDeclOp declare(ImplicitLocOpBuilder &b, const Twine &symbol, StringRef from, int64_t rows, int64_t cols,
+                       Format format) {
     return WeightDeclOp::create(b, b.getStringAttr(symbol), b.getStringAttr(from),
                                 TypeAttr::get(WeightType::get(&context, rows, cols, format)));
   }
@@ -311,11 +335,15 @@ private:
   FlatSymbolRefAttr symbol(const Twine &name) { return FlatSymbolRefAttr::get(&context, name.str()); }
 
   void buildBlock(ImplicitLocOpBuilder &b, const std::string &name, const std::string &prefix, int64_t example) {
+    auto declareOfLayer = [&](StringRef name, int64_t rows, int64_t cols) {
+      declare(b, prefix + name, ("blk.{layer}." + name + ".weight").str(), rows, cols,
+              formatOf(layerTensor(example, name)));
+    };
     for (const char *norm : norms)
-      declare(b, prefix + norm, ("blk.{layer}." + Twine(norm) + ".weight").str(), 1, shape.width, formatOf(layerTensor(example, norm)));
+      declareOfLayer(norm, 1, shape.width);
     for (const char *matrix : matrices) {
       auto [rows, cols] = matrixShape(matrix);
-      declare(b, prefix + matrix, ("blk.{layer}." + Twine(matrix) + ".weight").str(), rows, cols, formatOf(layerTensor(example, matrix)));
+      declareOfLayer(matrix, rows, cols);
     }
     auto block = BlockOp::create(b, name);
     OpBuilder::InsertionGuard guard(b);
@@ -348,7 +376,8 @@ private:
   void buildGraph(ImplicitLocOpBuilder &b, bool tied, ArrayRef<size_t> blockOf, size_t blocks) {
     auto graph = GraphOp::create(b, "token");
     auto ids = RankedTensorType::get({ShapedType::kDynamic}, b.getI32Type());
-    Block *body = b.createBlock(&graph.getBody(), {}, {ids, b.getIndexType(), cacheType()}, {b.getLoc(), b.getLoc(), b.getLoc()});
+    Block *body = b.createBlock(&graph.getBody(), {}, {ids, b.getIndexType(), cacheType()},
+                                {b.getLoc(), b.getLoc(), b.getLoc()});
     SmallVector<Attribute> runs;
     for (size_t first = 0; first < blockOf.size();) {
       size_t next = first;

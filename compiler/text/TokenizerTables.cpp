@@ -32,7 +32,7 @@ struct PreTokenizer {
   bool wholeWords;                      // tokenizer.json's ignore_merges
 };
 constexpr PreTokenizer preTokenizers[] = {
-    {"gpt-2", {gpt2Words, nullptr}, false},      {"default", {gpt2Words, nullptr}, false},
+    {"gpt-2", {gpt2Words, nullptr}, false},
     {"smollm", {digit, gpt2Words}, false},       {"starcoder", {digit, gpt2Words}, false},
     {"refact", {digit, gpt2Words}, false},       {"command-r", {digit, gpt2Words}, false},
     {"codeshell", {digit, gpt2Words}, false},    {"minerva-7b", {digit, gpt2Words}, false},
@@ -111,9 +111,12 @@ private:
       return checkpoint.error("tokenizer '" + *model + "' is not supported yet; expected gpt2 (byte-level BPE)");
     if (llvm::Error e = read("pre", pre))
       return e;
+    if (!pre || *pre == "default")
+      return checkpoint.error("metadata key 'tokenizer.ggml.pre' does not say how the model splits words, as in files of "
+                              "converters before May 2024; a guess would change the answers: convert the model anew");
     std::string known;
     for (const PreTokenizer &row : preTokenizers) {
-      if (pre.value_or("gpt-2") == row.name)
+      if (*pre == row.name)
         preTokenizer = &row;
       known += (known.empty() ? "" : ", ") + std::string(row.name);
     }

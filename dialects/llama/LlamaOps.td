@@ -204,7 +204,7 @@ def Llama_RopeOp : Llama_Op<"rope", [Pure, AllTypesMatch<["input", "result"]>]> 
   }];
   let arguments = (ins Llama_Activation:$input, Index:$position, I64Attr:$head_dim, DenseF64ArrayAttr:$turns);
   let results = (outs Llama_Activation:$result);
-  let assemblyFormat = "$input `,` $position `head_dim` custom<PlainI64>($head_dim) `turns` $turns attr-dict `:` type($input)";
+  let assemblyFormat = "$input `,` $position `head_dim` custom<PlainI64>($head_dim) `turns` custom<ExactF64s>($turns) attr-dict `:` type($input)";
   let hasVerifier = 1;
 }
 

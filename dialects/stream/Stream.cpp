@@ -32,6 +32,21 @@ static void printPlainF32(OpAsmPrinter &printer, Operation *, FloatAttr attr) {
   printer.printFloat(attr.getValue());
 }
 
+// [a, b, ...] with digits enough to read back the same bits, which DenseF64ArrayAttr's own form has not.
+static ParseResult parseExactF64s(OpAsmParser &parser, DenseF64ArrayAttr &attr) {
+  SmallVector<double> values;
+  if (parser.parseCommaSeparatedList(AsmParser::Delimiter::Square,
+                                     [&] { return parser.parseFloat(values.emplace_back()); }))
+    return failure();
+  attr = parser.getBuilder().getDenseF64ArrayAttr(values);
+  return success();
+}
+static void printExactF64s(OpAsmPrinter &printer, Operation *, DenseF64ArrayAttr attr) {
+  printer << '[';
+  llvm::interleaveComma(attr.asArrayRef(), printer, [&](double value) { printer.printFloat(APFloat(value)); });
+  printer << ']';
+}
+
 static ParseResult parseKeyOrValue(OpAsmParser &parser, BoolAttr &isKey) {
   bool key = succeeded(parser.parseOptionalKeyword("key"));
   isKey = parser.getBuilder().getBoolAttr(key);

@@ -329,7 +329,7 @@ def Stream_RopeTableOp : Stream_SymbolOp<"rope_table", [HasParent<"PhaseOp">]> {
     ```
   }];
   let arguments = (ins FlatSymbolRefAttr:$buffer, I64Attr:$head_dim, DenseF64ArrayAttr:$turns);
-  let assemblyFormat = "$buffer `head_dim` custom<PlainI64>($head_dim) `turns` $turns attr-dict";
+  let assemblyFormat = "$buffer `head_dim` custom<PlainI64>($head_dim) `turns` custom<ExactF64s>($turns) attr-dict";
   let hasVerifier = 1;
 }
 

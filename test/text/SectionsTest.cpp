@@ -154,6 +154,9 @@ TEST(Tokenizer, RefusesWhatItCannotRead) {
   EXPECT_NE(model.refusal().find("'llama'"), std::string::npos);
   pre.pre = "no-such-words";
   EXPECT_NE(pre.refusal().find("'no-such-words'"), std::string::npos);
+  Vocabulary old;
+  old.pre = "default";
+  EXPECT_NE(old.refusal().find("convert the model anew"), std::string::npos);
   id.keys.add("tokenizer.ggml.eos_token_id", uint32_t(1000000));
   EXPECT_NE(id.refusal().find("got 1000000"), std::string::npos);
   types.types.pop_back();

@@ -3,9 +3,12 @@
 #include "compiler/import/LlamaImport.h"
 #include "dialects/llama/Llama.h"
 #include "gtest/gtest.h"
+#include "mlir/Parser/Parser.h"
+#include <cmath>
 #include <cstring>
 #include <fstream>
 #include <functional>
+#include <sys/stat.h>
 #include <unistd.h>
 
 using namespace sluice;
@@ -54,7 +57,8 @@ GgufFile tiny(std::function<void(GgufFile &)> more = nullptr, const std::string 
            {"attention.head_count", 4}, {"attention.head_count_kv", 2}})
     if (name != without)
       file.integer(std::string("llama.") + name, value);
-  file.real("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+  if (without != "attention.layer_norm_rms_epsilon")
+    file.real("llama.attention.layer_norm_rms_epsilon", 1e-5f);
   if (more)
     more(file);
   auto add = [&](const std::string &name, uint64_t cols, uint64_t rows, uint32_t type) {
@@ -132,14 +136,37 @@ TEST_F(ImportTest, WholeFiles) {
 
 TEST_F(ImportTest, RopeScaling) {
   // Base 10000, head size 16: the first pair turns 1 / (2 pi) a position; linear scaling divides.
-  EXPECT_NE(irOf(tiny().str()).find("turns [1.59154"), std::string::npos);
+  EXPECT_NE(irOf(tiny().str()).find("turns [0.159154"), std::string::npos);
   for (bool typed : {true, false}) {
     std::string ir = irOf(tiny([&](GgufFile &f) {
                             if (typed)
                               f.text("llama.rope.scaling.type", "linear");
                             f.real("llama.rope.scaling.factor", 4);
                           }).str());
-    EXPECT_NE(ir.find("turns [3.97887"), std::string::npos) << ir;
+    EXPECT_NE(ir.find("turns [0.0397887"), std::string::npos) << ir;
+  }
+}
+
+TEST_F(ImportTest, TheTextOfTheIrIsExact) {
+  std::string ir = irOf(tiny().str());
+  mlir::MLIRContext context;
+  context.loadDialect<llama::LlamaDialect>();
+  auto again = mlir::parseSourceString<mlir::ModuleOp>(ir, &context);
+  ASSERT_TRUE(again);
+  int ropes = 0;
+  again->walk([&](llama::RopeOp rope) {
+    ++ropes;
+    for (auto [i, turn] : llvm::enumerate(rope.getTurns()))
+      EXPECT_EQ(turn, std::pow(10000.0, -2.0 * double(i) / 16) / (2 * M_PI));
+  });
+  EXPECT_EQ(ropes, 2);
+}
+
+TEST_F(ImportTest, ImpossibleEpsilons) {
+  for (float eps : {0.0f, -1e-5f, 1e-40f, 2.0f, NAN, INFINITY}) {
+    GgufFile file = tiny(nullptr, "attention.layer_norm_rms_epsilon");
+    file.real("llama.attention.layer_norm_rms_epsilon", eps);
+    expectError(file.str(), "layer_norm_rms_epsilon");
   }
 }
 
@@ -187,6 +214,25 @@ TEST_F(ImportTest, DamagedContainers) {
   expectError(with([](GgufFile &f) { f.tensor("t", {1ull << 61, 2}, 0, 0); }), "overflow");
   expectError(with([](GgufFile &f) { f.tensor("t", {100}, 3, 0); }), "multiple of 32");
   expectError(with([](GgufFile &f) { f.tensor("token_embd.weight", {64}, 0, 256); }), "appears twice");
+  expectError(with([](GgufFile &f) {
+                f.tensor("first", {64}, 0, 0); // claims no bytes: the next one begins where it does
+                f.tensor("second", {64}, 0, 256);
+              }),
+              "tensors 'first' and 'second' overlap");
+  expectError(with([](GgufFile &f) { f.key("llama.rope.dimension_count", 10, GgufFile::raw(UINT64_MAX)); }),
+              "18446744073709551615 is impossibly large");
+}
+
+TEST_F(ImportTest, NothingOfTheFileActsOnTheTerminal) {
+  std::string error = errorOf(tiny([](GgufFile &f) { f.tensor("a\x1b[2J\xff\n", {64, 0}, 0, 0); }).str());
+  EXPECT_NE(error.find("tensor 'a\\x1b[2J\xef\xbf\xbd\\x0a': impossible dimension 0"), std::string::npos) << error;
+}
+
+TEST_F(ImportTest, APipeDoesNotBlock) {
+  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+  auto checkpoint = Checkpoint::open(path);
+  ASSERT_FALSE(bool(checkpoint));
+  EXPECT_NE(llvm::toString(checkpoint.takeError()).find("is not an ordinary file"), std::string::npos);
 }
 
 TEST_F(ImportTest, UnsupportedModels) {
@@ -202,6 +248,11 @@ TEST_F(ImportTest, UnsupportedModels) {
   expectError(with([](GgufFile &f) { f.text("llama.rope.scaling.type", "yarn"); }), "'yarn'");
   expectError(with([](GgufFile &f) { f.text("llama.rope.freq_base", "high"); }), "expected a float, got a string");
   expectError(with([](GgufFile &f) { f.integer("llama.expert_count", 8); }), "expert_count");
+  expectError(with([](GgufFile &f) { f.integer("split.count", 3); }), "is one of 3 parts of a model");
+  EXPECT_EQ(errorOf(with([](GgufFile &f) { f.integer("split.count", 1); })), "");
+  expectError(with([](GgufFile &f) { f.key("llama.attention.causal", 7, GgufFile::raw(uint8_t(0))); }), "causal");
+  EXPECT_EQ(errorOf(with([](GgufFile &f) { f.key("llama.attention.causal", 7, GgufFile::raw(uint8_t(1))); })), "");
+  expectError(with([](GgufFile &f) { f.tensor("t", {64}, 41, 64); }), "'t' is not part");
   expectError(with([](GgufFile &f) { f.real("llama.attention.clamp_kqv", 8); }), "clamp_kqv");
   EXPECT_EQ(errorOf(with([](GgufFile &f) { f.real("llama.attention.clamp_kqv", 0); })), "");
   expectError(with([](GgufFile &f) { f.tensor("output.weight", {256, 100}, 12, 144 * 100); }), "expected shape 64 x 100");
