@@ -39,7 +39,7 @@ def main():
     RESULTS.mkdir(parents=True, exist_ok=True)
     tools = (BUILD / "test" / "llvm-tools-dir").read_text().strip()
     counts = [
-        run("unit", ["ctest", "--test-dir", BUILD, "--output-junit", "REPORT", "--output-on-failure", "-j2", "-Q"]),
+        run("unit", ["ctest", "--test-dir", BUILD, "--output-junit", "REPORT", "--output-on-failure", "-j2"]),
         run("text", [f"{tools}/lit", "-sv", "--xunit-xml-output", "REPORT", "-j2", BUILD / "test"]),
         run("end-to-end", [sys.executable, "-m", "pytest", "-q", "-x" if os.environ.get("FAIL_FAST") else "-q", "--junitxml", "REPORT",
                            ROOT / "test" / "e2e", *sys.argv[1:]]),

@@ -66,7 +66,7 @@ struct ConfigureCpu : codegen::impl::ConfigureCpuBase<ConfigureCpu> {
 
   void configure(TilesOp op, const CpuFacts &facts, int64_t tokens) {
     int64_t lanes = op.getLanes() ? int64_t(*op.getLanes()) : facts.lanes();
-    int64_t step = op.getTokenStep() ? int64_t(*op.getTokenStep()) : std::gcd<int64_t>(tokens, 4);
+    int64_t step = op.getTokenStep().value_or(std::gcd(std::gcd<int64_t>(tokens, 4), maxTokensOf(op)));
     // Where steps are smaller than the block, the weights' unpacked codes take the registers that are left.
     int64_t rows = lanes, sums = step == tokens ? tokens * sumsPerVector(op) : budget(facts);
     while (rows * 2 <= int64_t(op.getTileRows()) && rows * 2 / lanes * sums <= budget(facts))

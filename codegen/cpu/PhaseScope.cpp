@@ -50,6 +50,13 @@ PhaseScope::PhaseScope(PhaseOp phase, const CpuFacts &facts)
   }
 }
 
+int64_t PhaseScope::tokenStep() {
+  int64_t step = 1;
+  for (auto tiles : phase.getBody().getOps<TilesOp>())
+    step = std::max<int64_t>(step, tiles.getTokenStep().value_or(tiles.getTokenBlock().value_or(1)));
+  return step;
+}
+
 int64_t PhaseScope::vectorAt(RmsNormOp norm) const {
   unsigned index = 0;
   for (auto other : norm->getBlock()->getOps<RmsNormOp>()) {

@@ -15,8 +15,8 @@ namespace sluice::codegen {
 
 // Activations as dots read them, in blocks of `tokens` tokens:
 //   i8: per 32 channels [tokens][32] i8 low bytes, [tokens] i32 minus the sum of the codes, [tokens] f32 scale, [tokens] f32 sum
-//       of what the codes stand for; for each peak [tokens] four i8 high bytes and [tokens] i32 the group of four channels that
-//       they belong to. A code is low + 64 high. An even number of such blocks, the last zero if it pads.
+//       of what the codes stand for; for each peak [tokens] four i8 high bytes and [tokens] i32 groupUnit times the group of four
+//       channels that they belong to. A code is low + 64 high. An even number of such blocks, the last zero if it pads.
 //   f32: [width][tokens] f32.
 struct OperandLayout {
   stream::OperandKind kind;
@@ -27,6 +27,7 @@ struct OperandLayout {
 
   static constexpr int64_t channels = 32, groups = channels / 4; // of one quantised block
   static constexpr int64_t highShift = 6;                        // a high byte counts 64 low ones
+  static constexpr int64_t groupUnit = 16; // groups are stored as multiples, which an address can scale to bytes of a tile
   int64_t blocks() const { return (width / channels + 1) / 2 * 2; }
   int64_t codesAt(int64_t token) const { return token * channels; }
   int64_t minusSumAt(int64_t token) const { return tokens * channels + token * 4; }
@@ -47,6 +48,9 @@ public:
   stream::PhaseStream weights;
   int64_t maxTokens;
   int64_t scratchBytes = 0;
+
+  // Tokens that tiles work on at least; 1 in a phase without tiles.
+  int64_t tokenStep();
 
   const OperandLayout &operand(Value prepared) const { return operands.at(prepared); }
   // Scratch of `bytes` reserved for an operation (a norm's result, attention's state).

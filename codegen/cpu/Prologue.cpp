@@ -176,7 +176,7 @@ private:
 
   struct Peak {
     Values lanes; // [vector] of i1: the lanes of the group
-    Value group;  // i32
+    Value group;  // i32, in units
   };
   SmallVector<Peak> findPeaks(ArrayRef<Value> magnitudes) {
     // A group's key is its largest magnitude, with the number of the group in the last bits so that no two are equal.
@@ -189,7 +189,7 @@ private:
     SmallVector<Peak> peaks;
     for (int64_t i = 0; i < layout.peaks; ++i) {
       Value key = reduceMax(keys), splat = l.splat(key, n);
-      Peak peak{{}, l.andi(key, mask)};
+      Peak peak{{}, l.mul(l.andi(key, mask), OperandLayout::groupUnit)};
       for (Value &lanes : keys) {
         peak.lanes.push_back(l.equal(lanes, splat));
         lanes = l.select(peak.lanes.back(), l.constantInt(ints(), -1), lanes);
@@ -241,7 +241,14 @@ void lowerKeep(const OperandLayout &layout, Lanes &l, Value input, Value block, 
 
 void sluice::codegen::lowerPrologue(PhaseScope &scope, Lanes &l, Value args) {
   Value scratch = l.argPointer(args, ScratchArg), weights = l.argPointer(args, WeightsArg);
-  l.loop(l.arg(args, TokenBeginArg, l.i64()), l.arg(args, TokenEndArg, l.i64()), 1, [&](Value token) {
+  // Tokens that share a step of tiles with those of the range are prepared too, whatever they hold: their peaks must lie
+  // in a record. Steps divide the program's capacity.
+  Value first = l.arg(args, TokenBeginArg, l.i64()), end = l.arg(args, TokenEndArg, l.i64());
+  if (int64_t step = scope.tokenStep(); step > 1) {
+    first = l.mul(l.div(first, step), step);
+    end = l.mul(l.div(l.add(end, step - 1), step), step);
+  }
+  l.loop(first, end, 1, [&](Value token) {
     llvm::DenseMap<Value, Value> at; // !stream.values -> address of this token's channels
     for (Operation &op : scope.phase.getBody().front()) {
       if (auto read = dyn_cast<ReadOp>(op)) {

@@ -188,7 +188,7 @@ private:
     forPlanes([&](int64_t p) {
       for (int64_t v = 0; v < tile.vectors; ++v)
         for (int64_t t = 0; t < tokens; ++t)
-          integers.push_back(start(p, firstToken + t));
+          integers.push_back(l.add(highDots(v, p, firstToken + t), start(p, firstToken + t)));
     });
     for (int64_t g = 0; g < OperandLayout::groups; ++g)
       for (int64_t v = 0; v < tile.vectors; ++v)
@@ -198,12 +198,6 @@ private:
             integer(p, v, t) = dot(integer(p, v, t), code(g, v, p), four, p);
           }
         });
-    for (int64_t i = 0; i < operand.peaks; ++i)
-      forPlanes([&](int64_t p) {
-        for (int64_t v = 0; v < tile.vectors; ++v)
-          for (int64_t t = 0; t < tokens; ++t)
-            integer(p, v, t) = addPeak(integer(p, v, t), i, v, p, firstToken + t);
-      });
     forPlanes([&](int64_t p) {
       for (int64_t v = 0; v < tile.vectors; ++v)
         for (int64_t t = 0; t < tokens; ++t) {
@@ -230,15 +224,16 @@ private:
     return l.dot4(sum, codes, l.bitcast(l.loadSplat(ints(), four, 4), bytes()), maxCode);
   }
 
-  // The high bytes of a peak meet the group of columns that they belong to.
-  Value addPeak(Value sum, int64_t peak, int64_t v, int64_t plane, int64_t token) {
-    Value high = word(plane, operand.highAt(peak, token));
-    Value group = l.load(l.i32(), word(plane, operand.groupAt(peak, token)), 4);
-    // Tokens outside the range hold leftovers, which must not lead out of the record.
-    group = arith::ExtUIOp::create(l.b, l.i64(), l.andi(group, OperandLayout::groups - 1));
-    Value codes = extract(load(l.at(packed, l.mul(group, groupBytes())), v), plane);
-    Value dots = dot(l.constantInt(ints(), 0), codes, high, plane);
-    return l.add(sum, l.shl(dots, OperandLayout::highShift));
+  // What the high bytes add: those of a peak meet the group of columns that they belong to.
+  Value highDots(int64_t v, int64_t plane, int64_t token) {
+    Value sum = l.constantInt(ints(), 0);
+    for (int64_t i = 0; i < operand.peaks; ++i) {
+      Value group = l.load(l.i32(), word(plane, operand.groupAt(i, token)), 4);
+      Value groupAt = l.mul(arith::ExtUIOp::create(l.b, l.i64(), group), groupBytes() / OperandLayout::groupUnit);
+      Value codes = extract(load(l.at(packed, groupAt), v), plane);
+      sum = dot(sum, codes, word(plane, operand.highAt(i, token)), plane);
+    }
+    return operand.peaks ? l.shl(sum, OperandLayout::highShift) : sum;
   }
 
   Value code(int64_t group, int64_t v, int64_t plane) {

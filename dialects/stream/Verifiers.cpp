@@ -148,6 +148,9 @@ LogicalResult TilesOp::verify() {
     return emitOpError("(4) expected a positive token_block, got ") << tokens;
   if (int64_t step = getTokenStep().value_or(1); step <= 0 || getTokenBlock().value_or(step) % step != 0)
     return emitOpError("(4) expected a positive token_step that divides token_block, got ") << step;
+  if (int64_t most = (*this)->getParentOfType<ProgramOp>().getMaxTokens(); most % getTokenStep().value_or(1) != 0)
+    return emitOpError("(4) expected a token_step that divides the program's max_tokens, ") << most << ", got "
+                                                                                            << *getTokenStep();
   return success();
 }
 

@@ -40,6 +40,28 @@ static void attend(const sluice_args *args, uint64_t begin, uint64_t end) {
     }
 }
 
+// Decoding does the same in two steps. Units: heads x segments of positions, each summed for itself; then one that adds.
+static constexpr uint64_t segment = 32;
+static float *segmentSums(const sluice_args *args) { return reinterpret_cast<float *>(args->arena + 640); }
+static uint64_t segmentsOf(const sluice_args *args) { return (args->position + args->token_end + segment - 1) / segment; }
+
+static void sumSegments(const sluice_args *args, uint64_t begin, uint64_t end) {
+  for (uint64_t unit = begin; unit < end; ++unit) {
+    uint64_t head = unit / segmentsOf(args), first = unit % segmentsOf(args) * segment;
+    double sum = 0;
+    for (uint64_t i = first; i < std::min(first + segment, args->position + 1); ++i)
+      sum += reinterpret_cast<float *>(args->kv + head * args->kv_head_stride)[i] / toyHeads;
+    segmentSums(args)[unit] = float(sum);
+  }
+}
+
+static void addSegments(const sluice_args *args, uint64_t, uint64_t) {
+  double sum = 0;
+  for (uint64_t unit = 0; unit < toyHeads * segmentsOf(args); ++unit)
+    sum += segmentSums(args)[unit];
+  *reinterpret_cast<float *>(args->arena + 512) = float(sum);
+}
+
 static void prepareHead(const sluice_args *args) {
   uint64_t weight;
   std::memcpy(&weight, args->weights, sizeof weight);
@@ -65,7 +87,9 @@ static void softmax(const sluice_args *args, uint64_t, uint64_t) {
 }
 
 static const sluice_kernel kernels[] = {
-    {nullptr, embed}, {nullptr, append}, {nullptr, attend}, {prepareHead, head}, {nullptr, softmax}};
+    {nullptr, embed}, {nullptr, append}, {nullptr, attend}, {prepareHead, head}, {nullptr, softmax},
+    {nullptr, sumSegments}, {nullptr, addSegments}};
+enum { Embed, Append, Attend, Head, Softmax, SumSegments, AddSegments };
 const sluice_variant sluice::test::toyVariant = {"toy", 0, kernels, std::size(kernels)};
 
 template <typename T> static void put(std::vector<uint8_t> &file, const T &value) {
@@ -96,15 +120,22 @@ std::vector<uint8_t> sluice::test::toyFile() {
     entry.kind = kind, entry.first_step = uint32_t(steps.size()), entry.max_tokens = tokens;
     entry.arena_bytes = logitsAt + uint64_t(toyChunk) * toyPadded * 4, entry.scratch_bytes = 64;
     entry.output_offset = kind == SLUICE_PROGRAM_SOFTMAX ? 512 : logitsAt;
+    auto step = [&](sluice_step step) { steps.push_back(step); };
     if (kind == SLUICE_PROGRAM_SOFTMAX) {
-      steps.push_back({4, 0, UINT32_MAX, 0, 1, 0, 0, 0, 0});
+      step({.kernel = Softmax, .layer = UINT32_MAX, .units = 1});
     } else {
-      steps.push_back({0, 0, UINT32_MAX, 0, 1, 1, 0, 0, 0});
+      step({.kernel = Embed, .layer = UINT32_MAX, .units = 1, .unit_tokens = 1});
       for (uint32_t layer = 0; layer < toyLayers; ++layer) {
-        steps.push_back({1, 0, layer, 0, toyHeads, 0, 0, 0, 0});
-        steps.push_back({2, 0, layer, SLUICE_STEP_KV, 1, 4, 0, 0, 0});
+        step({.kernel = Append, .layer = layer, .units = toyHeads});
+        if (kind == SLUICE_PROGRAM_PREFILL) {
+          step({.kernel = Attend, .layer = layer, .flags = SLUICE_STEP_KV, .units = 1, .unit_tokens = 4});
+        } else {
+          step({.kernel = SumSegments, .layer = layer, .flags = SLUICE_STEP_KV, .units = toyHeads, .unit_positions = segment});
+          step({.kernel = AddSegments, .layer = UINT32_MAX, .units = 1});
+        }
       }
-      steps.push_back({3, 0, UINT32_MAX, SLUICE_STEP_HEAD, toyVocabulary, 0, 64, 64, 0});
+      step({.kernel = Head, .layer = UINT32_MAX, .flags = SLUICE_STEP_HEAD, .units = toyVocabulary, .weights_offset = 64,
+            .weights_bytes = 64});
     }
     entry.step_count = uint32_t(steps.size()) - entry.first_step;
     put(sections[SLUICE_SECTION_PROGRAMS], entry);
