@@ -36,11 +36,17 @@ PhaseScope::PhaseScope(PhaseOp phase, const CpuFacts &facts)
       scratchOffsets[&op] = reserve(paddedWidth(norm.getInput().getType().getWidth()) * 4);
     } else if (auto prepare = dyn_cast<PrepareOp>(op)) {
       OperandType type = prepare.getResult().getType();
-      int64_t tokens = 1;
-      for (Operation *user : prepare.getResult().getUsers())
-        tokens = cast<TilesOp>(user).getTokenBlock().value_or(1);
-      OperandLayout layout{type.getKind(), type.getWidth(), tokens, int64_t(prepare.getPeaks()), 0};
-      layout.scratchAt = reserve(llvm::divideCeil(maxTokens, tokens) * layout.tokenBlockBytes());
+      OperandLayout layout{.kind = type.getKind(), .width = type.getWidth(), .peaks = int64_t(prepare.getPeaks())};
+      for (OpOperand &use : prepare.getResult().getUses()) {
+        auto tiles = cast<TilesOp>(use.getOwner());
+        auto weight = cast<FlatSymbolRefAttr>(tiles.getWeights()[use.getOperandNumber()]);
+        const llama::FormatInfo &format = llama::formatInfo(llama::lookupWeight(tiles, weight).getWeightType().getFormat());
+        layout.tokens = tiles.getTokenBlock().value_or(1);
+        layout.hasMins |= format.hasMin();
+        if (format.zeroPoint && !llvm::is_contained(layout.zeroPoints, format.zeroPoint))
+          layout.zeroPoints.push_back(format.zeroPoint);
+      }
+      layout.scratchAt = reserve(llvm::divideCeil(maxTokens, layout.tokens) * layout.tokenBlockBytes());
       operands.insert({prepare.getResult(), layout});
     } else if (auto attention = dyn_cast<AttentionOp>(op)) {
       scratchOffsets[&op] = reserve(AttentionScratch::get(attention).bytes());

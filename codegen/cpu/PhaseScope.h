@@ -14,29 +14,40 @@
 namespace sluice::codegen {
 
 // Activations as dots read them, in blocks of `tokens` tokens:
-//   i8: per 32 channels [tokens][32] i8 low bytes, [tokens] i32 minus the sum of the codes, [tokens] f32 scale, [tokens] f32 sum
-//       of what the codes stand for; for each peak [tokens] four i8 high bytes and [tokens] i32 groupUnit times the group of four
-//       channels that they belong to. A code is low + 64 high. An even number of such blocks, the last zero if it pads.
+//   i8: per 32 channels [tokens][32] i8 low bytes and [tokens] f32 scale; for each zero point of weights that meet them [tokens]
+//       i32 minus the zero point times the sum of the codes; if such weights have mins [tokens] f32 sum of what the codes stand
+//       for; for each peak [tokens] four i8 high bytes and [tokens] i32 groupUnit times the group of four channels that they
+//       belong to. A code is low + 16 high. An even number of such blocks, the last zero if it pads.
 //   f32: [width][tokens] f32.
 struct OperandLayout {
   stream::OperandKind kind;
   int64_t width;
-  int64_t tokens;
+  int64_t tokens = 1;
   int64_t peaks;
-  int64_t scratchAt; // of the first block of tokens
+  mlir::SmallVector<int64_t> zeroPoints = {};
+  bool hasMins = false;
+  int64_t scratchAt = 0; // of the first block of tokens
 
   static constexpr int64_t channels = 32, groups = channels / 4; // of one quantised block
-  static constexpr int64_t highShift = 6;                        // a high byte counts 64 low ones
+  static constexpr int64_t highShift = 4;                        // a high byte counts 16 low ones
   static constexpr int64_t groupUnit = 16; // groups are stored as multiples, which an address can scale to bytes of a tile
   int64_t blocks() const { return (width / channels + 1) / 2 * 2; }
   int64_t codesAt(int64_t token) const { return token * channels; }
-  int64_t minusSumAt(int64_t token) const { return tokens * channels + token * 4; }
-  int64_t scaleAt(int64_t token) const { return tokens * (channels + 4) + token * 4; }
-  int64_t valueSumAt(int64_t token) const { return tokens * (channels + 8) + token * 4; }
-  int64_t highAt(int64_t peak, int64_t token) const { return tokens * (channels + 12 + peak * 8) + token * 4; }
+  int64_t scaleAt(int64_t token) const { return wordAt(0, token); }
+  int64_t startAt(int64_t zeroPoint, int64_t token) const {
+    return wordAt(1 + (llvm::find(zeroPoints, zeroPoint) - zeroPoints.begin()), token);
+  }
+  int64_t valueSumAt(int64_t token) const { return wordAt(1 + zeroPoints.size(), token); }
+  int64_t highAt(int64_t peak, int64_t token) const {
+    return wordAt(1 + zeroPoints.size() + hasMins + 2 * peak, token);
+  }
   int64_t groupAt(int64_t peak, int64_t token) const { return highAt(peak, token) + tokens * 4; }
   int64_t blockBytes() const { return highAt(peaks, 0); }
   int64_t tokenBlockBytes() const; // multiple of 64
+
+private:
+  // Word `index` of those that every token has in a block.
+  int64_t wordAt(int64_t index, int64_t token) const { return tokens * channels + (index * tokens + token) * 4; }
 };
 
 class PhaseScope {

@@ -169,9 +169,11 @@ private:
     for (auto [v, code] : llvm::enumerate(codes))
       l.store(bytes(code), codesAt(out, layout.codesAt(0) + v * n), 1);
     sum = l.reduceAdd(sum);
-    l.store(l.sub(l.constantInt(l.i32(), 0), sum), wordAt(out, layout.minusSumAt(0)), 4);
     l.store(scale, wordAt(out, layout.scaleAt(0)), 4);
-    l.store(l.mulf(scale, l.toFloat(sum)), wordAt(out, layout.valueSumAt(0)), 4);
+    for (int64_t zeroPoint : layout.zeroPoints)
+      l.store(l.mul(sum, -zeroPoint), wordAt(out, layout.startAt(zeroPoint, 0)), 4);
+    if (layout.hasMins)
+      l.store(l.mulf(scale, l.toFloat(sum)), wordAt(out, layout.valueSumAt(0)), 4);
   }
 
   struct Peak {
@@ -217,11 +219,8 @@ private:
     Value zero = l.constantInt(l.i32(), 0);
     for (int64_t i = 0; i < OperandLayout::channels; i += 4)
       l.store(zero, codesAt(out, layout.codesAt(0) + i), 1);
-    for (int64_t at : {layout.minusSumAt(0), layout.scaleAt(0), layout.valueSumAt(0)})
+    for (int64_t at = layout.scaleAt(0); at < layout.blockBytes(); at += layout.tokens * 4)
       l.store(zero, wordAt(out, at), 4);
-    for (int64_t i = 0; i < layout.peaks; ++i)
-      for (int64_t at : {layout.highAt(i, 0), layout.groupAt(i, 0)})
-        l.store(zero, wordAt(out, at), 4);
   }
 
   const OperandLayout &layout;

@@ -188,7 +188,7 @@ private:
     forPlanes([&](int64_t p) {
       for (int64_t v = 0; v < tile.vectors; ++v)
         for (int64_t t = 0; t < tokens; ++t)
-          integers.push_back(l.add(highDots(v, p, firstToken + t), start(p, firstToken + t)));
+          integers.push_back(start(p, firstToken + t));
     });
     for (int64_t g = 0; g < OperandLayout::groups; ++g)
       for (int64_t v = 0; v < tile.vectors; ++v)
@@ -198,6 +198,12 @@ private:
             integer(p, v, t) = dot(integer(p, v, t), code(g, v, p), four, p);
           }
         });
+    for (int64_t i = 0; i < operand.peaks; ++i)
+      forPlanes([&](int64_t p) {
+        for (int64_t v = 0; v < tile.vectors; ++v)
+          for (int64_t t = 0; t < tokens; ++t)
+            integer(p, v, t) = addPeak(integer(p, v, t), i, v, p, firstToken + t);
+      });
     forPlanes([&](int64_t p) {
       for (int64_t v = 0; v < tile.vectors; ++v)
         for (int64_t t = 0; t < tokens; ++t) {
@@ -208,32 +214,35 @@ private:
     });
   }
 
-  // A plane that lies in the high bits may be used there: then its sums are this many times too large.
-  int64_t factor(int64_t plane) { return plane && l.takesHighNibbles() ? 16 : 1; }
+  // A plane that lies in the high bits may be used there: then its sums are this many times too large. Codes that are used
+  // for many tokens are better shifted once, which leaves the high bits to those of peaks.
+  int64_t factor(int64_t plane) { return plane && l.takesHighNibbles() && tile.tokens == 1 ? 16 : 1; }
 
   // Sums start at minus the zero point times the sum of the activations' codes.
   Value start(int64_t plane, int64_t token) {
     if (!format.zeroPoint)
       return l.constantInt(ints(), 0);
-    return l.shl(l.loadSplat(ints(), word(plane, operand.minusSumAt(token)), 4),
-                 llvm::Log2_64(format.zeroPoint * factor(plane)));
+    Value start = l.loadSplat(ints(), word(plane, operand.startAt(format.zeroPoint, token)), 4);
+    return factor(plane) == 1 ? start : l.shl(start, llvm::Log2_64(factor(plane)));
   }
 
   Value dot(Value sum, Value codes, Value four, int64_t plane) {
     unsigned maxCode = ((1u << format.codeBits) - 1) * unsigned(factor(plane));
-    return l.dot4(sum, codes, l.bitcast(l.loadSplat(ints(), four, 4), bytes()), maxCode);
+    return l.dot4(sum, codes, activations(four), maxCode);
   }
+  Value activations(Value four) { return l.bitcast(l.loadSplat(ints(), four, 4), bytes()); }
 
-  // What the high bytes add: those of a peak meet the group of columns that they belong to.
-  Value highDots(int64_t v, int64_t plane, int64_t token) {
-    Value sum = l.constantInt(ints(), 0);
-    for (int64_t i = 0; i < operand.peaks; ++i) {
-      Value group = l.load(l.i32(), word(plane, operand.groupAt(i, token)), 4);
-      Value groupAt = l.mul(arith::ExtUIOp::create(l.b, l.i64(), group), groupBytes() / OperandLayout::groupUnit);
-      Value codes = extract(load(l.at(packed, groupAt), v), plane);
-      sum = dot(sum, codes, word(plane, operand.highAt(i, token)), plane);
-    }
-    return operand.peaks ? l.shl(sum, OperandLayout::highShift) : sum;
+  // The high bytes of a peak meet the group of columns that they belong to.
+  Value addPeak(Value sum, int64_t peak, int64_t v, int64_t plane, int64_t token) {
+    Value high = word(plane, operand.highAt(peak, token));
+    Value group = l.load(l.i32(), word(plane, operand.groupAt(peak, token)), 4);
+    Value groupAt = l.mul(arith::ExtUIOp::create(l.b, l.i64(), group), groupBytes() / OperandLayout::groupUnit);
+    Value codes = load(l.at(packed, groupAt), v);
+    static_assert(OperandLayout::highShift == 4, "what a high byte counts is what the upper half of a byte counts");
+    if (layout.recordBlocks > 1 && l.takesHighNibbles() && factor(plane) == 1)
+      return l.dot4(sum, l.andi(plane ? codes : shiftBytes(codes, [&](Value x) { return l.shl(x, 4); }), 0xf0), activations(high), 0xf0);
+    Value dots = dot(l.constantInt(ints(), 0), extract(codes, plane), high, plane);
+    return l.add(sum, l.shl(dots, OperandLayout::highShift));
   }
 
   Value code(int64_t group, int64_t v, int64_t plane) {
@@ -257,10 +266,13 @@ private:
       return codes;
     if (plane == 0)
       return l.andi(codes, 0x0f);
-    if (l.takesHighNibbles())
+    if (factor(plane) != 1)
       return l.andi(codes, 0xf0);
-    Type shorts = l.vec(2 * n, l.i16());
-    return l.bitcast(l.andi(l.shr(l.bitcast(codes, shorts), 4), 0x0f0f), bytes());
+    return l.andi(shiftBytes(codes, [&](Value x) { return l.shr(x, 4); }), 0x0f);
+  }
+  // There are no shifts of bytes; the bits that come in from neighbours are the caller's to clear.
+  Value shiftBytes(Value codes, function_ref<Value(Value)> shift) {
+    return l.bitcast(shift(l.bitcast(codes, l.vec(2 * n, l.i16()))), bytes());
   }
 
   Value scale(int64_t plane, int64_t v) {

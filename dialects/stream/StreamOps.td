@@ -153,8 +153,9 @@ def Stream_PrepareOp : Stream_Op<"prepare", [Pure, HasParent<"PhaseOp">]> {
   let summary = "puts activations in the form that dots read, in the worker's scratch";
   let description = [{
     An i8 operand is quantised in blocks of 32 channels, eight groups of four. The `peaks` groups of a block with the largest
-    magnitudes get a second byte, worth 64 times the first: so a few large channels do not make the codes of their
+    magnitudes get a second byte, worth 16 times the first: so a few large channels do not make the codes of their
     neighbours coarse, and a dot product costs one more instruction for each. 0: plain int8; 8: every channel has two bytes.
+    The block's scale is the larger of (largest magnitude elsewhere) / 127 and (largest of all) / (16 x 127).
 
     1. the result is as wide as the input
     2. peaks is from 0 to 8

@@ -55,7 +55,7 @@ static std::vector<double> quantized(const float *x, int64_t n, int64_t peaks) {
     std::sort(groups.rbegin(), groups.rend());
     float scale = (peaks < 8 ? groups[peaks] : 0.0f) * float(1 / 127.0);
     if (peaks)
-      scale = std::max(scale, groups[0] * float(1 / (127.0 * 64)));
+      scale = std::max(scale, groups[0] * float(1 / (127.0 * 16)));
     for (int64_t i = b; i < b + 32; ++i)
       result[i] = scale ? std::nearbyintf(x[i] * (1.0f / scale)) * double(scale) : 0.0;
   }
