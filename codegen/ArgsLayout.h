@@ -11,6 +11,7 @@ enum ArgsOffset : int64_t {
   WeightsArg = offsetof(sluice_args, weights),
   ArenaArg = offsetof(sluice_args, arena),
   ScratchArg = offsetof(sluice_args, scratch),
+  PreparedArg = offsetof(sluice_args, prepared),
   KvArg = offsetof(sluice_args, kv),
   KvHeadStrideArg = offsetof(sluice_args, kv_head_stride),
   IdsArg = offsetof(sluice_args, ids),

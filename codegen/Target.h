@@ -17,6 +17,14 @@ namespace sluice::codegen {
 
 enum class EmitKind { Object, Assembly, LlvmIr };
 
+// Bytes of a worker's own memory: sluice_program.scratch_bytes and prepared_bytes.
+struct WorkerMemory {
+  int64_t scratch = 0, prepared = 0;
+  WorkerMemory max(WorkerMemory other) const {
+    return {std::max(scratch, other.scratch), std::max(prepared, other.prepared)};
+  }
+};
+
 class Target {
 public:
   virtual ~Target() = default;
@@ -29,8 +37,8 @@ public:
   // stream -> LLVM dialect: every phase becomes functions; none of our operations survives. Runs on a module that holds
   // one configured llama.model.
   virtual void addLowerPasses(mlir::OpPassManager &manager) const = 0;
-  // Bytes of worker scratch that the phases of a configured program need.
-  virtual int64_t scratchBytes(stream::ProgramOp program) const = 0;
+  // What the phases of a configured program need.
+  virtual WorkerMemory workerMemory(stream::ProgramOp program) const = 0;
   // LLVM dialect -> bytes. The object defines one symbol: `sluice_kernels.<name>`, a sluice_kernel[] in the order of
   // stream::Schedule::kernels(). Errors are reported on the module.
   virtual mlir::LogicalResult emit(mlir::ModuleOp module, EmitKind kind, llvm::raw_pwrite_stream &out) const = 0;

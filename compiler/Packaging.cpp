@@ -49,14 +49,14 @@ llvm::Error Compilation::placeWeights() {
   schedule = stream::Schedule::get(modelOf(*module));
   llama::ModelOp configured = modelOf(*targets.front().module);
   stream::Schedule configuredSchedule = stream::Schedule::get(configured);
-  llvm::StringMap<int64_t> scratchBytes;
+  llvm::StringMap<codegen::WorkerMemory> memory;
   for (TargetModule &each : targets) {
     stream::Schedule other = stream::Schedule::get(modelOf(*each.module));
     if (llvm::Error error = expectSameSteps(configuredSchedule, other, each.target->name()))
       return error;
     for (stream::ProgramOp program : other.programs()) {
-      int64_t &bytes = scratchBytes[program.getSymName()];
-      bytes = std::max(bytes, each.target->scratchBytes(program));
+      codegen::WorkerMemory &needed = memory[program.getSymName()];
+      needed = needed.max(each.target->workerMemory(program));
     }
   }
 
@@ -65,7 +65,7 @@ llvm::Error Compilation::placeWeights() {
   Provenance provenance{SLUICE_VERSION, llvm::sys::path::filename(options.model), standIn, checkpoint->fileBytes()};
   llvm::Expected<Tables> tables =
       buildTables(configured, configuredSchedule, tensors, provenance,
-                  [&](stream::ProgramOp program) { return scratchBytes[program.getSymName()]; });
+                  [&](stream::ProgramOp program) { return memory[program.getSymName()]; });
   if (!tables)
     return tables.takeError();
   image.reset(new Image{*schedule, std::move(tensors), std::move(*tables), {}, {}, {}});

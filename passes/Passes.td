@@ -46,10 +46,11 @@ def SchedulePhases : Pass<"schedule-phases", "::sluice::llama::ModelOp"> {
   let description = [{
     Makes `stream.program`s @decode (one token), @prefill (a chunk) and @softmax. Expects every operation of the blocks and
     the graph to be in a stage; one that is not is an error that names it. From here on activations that meet integer
-    weights are quantised to int8 in blocks of 32 with `peaks` (see `stream.prepare`);
-    those of the logits, which a chunk of a prompt needs for its last token at most, are quantised to 16 bits.
+    weights are quantised to int8 with `peaks` (see `stream.prepare`), one more where
+    attention reads the rows or the activations are products; those of the logits, which a chunk of a prompt needs for its last
+    token at most, have two bytes each. 0 turns all but the last off.
   }];
-  let options = [Option<"prefillTokens", "prefill-tokens", "int64_t", "64", "capacity of a chunk of @prefill">,
+  let options = [Option<"prefillTokens", "prefill-tokens", "int64_t", "128", "capacity of a chunk of @prefill">,
                  Option<"peaks", "peaks", "int64_t", "1", "of stream.prepare, of phases that read every token of a prompt">];
   let dependentDialects = ["::sluice::stream::StreamDialect"];
 }

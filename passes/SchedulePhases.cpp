@@ -26,6 +26,7 @@ namespace {
 
 constexpr int64_t ropeTablePadding = 32; // see stream.rope_table
 constexpr int64_t attentionTokens = 8;   // of a work item of attention in prefill
+constexpr int64_t prologueTokens = 16;   // that a worker prepares for all in prefill
 
 // The operation whose weights or cache the rows of `value` come from: its name is the value's.
 StringRef originOf(Value value) {
@@ -146,7 +147,7 @@ private:
 
   LogicalResult schedule(StageOp stage, bool head) {
     b.setLoc(stage.getLoc());
-    auto phase = stream::PhaseOp::create(b, stage.getName(), head);
+    auto phase = stream::PhaseOp::create(b, stage.getName(), head, IntegerAttr());
     b.createBlock(&phase.getBody());
     prologue.clear();
     Operation *anchor = stage.getAnchors()[0];
@@ -174,6 +175,8 @@ private:
       op.setTokenBlock(maxTokens == 1 ? 1 : attentionTokens);
       return success();
     }
+    if (maxTokens > 1)
+      phase.setPrologueTokens(prologueTokens);
     return scheduleLinears(stage, head);
   }
 
@@ -246,7 +249,7 @@ private:
         auto kind = isFloat ? stream::OperandKind::Float : stream::OperandKind::Int8;
         operand = stream::PrepareOp::create(
             b, stream::OperandType::get(b.getContext(), widthOf(linear.getInput()), kind), values,
-            b.getI64IntegerAttr(isFloat ? 0 : head ? 8 : peaks));
+            b.getI64IntegerAttr(isFloat ? 0 : peaksFor(linear, stage, head)));
       }
       return operand;
     };
@@ -291,6 +294,23 @@ private:
           stream::WriteRowsOp::create(b, lowered.at(value), symbol);
     }
     return success();
+  }
+
+  // Of the int8 operand of `linear`. One more where rounding does most harm: what attention reads, where the softmax makes
+  // errors larger, and products, which have the longest tails.
+  int64_t peaksFor(LinearOp linear, StageOp stage, bool head) {
+    constexpr int64_t all = 8;
+    if (head || peaks == 0)
+      return head ? all : 0;
+    bool forAttention = !stage.getBody().getOps<AppendOp>().empty();
+    bool ofProduct = isa_and_nonnull<SwigluOp>(yieldedBy(linear.getInput()));
+    return std::min(peaks + (forAttention || ofProduct), all);
+  }
+
+  // The operation in a stage that makes a stage's result; null for other values.
+  static Operation *yieldedBy(Value value) {
+    StageOp stage = producingStage(value);
+    return stage ? stage.getYield().getOperand(cast<OpResult>(value).getResultNumber()).getDefiningOp() : nullptr;
   }
 
   // The linears of the stage that `value` is computed from, row by row.
@@ -423,7 +443,7 @@ struct SchedulePhases : sluice::impl::SchedulePhasesBase<SchedulePhases> {
     b.createBlock(&program.getBody());
     stream::BufferOp::create(b, "input", vocabulary);
     stream::BufferOp::create(b, "output", vocabulary + 1);
-    auto phase = stream::PhaseOp::create(b, "softmax", /*head=*/false);
+    auto phase = stream::PhaseOp::create(b, "softmax", /*head=*/false, IntegerAttr());
     b.createBlock(&phase.getBody());
     auto symbol = [&](StringRef name) { return FlatSymbolRefAttr::get(b.getContext(), name); };
     stream::SoftmaxOp::create(b, symbol("input"), symbol("output"));

@@ -63,6 +63,9 @@ static std::string weightsOf(PhaseOp phase) {
   return text;
 }
 
+// After a phase, and before its tiles if the workers share its prologue.
+static int64_t barriersOf(PhaseOp phase) { return phase.getPrologueTokens() ? 2 : 1; }
+
 void sluice::printTraffic(llama::ModelOp model, llvm::raw_ostream &out, Workload workload) {
   llvm::StringRef name = workload.prompt ? "prefill" : "decode";
   auto programs = llvm::make_filter_range(model.getOps<ProgramOp>(), [&](auto op) { return op.getSymName() == name; });
@@ -81,7 +84,7 @@ void sluice::printTraffic(llama::ModelOp model, llvm::raw_ostream &out, Workload
   std::vector<Line> lines;
   Line total{0, 0, 0};
   size_t width = 6;
-  int64_t barriers = 0, layerBarriers = 0; // one after each phase; the most that a layer has
+  int64_t barriers = 0, layerBarriers = 0; // in all; the most that a layer has
   for (const PhaseTraffic &phase : traffic.phases) {
     PhaseOp op = phase.phase;
     bool once = op.getHead(); // for the prompt's last token
@@ -90,10 +93,14 @@ void sluice::printTraffic(llama::ModelOp model, llvm::raw_ostream &out, Workload
     total = {total.weightBytes + lines.back().weightBytes, total.cacheBytes + lines.back().cacheBytes,
              total.operations + lines.back().operations};
     width = std::max(width, op.getName().size());
-    barriers += phase.runs * (once ? 1 : chunks);
+    barriers += phase.runs * (once ? 1 : chunks) * barriersOf(op);
   }
-  for (auto repeat : program.getBody().getOps<RepeatOp>())
-    layerBarriers = std::max<int64_t>(layerBarriers, llvm::range_size(repeat.getBody().getOps<PhaseOp>()));
+  for (auto repeat : program.getBody().getOps<RepeatOp>()) {
+    int64_t inLayer = 0;
+    for (auto phase : repeat.getBody().getOps<PhaseOp>())
+      inLayer += barriersOf(phase);
+    layerBarriers = std::max(layerBarriers, inLayer);
+  }
 
   auto print = [&](llvm::StringRef name, const std::string &runs, const Line &line, const std::string &reads) {
     out << llvm::left_justify(name, width)

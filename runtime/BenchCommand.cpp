@@ -51,15 +51,20 @@ static std::vector<int32_t> someTokens(uint64_t count, uint32_t vocabulary) {
   return ids;
 }
 
+// Of a step, in all chunks of a prompt or for one token.
+static double weightBytes(const sluice_step &step, const Program &program, uint64_t prompt) {
+  const uint64_t chunks = prompt && !(step.flags & SLUICE_STEP_HEAD) ? (prompt + program.maxTokens() - 1) / program.maxTokens() : 1;
+  return double(step.weights_bytes) * double(chunks);
+}
+
 // Bytes that have to be read for a token, on average: weights and, when one token is made after the other, the cache.
 double Bench::bytesPerToken(const Test &test, Session &session) const {
   const sluice_model &m = executable.model.description();
   double total = 0;
   if (test.prompt) {
     Program &program = session.prefillProgram();
-    uint64_t chunks = (test.prompt + program.maxTokens() - 1) / program.maxTokens();
     for (const sluice_step &step : program.steps())
-      total += double(step.weights_bytes) * (step.flags & SLUICE_STEP_HEAD ? 1 : double(chunks));
+      total += weightBytes(step, program, test.prompt);
   } else {
     for (uint64_t i = 0; i < test.tokens; ++i)
       total += double(m.weight_bytes + session.cacheBytes(test.depth + i));
@@ -117,8 +122,8 @@ Json Bench::measure(const Test &test, Session &session, unsigned threads, double
 void Bench::printProfile(Program &program, uint64_t runs, const Test &test) const {
   struct Phase {
     std::string name;
-    uint64_t steps = 0, bytes = 0;
-    double nanoseconds = 0;
+    uint64_t steps = 0;
+    double bytes = 0, nanoseconds = 0;
   };
   std::vector<Phase> phases;
   std::map<uint32_t, size_t> indices;
@@ -130,7 +135,7 @@ void Bench::printProfile(Program &program, uint64_t runs, const Test &test) cons
       phases.push_back({executable.model.string(step.phase)});
     Phase &phase = phases[entry->second];
     ++phase.steps;
-    phase.bytes += step.weights_bytes;
+    phase.bytes += weightBytes(step, program, test.prompt);
     phase.nanoseconds += double(program.nanoseconds()[i]) / double(runs);
     all += double(program.nanoseconds()[i]) / double(runs);
   }
@@ -140,7 +145,7 @@ void Bench::printProfile(Program &program, uint64_t runs, const Test &test) cons
   note(line);
   for (const Phase &phase : phases) {
     snprintf(line, sizeof line, "%-24s %6llu %10.1f %6.1f%% %8.2f", phase.name.c_str(), (unsigned long long)phase.steps,
-             phase.nanoseconds / 1e3, 100 * phase.nanoseconds / all, double(phase.bytes) / phase.nanoseconds);
+             phase.nanoseconds / 1e3, 100 * phase.nanoseconds / all, phase.bytes / phase.nanoseconds);
     note(line);
   }
 }

@@ -1,15 +1,19 @@
 //===- Program.cpp - the steps of one program, run by all workers ------------------===//
 
 #include "runtime/Program.h"
+#include <algorithm>
 #include <chrono>
 
 using namespace sluice::runtime;
 
+static uint64_t wholePages(uint64_t bytes) { return (bytes + SLUICE_PAGE - 1) / SLUICE_PAGE * SLUICE_PAGE; }
+
 Program::Program(const Model &model, const sluice_variant &variant, uint32_t kind, Workers *team)
     : model(model), variant(variant), program(model.program(kind)), stepList(model.steps(program)), team(team),
-      scratchStride((program.scratch_bytes + SLUICE_PAGE - 1) / SLUICE_PAGE * SLUICE_PAGE),
+      scratchStride(wholePages(program.scratch_bytes)), preparedStride(wholePages(program.prepared_bytes)),
       arena(program.arena_bytes, true, "activations"),
-      scratch(scratchStride * (team ? team->count() : 1), true, "the threads' activations") {}
+      scratch(scratchStride * (team ? team->count() : 1), true, "the threads' scratch"),
+      prepared(preparedStride * (team ? team->count() : 1), true, "the threads' activations") {}
 
 void Program::run(const Chunk &chunk) {
   if (team)
@@ -27,10 +31,12 @@ void Program::runSteps(const Chunk &chunk, unsigned worker) {
     const bool head = step.flags & SLUICE_STEP_HEAD;
     if (head && chunk.headBegin == chunk.tokens && program.kind != SLUICE_PROGRAM_SOFTMAX)
       continue;
+    const bool shared = step.prologue_tokens && team;
     const sluice_args args = {
         .weights = model.weights() + step.weights_offset,
         .arena = arena.data(),
         .scratch = scratch.data() + worker * scratchStride,
+        .prepared = prepared.data() + (shared ? 0 : worker * preparedStride),
         .kv = step.layer == UINT32_MAX ? nullptr : chunk.kv + step.layer * chunk.kvLayerStride,
         .kv_head_stride = chunk.kvHeadStride,
         .ids = chunk.ids,
@@ -44,11 +50,15 @@ void Program::runSteps(const Chunk &chunk, unsigned worker) {
     auto pieces = [](uint64_t count, uint64_t size) { return size ? (count + size - 1) / size : 1; };
     const uint64_t units = step.units * pieces(args.token_end - args.token_begin, step.unit_tokens) *
                            pieces(args.position + args.token_end, step.unit_positions);
-    bool prepared = kernel.prologue == nullptr;
+    if (shared && kernel.prologue) {
+      sharePrologue(step, kernel, args, worker);
+      team->barrier();
+    }
+    bool isPrepared = shared || kernel.prologue == nullptr;
     auto compute = [&](uint64_t begin, uint64_t end) {
-      if (!prepared)
+      if (!isPrepared)
         kernel.prologue(&args);
-      prepared = true;
+      isPrepared = true;
       kernel.run(&args, begin, end);
     };
     if (team) {
@@ -63,4 +73,14 @@ void Program::runSteps(const Chunk &chunk, unsigned worker) {
       before = now;
     }
   }
+}
+
+void Program::sharePrologue(const sluice_step &step, const sluice_kernel &kernel, const sluice_args &all, unsigned worker) {
+  const uint64_t size = step.prologue_tokens, first = all.token_begin / size;
+  team->share(worker, (all.token_end + size - 1) / size - first, false, [&](uint64_t begin, uint64_t end) {
+    sluice_args args = all;
+    args.token_begin = std::max(all.token_begin, (first + begin) * size);
+    args.token_end = std::min(all.token_end, (first + end) * size);
+    kernel.prologue(&args);
+  });
 }

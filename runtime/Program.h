@@ -39,14 +39,15 @@ public:
 
 private:
   void runSteps(const Chunk &chunk, unsigned worker);
+  void sharePrologue(const sluice_step &step, const sluice_kernel &kernel, const sluice_args &all, unsigned worker);
 
   const Model &model;
   const sluice_variant &variant;
   const sluice_program &program;
   std::span<const sluice_step> stepList;
   Workers *team;
-  uint64_t scratchStride;
-  Memory arena, scratch;
+  uint64_t scratchStride, preparedStride;
+  Memory arena, scratch, prepared;
   std::vector<uint64_t> times; // empty: no profile
 };
 

@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-#define SLUICE_ABI_VERSION 2u
+#define SLUICE_ABI_VERSION 3u
 
 //===-- What generated code reads --------------------------------------------------===//
 
@@ -25,6 +25,8 @@ typedef struct sluice_args {
   const uint8_t *weights;   // this step's stream: file address of sluice_step.weights_offset, 64-byte aligned
   uint8_t *arena;           // activations shared by all workers, sluice_program.arena_bytes, 64-byte aligned, zeroed once
   uint8_t *scratch;         // this worker's own, sluice_program.scratch_bytes, 64-byte aligned
+  uint8_t *prepared;        // what prologues leave for `run`, sluice_program.prepared_bytes, 64-byte aligned: this worker's
+                            // own, or the same for all in a step with prologue_tokens
   uint8_t *kv;              // this layer's cache: kv_base + layer * kv_layer_stride (see "KV cache" below)
   uint64_t kv_head_stride;  // bytes from one KV head's cache to the next one's, within a layer
   const int32_t *ids;       // [token_end] token ids of this chunk
@@ -35,9 +37,9 @@ typedef struct sluice_args {
   uint32_t count;           // an element count for utility programs (softmax: number of logits)
 } sluice_args;
 
-// A kernel is a phase compiled. `prologue` (may be null) fills args->scratch and is called once per worker before any
-// `run` of the same step; `run` computes units [begin, end). Any split of the units over workers and calls gives the
-// same bits. No two units write the same bytes.
+// A kernel is a phase compiled. `prologue` (may be null) fills args->prepared for tokens [token_begin, token_end); it is
+// called before any `run` of the same step (see sluice_step.prologue_tokens). `run` computes units [begin, end). Any split
+// of the units over workers and calls gives the same bits. No two units write the same bytes.
 typedef void (*sluice_prologue_fn)(const sluice_args *);
 typedef void (*sluice_run_fn)(const sluice_args *, uint64_t begin, uint64_t end);
 typedef struct sluice_kernel {
@@ -144,6 +146,7 @@ typedef struct sluice_program {
   uint32_t reserved;
   uint64_t arena_bytes;    // size of args.arena
   uint64_t scratch_bytes;  // size of args.scratch
+  uint64_t prepared_bytes; // size of args.prepared
   uint64_t input_offset;   // in the arena: softmax: float[vocabulary] logits to normalise; otherwise unused
   uint64_t output_offset;  // in the arena: decode, prefill: float[max_tokens][logits_padded] logits
                            //               softmax: float[vocabulary] probabilities, then one float: log of the sum of
@@ -164,7 +167,8 @@ typedef struct sluice_step {
                             //             * (unit_positions ? ceil((position + tokens) / unit_positions) : 1)
   uint32_t unit_tokens;     // 0: a unit covers all tokens of the chunk
   uint32_t unit_positions;  // 0: a unit covers all positions of the sequence
-  uint32_t reserved;
+  uint32_t prologue_tokens; // 0: every worker prepares all tokens for itself; else the workers share the prologue out in
+                            // pieces that begin at multiples of this many tokens, and meet before `run`
   uint64_t weights_offset;  // in SLUICE_SECTION_WEIGHTS, 64-byte aligned
   uint64_t weights_bytes;   // bytes this step streams; 0 if none, or if rows are merely looked up (embedding)
   uint64_t shared_bytes;    // of these, the first bytes that every worker reads (its prologue's: norm weights)

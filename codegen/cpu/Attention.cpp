@@ -86,7 +86,7 @@ private:
   Value floatAt(int64_t base, Value index) { return l.at(l.at(scratch, base), l.mul(index, 4)); }
 
   // Sums of rows x vectors that fit the registers beside a few operands.
-  int64_t sumsInRegisters() const { return l.facts.vectorRegisters / 2; }
+  int64_t sumsInRegisters() const { return l.facts.vectorRegisters * 3 / 4; }
   int64_t rowsTogether() const { return std::min<int64_t>(layout.rows(), sumsInRegisters() / 2); }
   void forRows(function_ref<void(int64_t, int64_t)> f) {
     for (int64_t row = 0; row < layout.rows(); row += rowsTogether())
@@ -128,7 +128,8 @@ private:
       Value block = l.at(head, l.mul(at, 2 * channels * element));
       forRows([&](int64_t row, int64_t count) { scores(block, at, positions, row, count); });
       Value values = l.at(block, channels * SLUICE_KV_BLOCK * element);
-      forRows([&](int64_t row, int64_t count) { accumulate(values, row, count); });
+      Value seen = l.min(l.sub(end, at), l.c64(SLUICE_KV_BLOCK));
+      forRows([&](int64_t row, int64_t count) { accumulate(values, seen, row, count); });
     });
   }
 
@@ -190,8 +191,8 @@ private:
     });
   }
 
-  // outputs += probabilities x values, for `count` rows from `row`.
-  void accumulate(Value values, int64_t row, int64_t count) {
+  // outputs += probabilities x values of the first `seen` positions of a block, for `count` rows from `row`.
+  void accumulate(Value values, Value seen, int64_t row, int64_t count) {
     const int64_t n = channelLanes, vectors = channels / n, together = vectorsTogether(vectors, count);
     l.loop(l.c64(0), l.c64(vectors), together, [&](Value vector) {
       auto outputAt = [&](int64_t q, int64_t v) {
@@ -202,7 +203,7 @@ private:
         for (int64_t v = 0; v < together; ++v)
           init.push_back(l.load(channelVector(), outputAt(q, v), 4));
       Value column = l.at(values, l.mul(vector, n * element));
-      Values sums = l.loop(l.c64(0), l.c64(SLUICE_KV_BLOCK), 1, init, [&](Value p, ValueRange state) {
+      Values sums = l.loop(l.c64(0), seen, 1, init, [&](Value p, ValueRange state) {
         Values next(state.begin(), state.end());
         Value line = l.at(column, l.mul(p, channels * element));
         Value score = floatAt(layout.scoresAt() + row * SLUICE_KV_BLOCK * 4, p);

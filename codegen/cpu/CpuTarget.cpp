@@ -39,10 +39,10 @@ public:
     manager.addPass(createCSEPass());
   }
 
-  int64_t scratchBytes(stream::ProgramOp program) const override {
-    int64_t bytes = 0;
-    program.walk([&](stream::PhaseOp phase) { bytes = std::max(bytes, PhaseScope(phase, facts).scratchBytes); });
-    return bytes;
+  WorkerMemory workerMemory(stream::ProgramOp program) const override {
+    WorkerMemory memory;
+    program.walk([&](stream::PhaseOp phase) { memory = memory.max(PhaseScope(phase, facts).memory); });
+    return memory;
   }
 
   LogicalResult emit(ModuleOp module, EmitKind kind, llvm::raw_pwrite_stream &out) const override {

@@ -56,11 +56,13 @@ struct LowerPhases : codegen::impl::LowerPhasesBase<LowerPhases> {
     function.addEntryBlock(builder);
     std::string width = std::to_string(facts.vectorBits);
     auto pair = [&](StringRef key, StringRef value) { return builder.getStrArrayAttr({key, value}); };
-    // Without min-legal-vector-width LLVM splits 512-bit vectors.
+    // Without min-legal-vector-width LLVM splits 512-bit vectors. Without stackrealign, vectors that it spills lie across
+    // cache lines: it decides to align the stack before it knows of them.
     function.setPassthroughAttr(builder.getArrayAttr({pair("target-cpu", facts.llvmCpu),
                                                       pair("target-features", facts.llvmFeatures),
                                                       pair("prefer-vector-width", width),
                                                       pair("min-legal-vector-width", width),
+                                                      builder.getStringAttr("stackrealign"),
                                                       builder.getStringAttr("nounwind")}));
     return function;
   }

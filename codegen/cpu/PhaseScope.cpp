@@ -15,7 +15,7 @@ int64_t OperandLayout::tokenBlockBytes() const {
 AttentionScratch AttentionScratch::get(AttentionOp op) {
   auto cache = cast<llama::CacheType>(op.getCache());
   // Enough rows for multiplications, not loads and conversions of the cache, to take the time.
-  constexpr int64_t rows = 4;
+  constexpr int64_t rows = 8;
   int64_t group = static_cast<int64_t>(op.getHeads()) / cache.getKvHeads();
   int64_t tokens = std::min<int64_t>(op.getTokenBlock().value_or(1), std::max<int64_t>(1, rows / group));
   return {group, cache.getHeadDim(), tokens};
@@ -26,14 +26,10 @@ PhaseScope::PhaseScope(PhaseOp phase, const CpuFacts &facts)
   auto program = phase->getParentOfType<ProgramOp>();
   maxTokens = program.getMaxTokens();
   buffers = bufferOffsets(program);
-  auto reserve = [&](int64_t bytes) {
-    int64_t at = scratchBytes;
-    scratchBytes += llvm::alignTo(bytes, 64);
-    return at;
-  };
+  auto reserve = [](int64_t &total, int64_t bytes) { return std::exchange(total, total + llvm::alignTo(bytes, 64)); };
   for (Operation &op : phase.getBody().front()) {
     if (auto norm = dyn_cast<RmsNormOp>(op)) {
-      scratchOffsets[&op] = reserve(paddedWidth(norm.getInput().getType().getWidth()) * 4);
+      scratchOffsets[&op] = reserve(memory.scratch, paddedWidth(norm.getInput().getType().getWidth()) * 4);
     } else if (auto prepare = dyn_cast<PrepareOp>(op)) {
       OperandType type = prepare.getResult().getType();
       OperandLayout layout{.kind = type.getKind(), .width = type.getWidth(), .peaks = int64_t(prepare.getPeaks())};
@@ -46,12 +42,12 @@ PhaseScope::PhaseScope(PhaseOp phase, const CpuFacts &facts)
         if (format.zeroPoint && !llvm::is_contained(layout.zeroPoints, format.zeroPoint))
           layout.zeroPoints.push_back(format.zeroPoint);
       }
-      layout.scratchAt = reserve(llvm::divideCeil(maxTokens, layout.tokens) * layout.tokenBlockBytes());
+      layout.preparedAt = reserve(memory.prepared, llvm::divideCeil(maxTokens, layout.tokens) * layout.tokenBlockBytes());
       operands.insert({prepare.getResult(), layout});
     } else if (auto attention = dyn_cast<AttentionOp>(op)) {
-      scratchOffsets[&op] = reserve(AttentionScratch::get(attention).bytes());
+      scratchOffsets[&op] = reserve(memory.scratch, AttentionScratch::get(attention).bytes());
     } else if (auto merge = dyn_cast<MergeOp>(op)) {
-      scratchOffsets[&op] = reserve((paddedWidth(merge.getResult().getType().getWidth()) + 2 * merge.getHeads()) * 4);
+      scratchOffsets[&op] = reserve(memory.scratch, (paddedWidth(merge.getResult().getType().getWidth()) + 2 * merge.getHeads()) * 4);
     }
   }
 }

@@ -7,6 +7,7 @@
 #ifndef SLUICE_CODEGEN_CPU_PHASESCOPE_H
 #define SLUICE_CODEGEN_CPU_PHASESCOPE_H
 
+#include "codegen/Target.h"
 #include "codegen/cpu/Lanes.h"
 #include "dialects/stream/Schedule.h"
 #include "llvm/ADT/DenseMap.h"
@@ -14,7 +15,7 @@
 namespace sluice::codegen {
 
 // Activations as dots read them, in blocks of `tokens` tokens:
-//   i8: per 32 channels [tokens][32] i8 low bytes and [tokens] f32 scale; for each zero point of weights that meet them [tokens]
+//   i8: per 32 channels [tokens][32] i8 low bytes and [tokens] f32 scale, the same for two such blocks; for each zero point of weights that meet them [tokens]
 //       i32 minus the zero point times the sum of the codes; if such weights have mins [tokens] f32 sum of what the codes stand
 //       for; for each peak [tokens] four i8 high bytes and [tokens] i32 groupUnit times the group of four channels that they
 //       belong to. A code is low + 16 high. An even number of such blocks, the last zero if it pads.
@@ -26,7 +27,7 @@ struct OperandLayout {
   int64_t peaks;
   mlir::SmallVector<int64_t> zeroPoints = {};
   bool hasMins = false;
-  int64_t scratchAt = 0; // of the first block of tokens
+  int64_t preparedAt = 0; // of the first block of tokens
 
   static constexpr int64_t channels = 32, groups = channels / 4; // of one quantised block
   static constexpr int64_t highShift = 4;                        // a high byte counts 16 low ones
@@ -58,7 +59,7 @@ public:
   const CpuFacts &facts;
   stream::PhaseStream weights;
   int64_t maxTokens;
-  int64_t scratchBytes = 0;
+  WorkerMemory memory;
 
   // Tokens that tiles work on at least; 1 in a phase without tiles.
   int64_t tokenStep();

@@ -82,7 +82,7 @@ void lowerMerge(MergeOp op, Lanes &l, Value parts, Value position, Value output)
   });
 }
 
-// Symmetric int8 quantisation of one token in blocks of 32; see stream.prepare and OperandLayout.
+// Symmetric int8 quantisation of one token; see stream.prepare and OperandLayout.
 class Quantizer {
 public:
   Quantizer(const OperandLayout &layout, Lanes &l, Value tokenInBlock)
@@ -90,11 +90,17 @@ public:
         tokenCodes(l.mul(tokenInBlock, OperandLayout::channels)), tokenWord(l.mul(tokenInBlock, 4)) {}
 
   void lower(Value input, Value block) {
-    l.loop(l.c64(0), l.c64(layout.width / OperandLayout::channels), 1, [&](Value i) {
-      lowerBlock(l.at(input, l.mul(i, OperandLayout::channels * 4)), l.at(block, l.mul(i, layout.blockBytes())));
-    });
-    if (layout.width / OperandLayout::channels != layout.blocks())
-      lowerPadding(l.at(block, (layout.blocks() - 1) * layout.blockBytes()));
+    const int64_t blocks = layout.width / OperandLayout::channels, pairs = blocks / 2;
+    auto lowerAt = [&](Value pair, int64_t count) {
+      Value first = l.mul(pair, 2);
+      lowerPair(l.at(input, l.mul(first, OperandLayout::channels * 4)), l.at(block, l.mul(first, layout.blockBytes())), count);
+    };
+    if (pairs)
+      l.loop(l.c64(0), l.c64(pairs), 1, [&](Value pair) { lowerAt(pair, 2); });
+    if (blocks % 2) {
+      lowerAt(l.c64(pairs), 1);
+      lowerPadding(l.at(block, blocks * layout.blockBytes()));
+    }
   }
 
 private:
@@ -125,38 +131,56 @@ private:
     return l.reduceMax(largest);
   }
 
-  void lowerBlock(Value in, Value out) {
-    Values x, magnitudes; // bits of |x|, ordered like the floats
-    for (int64_t v = 0; v < vectors(); ++v) {
-      x.push_back(l.load(floats(), l.at(in, v * n * 4), 4));
-      magnitudes.push_back(l.andi(l.bitcast(x.back(), ints()), 0x7fffffff));
+  struct Peak {
+    Values lanes; // [vector] of i1: the lanes of the group
+    Value group;  // i32, in units
+  };
+  struct Block {
+    Values x, magnitudes; // magnitudes: bits of |x|, ordered like the floats
+    SmallVector<Peak> peaks;
+  };
+
+  // `count` blocks, one or two, which share a scale.
+  void lowerPair(Value in, Value out, int64_t count) {
+    SmallVector<Block> blocks(count);
+    Values all, rest; // magnitudes, and those that one byte must hold
+    for (auto [b, block] : llvm::enumerate(blocks)) {
+      for (int64_t v = 0; v < vectors(); ++v) {
+        block.x.push_back(l.load(floats(), l.at(in, (b * vectors() + v) * n * 4), 4));
+        block.magnitudes.push_back(l.andi(l.bitcast(block.x.back(), ints()), 0x7fffffff));
+      }
+      block.peaks = findPeaks(block.magnitudes);
+      for (int64_t v = 0; v < vectors(); ++v) {
+        Value x = block.magnitudes[v];
+        all.push_back(x);
+        for (const Peak &peak : block.peaks)
+          x = l.select(peak.lanes[v], l.constantInt(ints(), 0), x);
+        rest.push_back(x);
+      }
     }
-    Value zero = l.constantLike(l.f32(), 0.0);
-    SmallVector<Peak> peaks = findPeaks(magnitudes);
-    // The largest that one byte must hold, and the largest that two must.
-    Values rest = magnitudes;
-    for (const Peak &peak : peaks)
-      for (int64_t v = 0; v < vectors(); ++v)
-        rest[v] = l.select(peak.lanes[v], l.constantInt(ints(), 0), rest[v]);
     Value scale = l.mulf(l.bitcast(reduceMax(rest), l.f32()), l.constantLike(l.f32(), 1 / 127.0));
     if (layout.peaks) {
       constexpr double most = 127 << OperandLayout::highShift;
-      Value largest = l.bitcast(reduceMax(magnitudes), l.f32());
+      Value largest = l.bitcast(reduceMax(all), l.f32());
       scale = l.maxf(scale, l.mulf(largest, l.constantLike(l.f32(), 1 / most)));
     }
     // What is below the smallest normal numbers counts as zero: its inverse might not be finite.
     Value isZero = arith::CmpFOp::create(l.b, arith::CmpFPredicate::OLT, scale, l.constantLike(l.f32(), 1e-37));
-    Value factor = l.splat(l.select(isZero, zero, l.divf(l.constantLike(l.f32(), 1.0), scale)), n);
+    Value factor = l.select(isZero, l.constantLike(l.f32(), 0.0), l.divf(l.constantLike(l.f32(), 1.0), scale));
+    for (auto [b, block] : llvm::enumerate(blocks))
+      quantize(block, l.splat(factor, n), scale, l.at(out, b * layout.blockBytes()));
+  }
 
+  void quantize(const Block &block, Value factor, Value scale, Value out) {
     Values codes, highs(vectors());
     Value sum;
-    for (auto [v, value] : llvm::enumerate(x)) {
+    for (auto [v, value] : llvm::enumerate(block.x)) {
       codes.push_back(round(l.mulf(value, factor)));
       sum = v ? l.add(sum, codes[v]) : codes[v];
       if (layout.peaks)
         highs[v] = l.sar(l.add(codes[v], 1 << (OperandLayout::highShift - 1)), OperandLayout::highShift);
     }
-    for (auto [i, peak] : llvm::enumerate(peaks)) {
+    for (auto [i, peak] : llvm::enumerate(block.peaks)) {
       Value four;
       for (int64_t v = 0; v < vectors(); ++v) {
         Value high = l.select(peak.lanes[v], highs[v], l.constantInt(ints(), 0));
@@ -176,10 +200,6 @@ private:
       l.store(l.mulf(scale, l.toFloat(sum)), wordAt(out, layout.valueSumAt(0)), 4);
   }
 
-  struct Peak {
-    Values lanes; // [vector] of i1: the lanes of the group
-    Value group;  // i32, in units
-  };
   SmallVector<Peak> findPeaks(ArrayRef<Value> magnitudes) {
     // A group's key is its largest magnitude, with the number of the group in the last bits so that no two are equal.
     constexpr int64_t mask = OperandLayout::groups - 1;
@@ -261,7 +281,7 @@ void sluice::codegen::lowerPrologue(PhaseScope &scope, Lanes &l, Value args) {
         lowerNorm(norm, l, at.at(norm.getInput()), l.at(weights, scope.vectorAt(norm)), at[norm]);
       } else if (auto prepare = dyn_cast<PrepareOp>(op)) {
         const OperandLayout &layout = scope.operand(prepare);
-        Value block = l.at(scratch, layout.scratchAt);
+        Value block = l.at(l.argPointer(args, PreparedArg), layout.preparedAt);
         Value inBlock = l.c64(0);
         if (scope.maxTokens > 1) {
           block = l.at(block, l.mul(l.div(token, layout.tokens), layout.tokenBlockBytes()));

@@ -120,7 +120,7 @@ void TilesLowering::lowerTile(Value tile) {
 Sums TilesLowering::dots(const Tile &tile, unsigned weight, Value weights, Value firstToken) {
   const PackedLayout &layout = segment.layouts[weight];
   const OperandLayout &operand = scope.operand(op.getOperands()[weight]);
-  Value block = l.at(l.argPointer(args, ScratchArg), operand.scratchAt), inBlock;
+  Value block = l.at(l.argPointer(args, PreparedArg), operand.preparedAt), inBlock;
   if (scope.maxTokens > 1)
     block = l.at(block, l.mul(l.div(firstToken, operand.tokens), operand.tokenBlockBytes()));
   if (tile.tokens != operand.tokens)
@@ -141,16 +141,11 @@ public:
 
   // sums + integer dots x weight scale x activation scale, + min x sum of activations: [vector][token].
   Sums addTo(Sums sums) {
-    // Planes that share bytes are computed together where their sums leave registers for that.
-    const int64_t planes = layout.recordBlocks, together = tile.tokens == tile.tokenStep ? planes : 1;
-    for (int64_t plane = 0; plane < planes; plane += together) {
-      codes.clear();
-      scales.clear();
-      for (int64_t token = 0; token < tile.tokens; token += tile.tokenStep) {
-        addPlanes(sums, plane, together, token);
-        if (tile.tokens > tile.tokenStep)
-          holdBack(sums, token);
-      }
+    const int64_t planes = layout.recordBlocks;
+    for (int64_t token = 0; token < tile.tokens; token += tile.tokenStep) {
+      addDots(sums, token);
+      if (tile.tokens > tile.tokenStep)
+        holdBack(sums, token);
     }
     if (format.hasMin())
       for (int64_t p = 0; p < planes; ++p)
@@ -175,43 +170,39 @@ private:
       *address = l.after(*address, done);
   }
 
-  void addPlanes(Sums &sums, int64_t firstPlane, int64_t count, int64_t firstToken) {
-    const int64_t tokens = tile.tokenStep;
+  void addDots(Sums &sums, int64_t firstToken) {
+    const int64_t tokens = tile.tokenStep, planes = layout.recordBlocks;
     Values integers; // [plane][vector][token]
     auto integer = [&](int64_t p, int64_t v, int64_t t) -> Value & {
-      return integers[((p - firstPlane) * tile.vectors + v) * tokens + t];
+      return integers[(p * tile.vectors + v) * tokens + t];
     };
-    auto forPlanes = [&](function_ref<void(int64_t)> f) {
-      for (int64_t p = firstPlane; p < firstPlane + count; ++p)
-        f(p);
-    };
-    forPlanes([&](int64_t p) {
+    for (int64_t p = 0; p < planes; ++p)
       for (int64_t v = 0; v < tile.vectors; ++v)
         for (int64_t t = 0; t < tokens; ++t)
           integers.push_back(start(p, firstToken + t));
-    });
     for (int64_t g = 0; g < OperandLayout::groups; ++g)
       for (int64_t v = 0; v < tile.vectors; ++v)
-        forPlanes([&](int64_t p) {
+        for (int64_t p = 0; p < planes; ++p)
           for (int64_t t = 0; t < tokens; ++t) {
             Value four = l.at(codesOf(p, firstToken + t), g * 4);
             integer(p, v, t) = dot(integer(p, v, t), code(g, v, p), four, p);
           }
-        });
     for (int64_t i = 0; i < operand.peaks; ++i)
-      forPlanes([&](int64_t p) {
+      for (int64_t p = 0; p < planes; ++p)
         for (int64_t v = 0; v < tile.vectors; ++v)
           for (int64_t t = 0; t < tokens; ++t)
             integer(p, v, t) = addPeak(integer(p, v, t), i, v, p, firstToken + t);
-      });
-    forPlanes([&](int64_t p) {
-      for (int64_t v = 0; v < tile.vectors; ++v)
-        for (int64_t t = 0; t < tokens; ++t) {
-          Value &sum = sums[v * tile.tokens + firstToken + t];
-          Value activationScale = l.loadSplat(floats(), word(p, operand.scaleAt(firstToken + t)), 4);
-          sum = l.fma(l.toFloat(integer(p, v, t)), l.mulf(scale(p, v), activationScale), sum);
+    for (int64_t v = 0; v < tile.vectors; ++v)
+      for (int64_t t = 0; t < tokens; ++t) {
+        // Blocks of a record share the activation's scale.
+        Value joined;
+        for (int64_t p = 0; p < planes; ++p) {
+          Value blockSum = l.toFloat(integer(p, v, t));
+          joined = p ? l.fma(blockSum, scale(p, v), joined) : l.mulf(blockSum, scale(p, v));
         }
-    });
+        Value &sum = sums[v * tile.tokens + firstToken + t];
+        sum = l.fma(joined, l.loadSplat(floats(), word(0, operand.scaleAt(firstToken + t)), 4), sum);
+      }
   }
 
   // A plane that lies in the high bits may be used there: then its sums are this many times too large. Codes that are used

@@ -81,6 +81,7 @@ static sluice_step stepOf(const Step &step, Strings &strings) {
   entry.units = units.units;
   entry.unit_tokens = units.unitTokens;
   entry.unit_positions = units.unitPositions;
+  entry.prologue_tokens = phase.getPrologueTokens().value_or(0);
   entry.weights_offset = step.weightsOffset;
   entry.weights_bytes = stream.lookedUp ? 0 : stream.bytes;
   entry.shared_bytes = stream.sharedBytes;
@@ -119,7 +120,7 @@ static std::string formatsOf(llvm::ArrayRef<PackedTensor> tensors) {
 
 llvm::Expected<Tables> sluice::buildTables(llama::ModelOp model, const Schedule &schedule,
                                            llvm::ArrayRef<PackedTensor> tensors, const Provenance &provenance,
-                                           llvm::function_ref<int64_t(ProgramOp)> scratchBytes) {
+                                           llvm::function_ref<codegen::WorkerMemory(ProgramOp)> memory) {
   Tables tables;
   bool present[SLUICE_PROGRAM_COUNT] = {};
   for (unsigned number = 0; number < schedule.programs().size(); ++number) {
@@ -134,7 +135,9 @@ llvm::Expected<Tables> sluice::buildTables(llama::ModelOp model, const Schedule 
     entry.first_step = tables.steps.size();
     entry.step_count = schedule.steps(number).size();
     entry.max_tokens = program.getMaxTokens();
-    entry.scratch_bytes = scratchBytes(program);
+    codegen::WorkerMemory needed = memory(program);
+    entry.scratch_bytes = needed.scratch;
+    entry.prepared_bytes = needed.prepared;
     if (llvm::Error error = fillOffsets(entry, program))
       return error;
     tables.programs.push_back(entry);

@@ -7,6 +7,7 @@
 #ifndef SLUICE_COMPILER_PACK_TABLES_H
 #define SLUICE_COMPILER_PACK_TABLES_H
 
+#include "codegen/Target.h"
 #include "compiler/pack/PackWeights.h"
 #include "runtime/abi.h"
 #include "llvm/ADT/StringMap.h"
@@ -41,11 +42,11 @@ struct Provenance {
   uint64_t sourceBytes;
 };
 
-// `scratchBytes`: what a program's phases need on the target that needs most. Fails on a model whose programs are not
+// `memory`: what a program's phases need on the target that needs most. Fails on a model whose programs are not
 // those that the runtime runs; the error names the program or phase.
 llvm::Expected<Tables> buildTables(llama::ModelOp model, const stream::Schedule &schedule,
                                    llvm::ArrayRef<PackedTensor> tensors, const Provenance &provenance,
-                                   llvm::function_ref<int64_t(stream::ProgramOp)> scratchBytes);
+                                   llvm::function_ref<codegen::WorkerMemory(stream::ProgramOp)> memory);
 
 } // namespace sluice
 #endif

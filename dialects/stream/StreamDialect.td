@@ -34,10 +34,9 @@ def Stream_OperandKind : I32EnumAttr<"OperandKind", "how activations meet the we
 }
 
 def Stream_OperandType : Stream_Type<"Operand", "operand"> {
-  let summary = "activations in a worker's scratch, in the form that dots read";
+  let summary = "activations in the form that dots read";
   let description = [{
-    `i8`: blocks of 32 channels, each quantised symmetrically to int8 with one f32 scale (largest magnitude / 127) and the
-    sum of its codes. `f32`: as they are.
+    `i8`: quantised by `stream.prepare`. `f32`: as they are.
   }];
   let parameters = (ins "int64_t":$width, EnumParameter<Stream_OperandKind>:$kind);
   let assemblyFormat = "`<` $width `,` $kind `>`";

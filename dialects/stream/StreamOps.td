@@ -75,12 +75,14 @@ def Stream_PhaseOp : Stream_Op<"phase", [NoTerminator, SingleBlock, NoRegionArgu
                                          ParentOneOf<["ProgramOp", "RepeatOp"]>]> {
   let summary = "work that all workers share out, with a barrier after it";
   let description = [{
-    `head` marks a phase that is needed only for tokens whose logits are wanted.
+    `head` marks a phase that is needed only for tokens whose logits are wanted. `prologue_tokens`: the workers share the
+    prologue out in pieces of that many tokens, and meet before the tiles; without it each does all of it.
 
     1. it contains `tiles`, or one `attention`, `softmax` or `embed`, the last with or without `rope_table`
     2. it writes no buffer that its prologue, or a `rope` as its table, reads
     3. a buffer that one `tiles` writes is neither read nor written by another: their rows are other workers'
     4. `tiles` that share an operand have the same token_block, as soon as they have one
+    5. prologue_tokens is positive and a multiple of every token_step
 
     ```mlir
     stream.phase "output" {
@@ -95,7 +97,7 @@ def Stream_PhaseOp : Stream_Op<"phase", [NoTerminator, SingleBlock, NoRegionArgu
     }
     ```
   }];
-  let arguments = (ins StrAttr:$name, UnitAttr:$head);
+  let arguments = (ins StrAttr:$name, UnitAttr:$head, OptionalAttr<I64Attr>:$prologue_tokens);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$name (`head` $head^)? $body attr-dict";
   let hasVerifier = 1;
@@ -152,7 +154,7 @@ def Stream_MergeOp : Stream_SymbolOp<"merge", [HasParent<"PhaseOp">]> {
 def Stream_PrepareOp : Stream_Op<"prepare", [Pure, HasParent<"PhaseOp">]> {
   let summary = "puts activations in the form that dots read, in the worker's scratch";
   let description = [{
-    An i8 operand is quantised in blocks of 32 channels, eight groups of four. The `peaks` groups of a block with the largest
+    An i8 operand is quantised in blocks of 64 channels. Of each half, eight groups of four, the `peaks` groups with the largest
     magnitudes get a second byte, worth 16 times the first: so a few large channels do not make the codes of their
     neighbours coarse, and a dot product costs one more instruction for each. 0: plain int8; 8: every channel has two bytes.
     The block's scale is the larger of (largest magnitude elsewhere) / 127 and (largest of all) / (16 x 127).

@@ -71,7 +71,12 @@ LogicalResult PhaseOp::verify() {
       for (Value operand : tiles.getOperands())
         if (int64_t other = tokenBlocks.try_emplace(operand, *tokens).first->second; other != *tokens)
           return emitOpError("(4) expected one token_block for an operand, got ") << other << " and " << *tokens;
+    if (std::optional<int64_t> shared = getPrologueTokens(); shared && *shared % tiles.getTokenStep().value_or(1) != 0)
+      return emitOpError("(5) expected prologue_tokens to be a multiple of every token_step, got ")
+             << *shared << " and " << *tiles.getTokenStep();
   }
+  if (std::optional<int64_t> shared = getPrologueTokens(); shared && *shared <= 0)
+    return emitOpError("(5) expected positive prologue_tokens, got ") << *shared;
   return success();
 }
 

@@ -101,7 +101,7 @@ Kernels::Kernels(const std::string &source, llvm::StringRef name) {
   target->addConfigurePasses(configure);
   EXPECT_TRUE(succeeded(configure.run(*module)));
   plan = std::make_unique<stream::Schedule>(stream::Schedule::get(*module->getOps<llama::ModelOp>().begin()));
-  scratch = target->scratchBytes(plan->programs()[0]);
+  workerMemory = target->workerMemory(plan->programs()[0]);
 
   OwningOpRef<ModuleOp> lowered = module->clone();
   PassManager lower(context.get());

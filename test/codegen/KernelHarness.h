@@ -45,14 +45,14 @@ public:
   stream::Schedule &schedule() { return *plan; }
   int64_t bufferAt(const std::string &name) { return stream::bufferOffsets(plan->programs()[0]).at(name); }
   int64_t arenaBytes();
-  int64_t scratchBytes() { return scratch; }
+  codegen::WorkerMemory memory() { return workerMemory; }
   bool runs() const { return table != nullptr; } // false where this machine cannot run the target
 
 private:
   std::unique_ptr<mlir::MLIRContext> context;
   mlir::OwningOpRef<mlir::ModuleOp> module;
   std::unique_ptr<stream::Schedule> plan;
-  int64_t scratch = 0;
+  codegen::WorkerMemory workerMemory;
   std::unique_ptr<llvm::orc::LLJIT> jit;
   const sluice_kernel *table = nullptr;
 };

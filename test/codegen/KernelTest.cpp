@@ -45,18 +45,24 @@ static std::vector<float> randomFloats(size_t n, std::mt19937 &rng, float scale 
   return values;
 }
 
-// What int8 quantisation of blocks of 32 makes of x, whose `peaks` largest groups of four have two bytes (see stream.prepare).
+// What stream.prepare makes of x.
 static std::vector<double> quantized(const float *x, int64_t n, int64_t peaks) {
   std::vector<double> result(n);
-  for (int64_t b = 0; b < n; b += 32) {
-    std::vector<float> groups(8); // the largest magnitude of each
-    for (int64_t i = 0; i < 32; ++i)
-      groups[i / 4] = std::max(groups[i / 4], std::fabs(x[b + i]));
-    std::sort(groups.rbegin(), groups.rend());
-    float scale = (peaks < 8 ? groups[peaks] : 0.0f) * float(1 / 127.0);
+  for (int64_t pair = 0; pair < n; pair += 64) {
+    int64_t end = std::min(pair + 64, n);
+    float rest = 0, most = 0;
+    for (int64_t b = pair; b < end; b += 32) {
+      std::vector<float> groups(8); // the largest magnitude of each
+      for (int64_t i = 0; i < 32; ++i)
+        groups[i / 4] = std::max(groups[i / 4], std::fabs(x[b + i]));
+      std::sort(groups.rbegin(), groups.rend());
+      rest = std::max(rest, peaks < 8 ? groups[peaks] : 0.0f);
+      most = std::max(most, groups[0]);
+    }
+    float scale = rest * float(1 / 127.0);
     if (peaks)
-      scale = std::max(scale, groups[0] * float(1 / (127.0 * 16)));
-    for (int64_t i = b; i < b + 32; ++i)
+      scale = std::max(scale, most * float(1 / (127.0 * 16)));
+    for (int64_t i = pair; i < end; ++i)
       result[i] = scale ? std::nearbyintf(x[i] * (1.0f / scale)) * double(scale) : 0.0;
   }
   return result;
@@ -90,7 +96,7 @@ static std::vector<float> runDots(const std::string &target, const Weight &weigh
                   target);
   if (!kernels.runs())
     return {};
-  Bytes packed(kernels.schedule().weightBytes()), arena(kernels.arenaBytes()), scratch(kernels.scratchBytes());
+  Bytes packed(kernels.schedule().weightBytes()), arena(kernels.arenaBytes()), scratch(kernels.memory().scratch), prepared(kernels.memory().prepared);
   packTiles({&weight}, config.find("tile_rows = 16") != std::string::npos ? 16 : 32, packed.data());
   float *in = reinterpret_cast<float *>(arena.data() + kernels.bufferAt("x"));
   for (int64_t t = 0; t < tokens; ++t)
@@ -99,6 +105,7 @@ static std::vector<float> runDots(const std::string &target, const Weight &weigh
   args.weights = packed.data();
   args.arena = arena.data();
   args.scratch = scratch.data();
+  args.prepared = prepared.data();
   args.token_end = tokens;
   kernels.run(0, args);
   std::vector<float> y;
@@ -146,7 +153,7 @@ TEST_P(OnTarget, DotsOfEveryFormat) {
 }
 
 TEST_P(OnTarget, PeaksAreWorthIt) {
-  // One channel of 300: the error of the others falls when its group has a second byte.
+  // One channel of 300: the error of the others falls when its group has a second byte, with the scale: to a sixteenth.
   std::mt19937 rng = freshRng();
   Weight weight = Weight::random(llama::Format::Q4_0, 32, 64, rng);
   std::vector<float> x = randomFloats(64, rng);
@@ -162,7 +169,7 @@ TEST_P(OnTarget, PeaksAreWorthIt) {
     errorOnce += std::fabs(once[r] - exact);
     errorTwice += std::fabs(twice[r] - exact);
   }
-  EXPECT_LT(errorTwice * 10, errorOnce);
+  EXPECT_LT(errorTwice * 6, errorOnce);
 }
 
 TEST_P(OnTarget, ConfigurationsAgree) {
@@ -196,7 +203,7 @@ TEST_P(OnTarget, NormSwigluResidual) {
         GetParam());
     if (!kernels.runs())
       GTEST_SKIP() << "this machine cannot run it";
-    Bytes packed(kernels.schedule().weightBytes()), arena(kernels.arenaBytes()), scratch(kernels.scratchBytes());
+    Bytes packed(kernels.schedule().weightBytes()), arena(kernels.arenaBytes()), scratch(kernels.memory().scratch), prepared(kernels.memory().prepared);
     std::vector<float> norm = randomFloats(width, rng), x = randomFloats(width * tokens, rng),
                        r = randomFloats(rows * tokens, rng);
     std::copy(norm.begin(), norm.end(), packed.as<float>());
@@ -210,6 +217,7 @@ TEST_P(OnTarget, NormSwigluResidual) {
     args.weights = packed.data();
     args.arena = arena.data();
     args.scratch = scratch.data();
+    args.prepared = prepared.data();
     args.token_begin = 2; // only the later tokens
     args.token_end = tokens;
     kernels.run(0, args);
@@ -283,7 +291,7 @@ TEST_P(OnTarget, RopeAppendAttention) {
       return weight;
     };
     Weight wq = identity(width), wk = identity(kvWidth), e = Weight::random(llama::Format::F32, 7, width, rng);
-    Bytes packed(kernels.schedule().weightBytes()), arena(kernels.arenaBytes()), scratch(kernels.scratchBytes());
+    Bytes packed(kernels.schedule().weightBytes()), arena(kernels.arenaBytes()), scratch(kernels.memory().scratch), prepared(kernels.memory().prepared);
     auto stepAt = [&](unsigned step) { return kernels.schedule().steps(0)[step].weightsOffset; };
     packTiles({&e}, 32, packed.data() + stepAt(0));
     stream::PhaseStream in = stream::PhaseStream::get(kernels.schedule().kernels()[1]);
@@ -308,6 +316,7 @@ TEST_P(OnTarget, RopeAppendAttention) {
       sluice_args args{};
       args.arena = arena.data();
       args.scratch = scratch.data();
+      args.prepared = prepared.data();
       args.kv = kv.data();
       args.kv_head_stride = blocks * 128 * s.headDim * element;
       args.ids = ids.as<int32_t>();

@@ -1336,3 +1336,43 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
     }
   }
 }
+
+// -----
+
+// stream.phase 5: a multiple
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 8 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    // expected-error @+1 {{(5) expected prologue_tokens to be a multiple of every token_step, got 6 and 4}}
+    stream.phase "a" {
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        stream.write_rows %r, @y
+      } {token_block = 4 : i64, token_step = 4 : i64}
+    } {prologue_tokens = 6 : i64}
+  }
+}
+
+// -----
+
+// stream.phase 5: positive
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 8 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    // expected-error @+1 {{(5) expected positive prologue_tokens, got 0}}
+    stream.phase "a" {
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        stream.write_rows %r, @y
+      } {token_block = 4 : i64, token_step = 4 : i64}
+    } {prologue_tokens = 0 : i64}
+  }
+}

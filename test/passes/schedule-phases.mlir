@@ -24,7 +24,7 @@
 // CHECK-NEXT: stream.phase "qkv" {
 // CHECK-NEXT: %[[R:.*]] = stream.read @x
 // CHECK-NEXT: %[[N:.*]] = stream.rms_norm %[[R]], @attn_norm
-// CHECK-NEXT: %[[A:.*]] = stream.prepare %[[N]] {peaks = 1 : i64} : <64> -> <64, i8>
+// CHECK-NEXT: %[[A:.*]] = stream.prepare %[[N]] {peaks = 2 : i64} : <64> -> <64, i8>
 // CHECK-NEXT: stream.tiles(%[[A]]) [@attn_q]
 // CHECK: stream.rope %{{.*}}, @rope head_dim 16
 // CHECK-NEXT: stream.write_rows %{{.*}}, @attn_q
@@ -57,8 +57,9 @@
 // CHECK: stream.phase "logits" head {
 // CHECK-NEXT: stream.read @x
 // CHECK: stream.write_rows %{{.*}}, @logits
-// CHECK: stream.program @prefill max_tokens 64 {
+// CHECK: stream.program @prefill max_tokens 128 {
 // CHECK-COUNT-5: stream.phase
+// CHECK: prologue_tokens = 16 : i64
 // CHECK: stream.program @softmax max_tokens 1 {
 // CHECK-NEXT: stream.buffer @input width 100
 // CHECK-NEXT: stream.buffer @output width 101
@@ -66,7 +67,14 @@
 // CHECK-NEXT: stream.softmax @input, @output
 
 // OPTIONS: stream.program @decode
+// One more before attention.
+// OPTIONS: stream.phase "qkv"
+// OPTIONS: stream.prepare {{.*}}peaks = 4
+// OPTIONS: stream.phase "gate_up"
 // OPTIONS: stream.prepare {{.*}}peaks = 3
+// And for products.
+// OPTIONS: stream.phase "down"
+// OPTIONS: stream.prepare {{.*}}peaks = 4
 // OPTIONS: stream.program @prefill max_tokens 7
 
 // Gate in an integer format and up in a float one: the same norm is prepared twice, and one tiles reads both.

@@ -65,14 +65,15 @@ static void addSegments(const sluice_args *args, uint64_t, uint64_t) {
 static void prepareHead(const sluice_args *args) {
   uint64_t weight;
   std::memcpy(&weight, args->weights, sizeof weight);
-  *reinterpret_cast<float *>(args->scratch) = float(weight);
+  for (uint64_t token = args->token_begin; token < args->token_end; ++token)
+    reinterpret_cast<float *>(args->prepared)[token] = float(weight);
 }
 
 static void head(const sluice_args *args, uint64_t begin, uint64_t end) {
   for (uint64_t token = args->token_begin; token < args->token_end; ++token)
     for (uint64_t v = begin; v < end; ++v)
       reinterpret_cast<float *>(args->arena + logitsAt)[token * toyPadded + v] =
-          reinterpret_cast<float *>(args->arena + 512)[token] + float(v) * *reinterpret_cast<float *>(args->scratch);
+          reinterpret_cast<float *>(args->arena + 512)[token] + float(v) * reinterpret_cast<float *>(args->prepared)[token];
 }
 
 static void softmax(const sluice_args *args, uint64_t, uint64_t) {
@@ -118,7 +119,7 @@ std::vector<uint8_t> sluice::test::toyFile() {
   auto program = [&](uint32_t kind, uint32_t tokens) {
     sluice_program entry{};
     entry.kind = kind, entry.first_step = uint32_t(steps.size()), entry.max_tokens = tokens;
-    entry.arena_bytes = logitsAt + uint64_t(toyChunk) * toyPadded * 4, entry.scratch_bytes = 64;
+    entry.arena_bytes = logitsAt + uint64_t(toyChunk) * toyPadded * 4, entry.scratch_bytes = entry.prepared_bytes = 64;
     entry.output_offset = kind == SLUICE_PROGRAM_SOFTMAX ? 512 : logitsAt;
     auto step = [&](sluice_step step) { steps.push_back(step); };
     if (kind == SLUICE_PROGRAM_SOFTMAX) {
@@ -134,8 +135,8 @@ std::vector<uint8_t> sluice::test::toyFile() {
           step({.kernel = AddSegments, .layer = UINT32_MAX, .units = 1});
         }
       }
-      step({.kernel = Head, .layer = UINT32_MAX, .flags = SLUICE_STEP_HEAD, .units = toyVocabulary, .weights_offset = 64,
-            .weights_bytes = 64});
+      step({.kernel = Head, .layer = UINT32_MAX, .flags = SLUICE_STEP_HEAD, .units = toyVocabulary,
+            .prologue_tokens = kind == SLUICE_PROGRAM_PREFILL ? 4u : 0, .weights_offset = 64, .weights_bytes = 64});
     }
     entry.step_count = uint32_t(steps.size()) - entry.first_step;
     put(sections[SLUICE_SECTION_PROGRAMS], entry);

@@ -114,9 +114,12 @@ protected:
     schedule = stream::Schedule::get(model);
     std::vector<PackedTensor> packed = packedTensors(*schedule);
     std::string standIn(hash.size(), '0');
-    auto scratch = [](stream::ProgramOp program) { return program.getMaxTokens() * 1000; };
+    auto memory = [](stream::ProgramOp program) {
+      int64_t tokens = program.getMaxTokens();
+      return codegen::WorkerMemory{tokens * 1000, tokens * 10};
+    };
     llvm::Expected<Tables> tables =
-        buildTables(model, *schedule, packed, {"1.2.3", "tiny.gguf", standIn, 12345}, scratch);
+        buildTables(model, *schedule, packed, {"1.2.3", "tiny.gguf", standIn, 12345}, memory);
     if (!tables)
       return tables.takeError();
     return Image{*schedule, packed, *tables, {1, 2, 3}, {4, 5}, [this] { return hash; }};
@@ -238,6 +241,7 @@ TEST_F(ImageTest, FileHoldsEverything) {
   EXPECT_EQ(programs[1].first_step, 8u);
   EXPECT_EQ(programs[1].step_count, 8u);
   EXPECT_EQ(programs[1].scratch_bytes, 64000u);
+  EXPECT_EQ(programs[1].prepared_bytes, 640u);
   EXPECT_EQ(programs[1].output_offset, 64u * 4 * (64 + 64 + 96));
   EXPECT_EQ(programs[2].output_offset, 128u * 4);
   uint64_t read = 0, next = 0;
