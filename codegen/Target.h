@@ -1,7 +1,7 @@
 //===- Target.h - the seam between the compiler and an instruction set --------------===//
 //
-// Everything the compiler asks of a target. A new chip of a known family is a row in that family's table; a new family is a
-// folder beside this file that implements Target and registers itself in Targets.cpp.
+// Everything the compiler asks of a target. A new chip of a known family is a row in that family's table; a new family
+// is a folder beside this file that implements Target and registers itself in Targets.cpp.
 //
 //===------------------------------------------------------------------------------===//
 #ifndef SLUICE_CODEGEN_TARGET_H

@@ -56,7 +56,8 @@ LogicalResult sluice::codegen::emitVariantTable(ArrayRef<const Target *> targets
                                              LLVM::Linkage::External, ("sluice_kernels." + target->name()).str(),
                                              Attribute()));
   }
-  auto table = LLVM::GlobalOp::create(builder, loc, type, true, LLVM::Linkage::External, "sluice_variants", Attribute());
+  auto table =
+      LLVM::GlobalOp::create(builder, loc, type, true, LLVM::Linkage::External, "sluice_variants", Attribute());
   LLVM::GlobalOp::create(builder, loc, i64, true, LLVM::Linkage::External, "sluice_variant_count",
                          builder.getI64IntegerAttr(targets.size()));
   builder.createBlock(&table.getInitializerRegion());

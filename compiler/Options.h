@@ -22,7 +22,7 @@ struct Options {
   std::vector<std::pair<std::string, std::string>> extraPasses; // (phase, pass pipeline to run after it)
   int64_t depth = 0;  // explain: positions in the KV cache before what is counted
   int64_t prompt = 0; // explain: tokens of a prompt to count, 0 for one token of the answer
-  bool quiet = false;                                           // no progress and no summary
+  bool quiet = false; // no progress and no summary
   const volatile std::sig_atomic_t *interrupted = nullptr; // compilation ends cleanly soon after this becomes nonzero
 };
 

@@ -36,8 +36,8 @@ static llvm::Error expectSameSteps(const stream::Schedule &first, const stream::
   bool same = first.weightBytes() == other.weightBytes() && first.kernels().size() == other.kernels().size();
   for (auto [a, b] : llvm::zip(first.kernels(), other.kernels())) {
     stream::PhaseUnits left = stream::PhaseUnits::get(a), right = stream::PhaseUnits::get(b);
-    same &= left.units == right.units && left.unitTokens == right.unitTokens &&
-            left.unitPositions == right.unitPositions;
+    same &=
+        left.units == right.units && left.unitTokens == right.unitTokens && left.unitPositions == right.unitPositions;
   }
   return same ? llvm::Error::success()
               : llvm::createStringError("target '" + name +
@@ -63,9 +63,8 @@ llvm::Error Compilation::placeWeights() {
   std::vector<PackedTensor> tensors = packedTensors(*schedule);
   std::string standIn(SourceHash::length, '0');
   Provenance provenance{SLUICE_VERSION, llvm::sys::path::filename(options.model), standIn, checkpoint->fileBytes()};
-  llvm::Expected<Tables> tables =
-      buildTables(configured, configuredSchedule, tensors, provenance,
-                  [&](stream::ProgramOp program) { return memory[program.getSymName()]; });
+  llvm::Expected<Tables> tables = buildTables(configured, configuredSchedule, tensors, provenance,
+                                              [&](stream::ProgramOp program) { return memory[program.getSymName()]; });
   if (!tables)
     return tables.takeError();
   image.reset(new Image{*schedule, std::move(tensors), std::move(*tables), {}, {}, {}});

@@ -32,8 +32,8 @@ LinearOp onlyLinear(StageOp stage) {
 bool isAvailableAt(StageOp stage, StageOp sibling) {
   WalkResult result = stage.walk([&](Operation *op) {
     for (Value operand : op->getOperands())
-      if (Operation *maker = operand.getDefiningOp(); maker && maker->getBlock() == sibling->getBlock() &&
-                                                      !maker->isBeforeInBlock(sibling))
+      if (Operation *maker = operand.getDefiningOp();
+          maker && maker->getBlock() == sibling->getBlock() && !maker->isBeforeInBlock(sibling))
         return WalkResult::interrupt();
     return WalkResult::advance();
   });

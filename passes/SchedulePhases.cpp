@@ -5,9 +5,9 @@
 //
 //===------------------------------------------------------------------------------------===//
 
+#include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "passes/Passes.h"
 #include "passes/StageFusion.h"
-#include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "llvm/ADT/EquivalenceClasses.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringMap.h"
@@ -247,9 +247,9 @@ private:
       if (!operand) {
         Value values = prologueValue(linear.getInput(), stage);
         auto kind = isFloat ? stream::OperandKind::Float : stream::OperandKind::Int8;
-        operand = stream::PrepareOp::create(
-            b, stream::OperandType::get(b.getContext(), widthOf(linear.getInput()), kind), values,
-            b.getI64IntegerAttr(isFloat ? 0 : peaksFor(linear, stage, head)));
+        operand =
+            stream::PrepareOp::create(b, stream::OperandType::get(b.getContext(), widthOf(linear.getInput()), kind),
+                                      values, b.getI64IntegerAttr(isFloat ? 0 : peaksFor(linear, stage, head)));
       }
       return operand;
     };
@@ -296,8 +296,8 @@ private:
     return success();
   }
 
-  // Of the int8 operand of `linear`. One more where rounding does most harm: what attention reads, where the softmax makes
-  // errors larger, and products, which have the longest tails.
+  // Of the int8 operand of `linear`. One more where rounding does most harm: what attention reads, where the softmax
+  // makes errors larger, and products, which have the longest tails.
   int64_t peaksFor(LinearOp linear, StageOp stage, bool head) {
     constexpr int64_t all = 8;
     if (head || peaks == 0)
@@ -401,7 +401,7 @@ private:
   int64_t peaks;
   ImplicitLocOpBuilder b;
   stream::ProgramOp program;
-  Block *bufferEnd; // the program's block: buffers, then phases
+  Block *bufferEnd;                // the program's block: buffers, then phases
   llvm::StringMap<int64_t> widths; // of the buffers declared
   Scope scope;                     // of the graph, or of the block at hand
   SmallVector<RopeOp> ropes;

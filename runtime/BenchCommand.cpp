@@ -53,7 +53,8 @@ static std::vector<int32_t> someTokens(uint64_t count, uint32_t vocabulary) {
 
 // Of a step, in all chunks of a prompt or for one token.
 static double weightBytes(const sluice_step &step, const Program &program, uint64_t prompt) {
-  const uint64_t chunks = prompt && !(step.flags & SLUICE_STEP_HEAD) ? (prompt + program.maxTokens() - 1) / program.maxTokens() : 1;
+  const uint64_t chunks =
+      prompt && !(step.flags & SLUICE_STEP_HEAD) ? (prompt + program.maxTokens() - 1) / program.maxTokens() : 1;
   return double(step.weights_bytes) * double(chunks);
 }
 

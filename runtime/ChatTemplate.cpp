@@ -87,7 +87,8 @@ private:
     } else {
       TemplateList items = value.iterate();
       if (items.size() != target.childCount)
-        fail(target, "expected " + std::to_string(target.childCount) + " values to unpack, got " + std::to_string(items.size()));
+        fail(target, "expected " + std::to_string(target.childCount) + " values to unpack, got " +
+                         std::to_string(items.size()));
       for (uint32_t i = 0; i < target.childCount; ++i)
         assign(child(target, i), items[i]);
     }
@@ -131,7 +132,9 @@ private:
       return Flow::Normal;
     }
     case NodeKind::Macro:
-      scopes.back().set(text(node), TemplateFunction([this, &node](const TemplateArguments &arguments) { return callMacro(node, arguments); }));
+      scopes.back().set(text(node), TemplateFunction([this, &node](const TemplateArguments &arguments) {
+                          return callMacro(node, arguments);
+                        }));
       return Flow::Normal;
     case NodeKind::CallBlock: {
       const TemplateNode &body = child(node, 1);
@@ -179,8 +182,10 @@ private:
       Level step(*this, node);
       scopes.push_back(Value::dict());
       assign(target, items[size_t(i)]);
-      TemplateDict facts = {{"index", i + 1},       {"index0", i},         {"revindex", count - i}, {"revindex0", count - i - 1},
-                            {"first", i == 0},      {"last", i + 1 == count}, {"length", count},    {"depth", int64_t(1)},
+      TemplateDict facts = {{"index", i + 1},        {"index0", i},
+                            {"revindex", count - i}, {"revindex0", count - i - 1},
+                            {"first", i == 0},       {"last", i + 1 == count},
+                            {"length", count},       {"depth", int64_t(1)},
                             {"depth0", int64_t(0)}};
       if (i > 0)
         facts.emplace_back("previtem", items[size_t(i - 1)]);
@@ -475,7 +480,8 @@ private:
     std::vector<std::string_view> characters;
     if (object.isString())
       characters = templateCharacters(object.string());
-    int64_t size = object.isString() ? int64_t(characters.size()) : int64_t(object.items().size()), lowest = step > 0 ? 0 : -1, highest = step > 0 ? size : size - 1;
+    int64_t size = object.isString() ? int64_t(characters.size()) : int64_t(object.items().size()),
+            lowest = step > 0 ? 0 : -1, highest = step > 0 ? size : size - 1;
     auto bound = [&](int i, int64_t absent) {
       if (!given(i))
         return absent;
@@ -518,8 +524,8 @@ ChatTemplate::ChatTemplate(std::span<const uint8_t> data) : bytes(data) {
   if (bytes.size() < sizeof(TemplateSection) || section->magic != templateMagic || section->root >= section->nodeCount)
     throw damaged();
   const size_t sizes[] = {padded(sizeof(TemplateSection)), padded(section->nodeCount * sizeof(TemplateNode)),
-                          padded(section->childCount * sizeof(uint32_t)), padded(section->stringCount * sizeof(TemplateString)),
-                          section->poolSize};
+                          padded(section->childCount * sizeof(uint32_t)),
+                          padded(section->stringCount * sizeof(TemplateString)), section->poolSize};
   size_t total = 0;
   for (size_t size : sizes)
     total += size;
@@ -534,7 +540,8 @@ ChatTemplate::ChatTemplate(std::span<const uint8_t> data) : bytes(data) {
       throw damaged();
   for (uint32_t i = 0; i < section->nodeCount; ++i) {
     const TemplateNode &node = nodes[i];
-    if (node.kind > NodeKind::Last || node.firstChild > section->childCount || node.childCount > section->childCount - node.firstChild ||
+    if (node.kind > NodeKind::Last || node.firstChild > section->childCount ||
+        node.childCount > section->childCount - node.firstChild ||
         (node.text != noString && node.text >= section->stringCount))
       throw damaged();
     for (uint32_t c = 0; c < node.childCount; ++c)

@@ -75,7 +75,8 @@ void Program::runSteps(const Chunk &chunk, unsigned worker) {
   }
 }
 
-void Program::sharePrologue(const sluice_step &step, const sluice_kernel &kernel, const sluice_args &all, unsigned worker) {
+void Program::sharePrologue(const sluice_step &step, const sluice_kernel &kernel, const sluice_args &all,
+                            unsigned worker) {
   const uint64_t size = step.prologue_tokens, first = all.token_begin / size;
   team->share(worker, (all.token_end + size - 1) / size - first, false, [&](uint64_t begin, uint64_t end) {
     sluice_args args = all;

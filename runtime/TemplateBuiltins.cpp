@@ -18,8 +18,8 @@ constexpr int64_t maxRange = 1'000'000; // of range(): as Jinja's sandbox bounds
 
 // Python's white space.
 static bool isSpace(char32_t c) {
-  return (c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) ||
-         c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+  return (c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 || c == 0x1680 ||
+         (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
 static bool isSpace(std::string_view character) {
   auto decoded = runtime::Utf8Character::at(character);
@@ -64,11 +64,13 @@ static std::string capitalize(std::string text) {
     text[0] = char(toupper(text[0]));
   return text;
 }
-// str.title(): a word is letters. The filter `title` of Jinja: a word ends at white space, a hyphen or an opening bracket.
+// str.title(): a word is letters. The filter `title` of Jinja: a word ends at white space, a hyphen or an opening
+// bracket.
 static std::string title(std::string text, bool jinja) {
   bool inWord = false;
   for (char &c : text) {
-    bool letter = jinja ? !(isspace(uint8_t(c)) || std::strchr("-({[<", c)) || c == 0 : isalpha(uint8_t(c)) || uint8_t(c) >= 0x80;
+    bool letter =
+        jinja ? !(isspace(uint8_t(c)) || std::strchr("-({[<", c)) || c == 0 : isalpha(uint8_t(c)) || uint8_t(c) >= 0x80;
     if (uint8_t(c) < 0x80)
       c = char(inWord ? tolower(c) : toupper(c));
     inWord = letter;
@@ -110,7 +112,9 @@ static Value split(const std::string &text, const Arguments &arguments, bool fro
       throw TemplateError("empty separator");
     if (fromRight) {
       size_t end = text.size();
-      for (size_t found; limit-- != 0 && end >= sep.size() && (found = text.rfind(sep, end - sep.size())) != std::string::npos; end = found)
+      for (size_t found;
+           limit-- != 0 && end >= sep.size() && (found = text.rfind(sep, end - sep.size())) != std::string::npos;
+           end = found)
         parts.push_back(text.substr(found + sep.size(), end - found - sep.size()));
       parts.push_back(text.substr(0, end));
       std::ranges::reverse(parts);
@@ -171,7 +175,9 @@ static Value startsOrEnds(const std::string &text, const Arguments &arguments, b
   const Value *what = arguments.find(0, "prefix");
   if (!what)
     throw TemplateError("startswith and endswith take an argument");
-  auto matches = [&](const Value &part) { return starts ? text.starts_with(part.string()) : text.ends_with(part.string()); };
+  auto matches = [&](const Value &part) {
+    return starts ? text.starts_with(part.string()) : text.ends_with(part.string());
+  };
   return what->isSequence() ? std::ranges::any_of(what->items(), matches) : matches(*what);
 }
 
@@ -199,7 +205,8 @@ static Value stringMethod(const std::string &text, const std::string &name, cons
     return startsOrEnds(text, arguments, name == "startswith");
   if (name == "replace") {
     const Value *count = arguments.find(2, "count");
-    return replaceAll(text, required(arguments, 0, "old").string(), required(arguments, 1, "new").string(), count ? count->integer() : -1);
+    return replaceAll(text, required(arguments, 0, "old").string(), required(arguments, 1, "new").string(),
+                      count ? count->integer() : -1);
   }
   if (name == "find" || name == "rfind" || name == "index") {
     const std::string &part = required(arguments, 0, "sub").string();
@@ -336,16 +343,18 @@ Value sluice::attributeOf(const Value &object, const std::string &name) {
     return found ? *found : Value::undefined(name);
   }
   // Python looks for a method first, then Jinja for an entry.
-  auto method = [&](Value (*call)(const Value &, const std::string &, const Arguments &), std::initializer_list<const char *> names) -> Value {
+  auto method = [&](Value (*call)(const Value &, const std::string &, const Arguments &),
+                    std::initializer_list<const char *> names) -> Value {
     if (std::ranges::none_of(names, [&](const char *known) { return name == known; }))
       return Value::undefined(name);
     return TemplateFunction([object, name, call](const Arguments &arguments) { return call(object, name, arguments); });
   };
   if (object.isString())
-    return method([](const Value &o, const std::string &n, const Arguments &a) { return stringMethod(o.string(), n, a); },
-                  {"strip", "lstrip", "rstrip", "upper", "lower", "capitalize", "title", "split", "rsplit", "splitlines", "startswith",
-                   "endswith", "replace", "find", "rfind", "index", "count", "join", "removeprefix", "removesuffix", "isdigit", "isalpha",
-                   "isspace", "isalnum", "isupper", "islower"});
+    return method(
+        [](const Value &o, const std::string &n, const Arguments &a) { return stringMethod(o.string(), n, a); },
+        {"strip",        "lstrip",       "rstrip",   "upper",   "lower",   "capitalize", "title",   "split",  "rsplit",
+         "splitlines",   "startswith",   "endswith", "replace", "find",    "rfind",      "index",   "count",  "join",
+         "removeprefix", "removesuffix", "isdigit",  "isalpha", "isspace", "isalnum",    "isupper", "islower"});
   if (object.isSequence())
     return method(listMethod, {"append", "extend", "pop", "insert", "index", "count", "copy", "reverse"});
   if (object.isMapping()) {
@@ -371,7 +380,8 @@ Value sluice::itemOf(const Value &object, const Value &index) {
     i += i < 0 ? size : 0;
     if (i < 0 || i >= size)
       return Value::undefined(index.str());
-    return object.isSequence() ? object.items()[size_t(i)] : Value(std::string(templateCharacters(object.string())[size_t(i)]));
+    return object.isSequence() ? object.items()[size_t(i)]
+                               : Value(std::string(templateCharacters(object.string())[size_t(i)]));
   }
   return index.isString() ? attributeOf(object, index.string()) : Value::undefined(index.str());
 }
@@ -386,7 +396,8 @@ static Value pathOf(Value item, const Value &path) {
   for (size_t at = 0; at <= text.size();) {
     size_t end = std::min(text.find('.', at), text.size());
     std::string part = text.substr(at, end - at);
-    bool number = !part.empty() && part.size() < 10 && std::ranges::all_of(part, [](char c) { return isdigit(uint8_t(c)); });
+    bool number =
+        !part.empty() && part.size() < 10 && std::ranges::all_of(part, [](char c) { return isdigit(uint8_t(c)); });
     item = itemOf(item, number ? Value(int64_t(std::stoll(part))) : Value(part));
     at = end + 1;
   }
@@ -408,8 +419,9 @@ static Value selectItems(const Value &input, const Arguments &arguments, bool ke
     throw TemplateError("unsupported argument '" + arguments.named[0].first + "'");
   for (const Value &item : input.iterate()) {
     Value subject = byAttribute ? pathOf(item, required(arguments, 0, "attribute")) : item;
-    bool passes = arguments.positional.size() > first ? applyTest(arguments.positional[first].string(), subject, rest(arguments, first + 1))
-                                                      : subject.truthy();
+    bool passes = arguments.positional.size() > first
+                      ? applyTest(arguments.positional[first].string(), subject, rest(arguments, first + 1))
+                      : subject.truthy();
     if (passes == keep)
       result.push_back(item);
   }
@@ -503,8 +515,11 @@ static Value roundNumber(const Value &input, const Arguments &arguments) {
 }
 
 static Value indentLines(const Value &input, const Arguments &arguments) {
-  const Value *width = arguments.find(0, "width"), *first = arguments.find(1, "first"), *blank = arguments.find(2, "blank");
-  std::string pad = width && width->isString() ? width->string() : std::string(size_t(std::clamp<int64_t>(width ? width->integer() : 4, 0, 1000)), ' ');
+  const Value *width = arguments.find(0, "width"), *first = arguments.find(1, "first"),
+              *blank = arguments.find(2, "blank");
+  std::string pad = width && width->isString()
+                        ? width->string()
+                        : std::string(size_t(std::clamp<int64_t>(width ? width->integer() : 4, 0, 1000)), ' ');
   std::string result, text = input.str();
   for (size_t at = 0; at <= text.size();) {
     size_t end = std::min(text.find('\n', at), text.size());
@@ -519,7 +534,12 @@ static Value indentLines(const Value &input, const Arguments &arguments) {
 static Value escapeHtml(const std::string &text) {
   std::string result;
   for (char c : text)
-    result += c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '"' ? "&#34;" : c == '\'' ? "&#39;" : std::string(1, c);
+    result += c == '&'    ? "&amp;"
+              : c == '<'  ? "&lt;"
+              : c == '>'  ? "&gt;"
+              : c == '"'  ? "&#34;"
+              : c == '\'' ? "&#39;"
+                          : std::string(1, c);
   template_memory::requireText(result.size());
   return result;
 }
@@ -545,50 +565,62 @@ Value sluice::applyFilter(std::string_view name, const Value &input, const Argum
       {"indent", indentLines},
       {"map", mapItems},
       {"sort", sortItems},
-      {"abs", [](const Value &v, const Arguments &) -> Value {
+      {"abs",
+       [](const Value &v, const Arguments &) -> Value {
          if (v.isInteger() && v.integer() == INT64_MIN)
            throw TemplateError("a number is too large");
          return v.isInteger() ? Value(std::abs(v.integer())) : Value(std::fabs(v.real()));
        }},
-      {"items", [](const Value &v, const Arguments &) -> Value { return v.isUndefined() ? Value::list({}) : pairsOf(v.entries()); }},
+      {"items",
+       [](const Value &v, const Arguments &) -> Value {
+         return v.isUndefined() ? Value::list({}) : pairsOf(v.entries());
+       }},
       {"select", [](const Value &v, const Arguments &a) { return selectItems(v, a, true, false); }},
       {"reject", [](const Value &v, const Arguments &a) { return selectItems(v, a, false, false); }},
       {"selectattr", [](const Value &v, const Arguments &a) { return selectItems(v, a, true, true); }},
       {"rejectattr", [](const Value &v, const Arguments &a) { return selectItems(v, a, false, true); }},
-      {"default", [](const Value &v, const Arguments &a) -> Value {
+      {"default",
+       [](const Value &v, const Arguments &a) -> Value {
          const Value *fallback = a.find(0, "default_value"), *boolean = a.find(1, "boolean");
          bool use = v.isUndefined() || (boolean && boolean->truthy() && !v.truthy());
          return use ? (fallback ? *fallback : Value("")) : v;
        }},
       {"d", [](const Value &v, const Arguments &a) { return applyFilter("default", v, a); }},
-      {"join", [](const Value &v, const Arguments &a) -> Value {
+      {"join",
+       [](const Value &v, const Arguments &a) -> Value {
          const Value *separator = a.find(0, "d"), *attribute = a.find(1, "attribute");
          std::string result;
          TemplateList items = v.iterate();
          for (size_t i = 0; i < items.size(); ++i) {
-           result += (i && separator ? separator->str() : "") + (attribute ? pathOf(items[i], *attribute) : items[i]).str();
+           result +=
+               (i && separator ? separator->str() : "") + (attribute ? pathOf(items[i], *attribute) : items[i]).str();
            template_memory::requireText(result.size());
          }
          return result;
        }},
-      {"tojson", [](const Value &v, const Arguments &a) -> Value {
+      {"tojson",
+       [](const Value &v, const Arguments &a) -> Value {
          // The arguments of transformers' own: ensure_ascii, indent, separators, sort_keys.
-         const Value *ascii = a.find(0, "ensure_ascii"), *indent = a.find(1, "indent"), *sorted = a.find(3, "sort_keys");
+         const Value *ascii = a.find(0, "ensure_ascii"), *indent = a.find(1, "indent"),
+                     *sorted = a.find(3, "sort_keys");
          if (const Value *separators = a.find(2, "separators"); separators && !separators->isNone())
            throw TemplateError("unsupported: tojson with separators");
          if ((ascii && ascii->truthy()) || (sorted && sorted->truthy()))
            throw TemplateError("unsupported: tojson with ensure_ascii or sort_keys");
          return v.json(indent && indent->isInteger() ? int(std::clamp<int64_t>(indent->integer(), 0, 32)) : -1);
        }},
-      {"first", [](const Value &v, const Arguments &) -> Value {
+      {"first",
+       [](const Value &v, const Arguments &) -> Value {
          TemplateList items = v.iterate();
          return items.empty() ? Value::undefined("first") : items.front();
        }},
-      {"last", [](const Value &v, const Arguments &) -> Value {
+      {"last",
+       [](const Value &v, const Arguments &) -> Value {
          TemplateList items = v.iterate();
          return items.empty() ? Value::undefined("last") : items.back();
        }},
-      {"reverse", [](const Value &v, const Arguments &) -> Value {
+      {"reverse",
+       [](const Value &v, const Arguments &) -> Value {
          if (v.isString()) {
            auto characters = templateCharacters(v.string());
            std::string text;
@@ -600,16 +632,20 @@ Value sluice::applyFilter(std::string_view name, const Value &input, const Argum
          std::ranges::reverse(items);
          return Value::list(items);
        }},
-      {"replace", [](const Value &v, const Arguments &a) -> Value {
+      {"replace",
+       [](const Value &v, const Arguments &a) -> Value {
          const Value *count = a.find(2, "count");
-         return replaceAll(v.str(), required(a, 0, "old").str(), required(a, 1, "new").str(), count && !count->isNone() ? count->integer() : -1);
+         return replaceAll(v.str(), required(a, 0, "old").str(), required(a, 1, "new").str(),
+                           count && !count->isNone() ? count->integer() : -1);
        }},
-      {"dictsort", [](const Value &v, const Arguments &) -> Value {
+      {"dictsort",
+       [](const Value &v, const Arguments &) -> Value {
          Arguments byKey;
          byKey.named = {{"attribute", Value(int64_t(0))}};
          return sortItems(pairsOf(v.entries()), byKey);
        }},
-      {"unique", [](const Value &v, const Arguments &a) -> Value {
+      {"unique",
+       [](const Value &v, const Arguments &a) -> Value {
          const Value *sensitive = a.find(0, "case_sensitive"), *attribute = a.find(1, "attribute");
          TemplateList result, keys;
          for (const Value &item : v.iterate()) {
@@ -623,22 +659,31 @@ Value sluice::applyFilter(std::string_view name, const Value &input, const Argum
          }
          return Value::list(result);
        }},
-      {"min", [](const Value &v, const Arguments &) -> Value {
+      {"min",
+       [](const Value &v, const Arguments &) -> Value {
          TemplateList items = v.iterate();
-         auto found = std::ranges::min_element(items, [](const Value &a, const Value &b) { return sortKey(a, nullptr, false).compare(sortKey(b, nullptr, false)) < 0; });
+         auto found = std::ranges::min_element(items, [](const Value &a, const Value &b) {
+           return sortKey(a, nullptr, false).compare(sortKey(b, nullptr, false)) < 0;
+         });
          return found == items.end() ? Value::undefined("min") : *found;
        }},
-      {"max", [](const Value &v, const Arguments &) -> Value {
+      {"max",
+       [](const Value &v, const Arguments &) -> Value {
          TemplateList items = v.iterate();
-         auto found = std::ranges::max_element(items, [](const Value &a, const Value &b) { return sortKey(a, nullptr, false).compare(sortKey(b, nullptr, false)) < 0; });
+         auto found = std::ranges::max_element(items, [](const Value &a, const Value &b) {
+           return sortKey(a, nullptr, false).compare(sortKey(b, nullptr, false)) < 0;
+         });
          return found == items.end() ? Value::undefined("max") : *found;
        }},
-      {"sum", [](const Value &v, const Arguments &a) -> Value {
+      {"sum",
+       [](const Value &v, const Arguments &a) -> Value {
          const Value *attribute = a.find(0, "attribute"), *start = a.find(1, "start");
          Value total = start ? *start : Value(int64_t(0));
          for (const Value &item : v.iterate()) {
            Value term = attribute && !attribute->isNone() ? pathOf(item, *attribute) : item;
-           total = total.isInteger() && term.isInteger() ? Value(int64_t(uint64_t(total.integer()) + uint64_t(term.integer()))) : Value(total.real() + term.real());
+           total = total.isInteger() && term.isInteger()
+                       ? Value(int64_t(uint64_t(total.integer()) + uint64_t(term.integer())))
+                       : Value(total.real() + term.real());
          }
          return total;
        }},
@@ -666,12 +711,19 @@ bool sluice::applyTest(std::string_view name, const Value &input, const Argument
       {"number", [](const Value &v, const Arguments &) { return v.isNumber(); }},
       {"string", [](const Value &v, const Arguments &) { return v.isString(); }},
       {"mapping", [](const Value &v, const Arguments &) { return v.isMapping() && !v.isNamespace(); }},
-      {"sequence", [](const Value &v, const Arguments &) { return v.isSequence() || v.isMapping() || v.isString() || v.isUndefined(); }},
-      {"iterable", [](const Value &v, const Arguments &) { return v.isSequence() || v.isMapping() || v.isString() || v.isUndefined(); }},
+      {"sequence",
+       [](const Value &v, const Arguments &) {
+         return v.isSequence() || v.isMapping() || v.isString() || v.isUndefined();
+       }},
+      {"iterable",
+       [](const Value &v, const Arguments &) {
+         return v.isSequence() || v.isMapping() || v.isString() || v.isUndefined();
+       }},
       {"callable", [](const Value &v, const Arguments &) { return v.isFunction(); }},
       {"odd", [](const Value &v, const Arguments &) { return v.integer() % 2 != 0; }},
       {"even", [](const Value &v, const Arguments &) { return v.integer() % 2 == 0; }},
-      {"divisibleby", [](const Value &v, const Arguments &a) {
+      {"divisibleby",
+       [](const Value &v, const Arguments &a) {
          int64_t by = required(a, 0, "num").integer();
          if (by == 0)
            throw TemplateError("division by zero");
@@ -679,7 +731,8 @@ bool sluice::applyTest(std::string_view name, const Value &input, const Argument
        }},
       {"upper", [](const Value &v, const Arguments &) { return isCased(v.str(), toupper); }},
       {"lower", [](const Value &v, const Arguments &) { return isCased(v.str(), tolower); }},
-      {"in", [](const Value &v, const Arguments &a) {
+      {"in",
+       [](const Value &v, const Arguments &a) {
          const Value &all = required(a, 0, "seq");
          if (all.isString())
            return all.string().find(v.string()) != std::string::npos;
@@ -689,7 +742,10 @@ bool sluice::applyTest(std::string_view name, const Value &input, const Argument
       {"equalto", [](const Value &v, const Arguments &a) { return v == required(a, 0, "other"); }},
       {"eq", [](const Value &v, const Arguments &a) { return v == required(a, 0, "other"); }},
       {"==", [](const Value &v, const Arguments &a) { return v == required(a, 0, "other"); }},
-      {"sameas", [](const Value &v, const Arguments &a) { return v.isBool() == required(a, 0, "other").isBool() && v == required(a, 0, "other"); }},
+      {"sameas",
+       [](const Value &v, const Arguments &a) {
+         return v.isBool() == required(a, 0, "other").isBool() && v == required(a, 0, "other");
+       }},
       {"ne", [](const Value &v, const Arguments &a) { return !(v == required(a, 0, "other")); }},
       {"!=", [](const Value &v, const Arguments &a) { return !(v == required(a, 0, "other")); }},
       {"lt", [](const Value &v, const Arguments &a) { return order(v, a) < 0; }},
@@ -712,7 +768,8 @@ static Value rangeOf(const Arguments &arguments) {
   arguments.useAll();
   if (a.empty() || a.size() > 3)
     throw TemplateError("range takes one to three arguments");
-  int64_t start = a.size() > 1 ? a[0].integer() : 0, stop = a[a.size() > 1 ? 1 : 0].integer(), step = a.size() > 2 ? a[2].integer() : 1;
+  int64_t start = a.size() > 1 ? a[0].integer() : 0, stop = a[a.size() > 1 ? 1 : 0].integer(),
+          step = a.size() > 2 ? a[2].integer() : 1;
   if (step == 0)
     throw TemplateError("range() step must not be zero");
   TemplateList items;

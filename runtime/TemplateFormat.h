@@ -1,7 +1,7 @@
 //===- TemplateFormat.h - the chat template section of a file -----------------------------===//
 //
-// A Jinja template, parsed at compile time into a flat tree: compiler/text writes it, runtime/ChatTemplate walks it in place.
-// Layout: TemplateSection, nodes, children (indices of nodes), string entries, string bytes.
+// A Jinja template, parsed at compile time into a flat tree: compiler/text writes it, runtime/ChatTemplate walks it in
+// place. Layout: TemplateSection, nodes, children (indices of nodes), string entries, string bytes.
 //
 //===------------------------------------------------------------------------------------------===//
 #ifndef SLUICE_RUNTIME_TEMPLATEFORMAT_H
@@ -14,14 +14,15 @@ namespace sluice {
 
 // What the runtime implements; the compiler refuses other names.
 constexpr std::string_view templateFilters[] = {
-    "abs",    "capitalize", "count",  "d",       "default",    "dictsort", "e",     "escape", "first",  "float",  "indent",
-    "int",    "items",      "join",   "last",    "length",     "list",     "lower", "map",    "max",    "min",    "reject",
-    "rejectattr", "replace", "reverse", "round", "safe",       "select",   "selectattr", "sort", "string", "sum", "title",
-    "tojson", "trim",       "unique", "upper"};
+    "abs",    "capitalize", "count",      "d",       "default", "dictsort", "e",    "escape", "first",      "float",
+    "indent", "int",        "items",      "join",    "last",    "length",   "list", "lower",  "map",        "max",
+    "min",    "reject",     "rejectattr", "replace", "reverse", "round",    "safe", "select", "selectattr", "sort",
+    "string", "sum",        "title",      "tojson",  "trim",    "unique",   "upper"};
 constexpr std::string_view templateTests[] = {
-    "!=",   "==",     "boolean",  "callable", "defined",  "divisibleby", "eq",   "equalto", "even", "false",   "float",
-    "ge",   "greaterthan", "gt",  "in",       "integer",  "iterable",    "le",   "lessthan", "lower", "lt",    "mapping",
-    "ne",   "none",   "number",   "odd",      "sameas",   "sequence",    "string", "true",  "undefined", "upper"};
+    "!=",       "==",    "boolean",  "callable", "defined",     "divisibleby", "eq",        "equalto",
+    "even",     "false", "float",    "ge",       "greaterthan", "gt",          "in",        "integer",
+    "iterable", "le",    "lessthan", "lower",    "lt",          "mapping",     "ne",        "none",
+    "number",   "odd",   "sameas",   "sequence", "string",      "true",        "undefined", "upper"};
 
 constexpr uint32_t templateMagic = 0x314A4E4A; // "JNJ1"
 constexpr uint32_t noString = UINT32_MAX;
@@ -30,23 +31,23 @@ constexpr uint32_t noString = UINT32_MAX;
 enum class NodeKind : uint8_t {
   Missing,
   // Statements
-  Block,     // statements
-  Text,      // text: the bytes
-  Output,    // expression
-  If,        // condition, then, [else]
-  For,       // target (Name or Tuple of names), iterable, [filter condition], body, [else]
-  Set,       // target (Name, Tuple of names, or Attribute of a namespace), value
-  SetBlock,  // target, body
-  Macro,     // text: name; Parameter..., body last
-  Parameter, // text: name; [default]
-  CallBlock, // call, body
+  Block,       // statements
+  Text,        // text: the bytes
+  Output,      // expression
+  If,          // condition, then, [else]
+  For,         // target (Name or Tuple of names), iterable, [filter condition], body, [else]
+  Set,         // target (Name, Tuple of names, or Attribute of a namespace), value
+  SetBlock,    // target, body
+  Macro,       // text: name; Parameter..., body last
+  Parameter,   // text: name; [default]
+  CallBlock,   // call, body
   FilterBlock, // Filter over Missing, body
   Break,
   Continue,
   // Expressions
-  String,    // text
-  Integer,   // number.integer
-  Float,     // number.real
+  String,  // text
+  Integer, // number.integer
+  Float,   // number.real
   True,
   False,
   None,

@@ -15,7 +15,8 @@ static TemplateValue convert(const Json &json) {
   case Json::value_t::number_integer:
     return json.get<int64_t>();
   case Json::value_t::number_unsigned:
-    return json.get<uint64_t>() <= uint64_t(INT64_MAX) ? TemplateValue(json.get<int64_t>()) : TemplateValue(json.get<double>());
+    return json.get<uint64_t>() <= uint64_t(INT64_MAX) ? TemplateValue(json.get<int64_t>())
+                                                       : TemplateValue(json.get<double>());
   case Json::value_t::number_float:
     return json.get<double>();
   case Json::value_t::string:

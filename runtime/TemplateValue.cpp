@@ -35,7 +35,8 @@ void TemplateArguments::useAll() const {
 }
 void TemplateArguments::checkUsed() const {
   if (positional.size() > positionsUsed)
-    throw TemplateError("expected at most " + std::to_string(positionsUsed) + " arguments, got " + std::to_string(positional.size()));
+    throw TemplateError("expected at most " + std::to_string(positionsUsed) + " arguments, got " +
+                        std::to_string(positional.size()));
   for (const auto &[name, value] : named)
     if (std::find(namesUsed.begin(), namesUsed.end(), name) == namesUsed.end())
       throw TemplateError("unsupported argument '" + name + "'");
@@ -75,7 +76,8 @@ TemplateValue TemplateValue::dict(TemplateDict entries, bool isNamespace) {
 }
 
 const char *TemplateValue::typeName() const {
-  static const char *const names[] = {"undefined", "NoneType", "bool", "int", "float", "str", "list", "dict", "function"};
+  static const char *const names[] = {"undefined", "NoneType", "bool", "int",     "float",
+                                      "str",       "list",     "dict", "function"};
   return names[value.index()];
 }
 
@@ -102,7 +104,7 @@ TemplateList &TemplateValue::items() const {
 }
 void TemplateValue::resized() const { std::get<Sequence>(value).items->recount(); }
 size_t TemplateValue::bytes() const {
-  return isString()    ? string().size()
+  return isString()     ? string().size()
          : isSequence() ? items().size() * sizeof(TemplateValue)
          : isMapping()  ? entries().size() * sizeof(TemplateDict::value_type)
                         : 0;
@@ -202,7 +204,8 @@ static std::string floatText(double number) {
   double magnitude = std::fabs(number);
   bool scientific = number != 0 && (magnitude < 1e-4 || magnitude >= 1e16);
   auto end = std::to_chars(buffer, buffer + sizeof buffer, number,
-                           scientific ? std::chars_format::scientific : std::chars_format::fixed).ptr;
+                           scientific ? std::chars_format::scientific : std::chars_format::fixed)
+                 .ptr;
   std::string text(buffer, end);
   if (text.find_first_of(".e") == std::string::npos)
     text += ".0";
@@ -365,8 +368,10 @@ bool TemplateValue::equals(const TemplateValue &other, int depth, size_t &work) 
     return string() == other.string();
   if (isSequence()) {
     const Sequence &a = std::get<Sequence>(value), &b = std::get<Sequence>(other.value);
-    return a.tuple == b.tuple && (a.items == b.items || std::equal(items().begin(), items().end(), other.items().begin(), other.items().end(),
-                                                                   [&](const TemplateValue &x, const TemplateValue &y) { return x.equals(y, depth + 1, work); }));
+    return a.tuple == b.tuple &&
+           (a.items == b.items ||
+            std::equal(items().begin(), items().end(), other.items().begin(), other.items().end(),
+                       [&](const TemplateValue &x, const TemplateValue &y) { return x.equals(y, depth + 1, work); }));
   }
   if (isMapping()) {
     if (std::get<Mapping>(value).entries == std::get<Mapping>(other.value).entries)
@@ -381,7 +386,8 @@ bool TemplateValue::equals(const TemplateValue &other, int depth, size_t &work) 
     return true;
   }
   if (isFunction())
-    return std::get<std::shared_ptr<TemplateFunction>>(value) == std::get<std::shared_ptr<TemplateFunction>>(other.value);
+    return std::get<std::shared_ptr<TemplateFunction>>(value) ==
+           std::get<std::shared_ptr<TemplateFunction>>(other.value);
   return true; // two undefined values, two Nones
 }
 

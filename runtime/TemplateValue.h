@@ -113,10 +113,10 @@ public:
   const TemplateFunction &function() const; // an error if it cannot be called
 
   bool truthy() const;
-  std::string str() const;                     // Python's str()
-  std::string repr() const;                    // Python's repr()
-  std::string json(int indent = -1) const;     // json.dumps(ensure_ascii=False)
-  TemplateList iterate() const;                // list items, dict keys, characters of a string
+  std::string str() const;                 // Python's str()
+  std::string repr() const;                // Python's repr()
+  std::string json(int indent = -1) const; // json.dumps(ensure_ascii=False)
+  TemplateList iterate() const;            // list items, dict keys, characters of a string
   int64_t length() const;
   size_t bytes() const; // of the text, the list or the dict itself, without what its items hold
   const TemplateValue *get(const TemplateValue &key) const; // of a mapping; null if there is none
@@ -131,7 +131,8 @@ private:
   void writeRepr(std::string &out, int depth) const;
   bool equals(const TemplateValue &other, int depth, size_t &work) const;
   int compare(const TemplateValue &other, int depth) const;
-  std::variant<Undefined, None, bool, int64_t, double, Text, Sequence, Mapping, std::shared_ptr<TemplateFunction>> value;
+  std::variant<Undefined, None, bool, int64_t, double, Text, Sequence, Mapping, std::shared_ptr<TemplateFunction>>
+      value;
 };
 
 // A string's characters, one UTF-8 sequence each (a byte that is none stands alone).

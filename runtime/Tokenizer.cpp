@@ -23,8 +23,8 @@ struct Tokenizer::Pattern {
   explicit Pattern(std::string_view source) {
     int error;
     PCRE2_SIZE at;
-    code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(source.data()), source.size(),
-                         PCRE2_UTF | PCRE2_UCP, &error, &at, nullptr);
+    code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(source.data()), source.size(), PCRE2_UTF | PCRE2_UCP, &error, &at,
+                         nullptr);
     if (!code)
       throw std::runtime_error("the tokenizer's pattern does not compile");
     match = pcre2_match_data_create_from_pattern(code, nullptr);
@@ -51,7 +51,8 @@ struct Tokenizer::Pattern {
     if (count == PCRE2_ERROR_JIT_STACKLIMIT)
       count = run(PCRE2_NO_JIT);
     if (count < 0 && count != PCRE2_ERROR_NOMATCH)
-      throw std::runtime_error("the tokenizer's pattern failed on this text (PCRE2 error " + std::to_string(count) + ")");
+      throw std::runtime_error("the tokenizer's pattern failed on this text (PCRE2 error " + std::to_string(count) +
+                               ")");
     if (count < 0)
       return false;
     const PCRE2_SIZE *range = pcre2_get_ovector_pointer(match);
@@ -165,8 +166,8 @@ void Tokenizer::encodePiece(std::string_view piece, std::vector<int32_t> &ids) c
   if (section->wholeWords) {
     const uint32_t *words = reinterpret_cast<const uint32_t *>(bytes.data() + section->wordsAt);
     uint32_t mask = section->wordSlots - 1;
-    for (uint32_t slot = wordHash(piece.data(), piece.size()) & mask, tries = 0; words[slot] != noToken && tries <= mask;
-         slot = (slot + 1) & mask, ++tries)
+    for (uint32_t slot = wordHash(piece.data(), piece.size()) & mask, tries = 0;
+         words[slot] != noToken && tries <= mask; slot = (slot + 1) & mask, ++tries)
       if (words[slot] < section->vocabulary && bytesOf(words[slot]) == piece) {
         ids.push_back(int32_t(words[slot]));
         return;
@@ -181,7 +182,8 @@ void Tokenizer::encodePiece(std::string_view piece, std::vector<int32_t> &ids) c
     return nullptr;
   };
 
-  // Symbols in a doubly linked list; candidate merges by rank, then position. A candidate is stale once either side changed.
+  // Symbols in a doubly linked list; candidate merges by rank, then position. A candidate is stale once either side
+  // changed.
   struct Symbol {
     uint32_t id, previous, next;
   };

@@ -1,7 +1,8 @@
 //===- Tokenizer.h - text to token ids and back -------------------------------------------===//
 //
-// Byte-level byte-pair encoding (Sennrich et al., 2016; GPT-2) over the tables of TokenizerFormat.h. Text is split at special
-// tokens, then by the model's own patterns; bytes that are not UTF-8 match no pattern and become pieces of their own.
+// Byte-level byte-pair encoding (Sennrich et al., 2016; GPT-2) over the tables of TokenizerFormat.h. Text is split at
+// special tokens, then by the model's own patterns; bytes that are not UTF-8 match no pattern and become pieces of
+// their own.
 //
 //===------------------------------------------------------------------------------------------===//
 #ifndef SLUICE_RUNTIME_TOKENIZER_H
@@ -24,8 +25,8 @@ public:
   explicit Tokenizer(std::span<const uint8_t> section);
   ~Tokenizer();
 
-  // `parseSpecial`: texts of control tokens in `text` become those tokens. `addBos`: begins with the BOS token, if the model has
-  // one and the text does not begin with it.
+  // `parseSpecial`: texts of control tokens in `text` become those tokens. `addBos`: begins with the BOS token, if the
+  // model has one and the text does not begin with it.
   std::vector<int32_t> encode(std::string_view text, bool parseSpecial, bool addBos) const;
   // The bytes of one token; "" for an id outside the vocabulary and, unless `special`, for control tokens.
   std::string decode(int32_t id, bool special) const;

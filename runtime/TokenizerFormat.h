@@ -1,7 +1,7 @@
 //===- TokenizerFormat.h - the tokenizer section of a file ------------------------------===//
 //
-// Written by compiler/text, used in place by runtime/Tokenizer. Little-endian; all offsets are bytes from the section's start,
-// multiples of 8.
+// Written by compiler/text, used in place by runtime/Tokenizer. Little-endian; all offsets are bytes from the section's
+// start, multiples of 8.
 //
 //===--------------------------------------------------------------------------------------===//
 #ifndef SLUICE_RUNTIME_TOKENIZERFORMAT_H
@@ -23,7 +23,7 @@ enum TokenKind : uint8_t {
 
 struct MergeSlot { // of an open-addressed table; empty: left == noToken
   uint32_t left, right;
-  uint32_t rank;   // lower merges first
+  uint32_t rank; // lower merges first
   uint32_t result;
 };
 
@@ -34,25 +34,25 @@ struct PatternEntry {
 struct TokenizerSection {
   uint32_t magic;
   uint32_t vocabulary;
-  uint32_t bos, eos;         // noToken if there is none
+  uint32_t bos, eos; // noToken if there is none
   uint8_t addBos, addEos;
-  uint8_t wholeWords;        // a piece that is a token is not merged but taken
+  uint8_t wholeWords; // a piece that is a token is not merged but taken
   uint8_t reserved[5];
-  uint32_t mergeSlots;       // a power of two
-  uint32_t wordSlots;        // a power of two
-  uint32_t patternCount;     // applied one after another, each splitting what the former left
+  uint32_t mergeSlots;   // a power of two
+  uint32_t wordSlots;    // a power of two
+  uint32_t patternCount; // applied one after another, each splitting what the former left
   uint32_t specialCount;
   uint32_t endCount;
   uint32_t poolSize;
-  uint64_t tokenOffsetsAt;   // uint32[vocabulary + 1] into the pool
-  uint64_t kindsAt;          // uint8[vocabulary] of TokenKind
-  uint64_t byteTokensAt;     // uint32[256]
-  uint64_t mergesAt;         // MergeSlot[mergeSlots]
-  uint64_t wordsAt;          // uint32[wordSlots] token ids by hash of their bytes, noToken: empty
-  uint64_t patternsAt;       // PatternEntry[patternCount]
-  uint64_t specialsAt;       // uint32[specialCount] ids, longest text first
-  uint64_t endsAt;           // uint32[endCount] ids that end a generation
-  uint64_t poolAt;           // bytes of tokens and patterns
+  uint64_t tokenOffsetsAt; // uint32[vocabulary + 1] into the pool
+  uint64_t kindsAt;        // uint8[vocabulary] of TokenKind
+  uint64_t byteTokensAt;   // uint32[256]
+  uint64_t mergesAt;       // MergeSlot[mergeSlots]
+  uint64_t wordsAt;        // uint32[wordSlots] token ids by hash of their bytes, noToken: empty
+  uint64_t patternsAt;     // PatternEntry[patternCount]
+  uint64_t specialsAt;     // uint32[specialCount] ids, longest text first
+  uint64_t endsAt;         // uint32[endCount] ids that end a generation
+  uint64_t poolAt;         // bytes of tokens and patterns
 };
 
 // The two hash functions of the tables; probing is linear.

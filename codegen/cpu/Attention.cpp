@@ -1,10 +1,10 @@
 //===- Attention.cpp - flash-style attention over the blocked KV cache ---------------===//
 //
-// A unit is one KV head and a block of tokens. The rows of a few tokens (a row is a query head of a token) walk the blocks of
-// 64 positions of their KV head together: scores (a lane is a position), a running maximum and sum, values (a lane is a
-// channel). Positions after a row's own are masked, so every block is whole. Each segment of SLUICE_KV_SEGMENT positions
-// starts anew; its part is then merged with those before. All this depends on positions only, so that every chunking and every
-// division of the work gives the same bits.
+// A unit is one KV head and a block of tokens. The rows of a few tokens (a row is a query head of a token) walk the
+// blocks of 64 positions of their KV head together: scores (a lane is a position), a running maximum and sum, values (a
+// lane is a channel). Positions after a row's own are masked, so every block is whole. Each segment of
+// SLUICE_KV_SEGMENT positions starts anew; its part is then merged with those before. All this depends on positions
+// only, so that every chunking and every division of the work gives the same bits.
 //
 //===------------------------------------------------------------------------------===//
 
@@ -154,7 +154,8 @@ private:
       });
       for (int64_t q = 0; q < count; ++q)
         for (int64_t v = 0; v < together; ++v)
-          l.store(sums[q * together + v], l.at(floatAt(layout.scoresAt(), positionAt), ((row + q) * SLUICE_KV_BLOCK + v * n) * 4), 4);
+          l.store(sums[q * together + v],
+                  l.at(floatAt(layout.scoresAt(), positionAt), ((row + q) * SLUICE_KV_BLOCK + v * n) * 4), 4);
     });
     for (int64_t q = row; q < row + count; ++q)
       softmax(first, positions[q / layout.group], q);
@@ -252,9 +253,8 @@ static Value splatLike(Lanes &l, Value scalar, Type vector) {
 void sluice::codegen::clearAttention(Lanes &l, int64_t channels, AttentionPart merged) {
   l.store(l.constantLike(l.f32(), -INFINITY), merged.maximum, 4);
   l.store(l.constantLike(l.f32(), 0.0), merged.sum, 4);
-  overChannels(l, channels, [&](Value at, Type vector) {
-    l.store(l.constantLike(vector, 0.0), l.at(merged.output, at), 4);
-  });
+  overChannels(l, channels,
+               [&](Value at, Type vector) { l.store(l.constantLike(vector, 0.0), l.at(merged.output, at), 4); });
 }
 
 void sluice::codegen::mergeAttention(Lanes &l, int64_t channels, AttentionPart part, AttentionPart merged) {

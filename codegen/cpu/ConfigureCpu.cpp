@@ -8,8 +8,8 @@
 
 #include "codegen/cpu/CpuFacts.h"
 #include "codegen/cpu/Passes.h"
-#include "llvm/ADT/STLExtras.h"
 #include "mlir/IR/Remarks.h"
+#include "llvm/ADT/STLExtras.h"
 #include <numeric>
 
 namespace sluice::codegen {
@@ -82,8 +82,8 @@ struct ConfigureCpu : codegen::impl::ConfigureCpuBase<ConfigureCpu> {
     if (!op.getPrefetch())
       op.setPrefetch(maxTokensOf(op) == 1 ? facts.prefetch : facts.chunkPrefetch);
     remark::passed(op.getLoc(), remark::RemarkOpts::name("ConfigureCpu").category("configure"))
-        << "holds " << std::to_string(*op.getRowBlock()) << " rows in vectors of " << std::to_string(*op.getLanes()) << " for "
-        << std::to_string(*op.getTokenBlock()) << " tokens";
+        << "holds " << std::to_string(*op.getRowBlock()) << " rows in vectors of " << std::to_string(*op.getLanes())
+        << " for " << std::to_string(*op.getTokenBlock()) << " tokens";
   }
 };
 } // namespace

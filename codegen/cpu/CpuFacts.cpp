@@ -10,8 +10,8 @@
 using namespace sluice::codegen;
 
 static constexpr uint64_t bit(int feature) { return uint64_t(1) << feature; }
-static constexpr uint64_t v2 = bit(SLUICE_CPU_SSSE3) | bit(SLUICE_CPU_SSE4_1) | bit(SLUICE_CPU_SSE4_2) |
-                               bit(SLUICE_CPU_POPCNT);
+static constexpr uint64_t v2 =
+    bit(SLUICE_CPU_SSSE3) | bit(SLUICE_CPU_SSE4_1) | bit(SLUICE_CPU_SSE4_2) | bit(SLUICE_CPU_POPCNT);
 static constexpr uint64_t v3 = v2 | bit(SLUICE_CPU_AVX) | bit(SLUICE_CPU_F16C) | bit(SLUICE_CPU_FMA) |
                                bit(SLUICE_CPU_AVX2) | bit(SLUICE_CPU_BMI1) | bit(SLUICE_CPU_BMI2) |
                                bit(SLUICE_CPU_LZCNT) | bit(SLUICE_CPU_MOVBE);
@@ -22,7 +22,8 @@ static constexpr uint64_t v4vnni = v4 | bit(SLUICE_CPU_AVX512_VNNI);
 static constexpr CpuFacts cpus[] = {
     {"x86-64-v4-vnni", "AVX-512 with VNNI: Zen 4 and later, Ice Lake and later", "x86-64-v4",
      "+avx512vnni,-prefer-256-bit", v4vnni, 512, 32, DotKind::Vpdpbusd, true, true, 0, 4096},
-    {"x86-64-v4", "AVX-512: Skylake-X", "x86-64-v4", "-prefer-256-bit", v4, 512, 32, DotKind::Maddubs, true, true, 0, 4096},
+    {"x86-64-v4", "AVX-512: Skylake-X", "x86-64-v4", "-prefer-256-bit", v4, 512, 32, DotKind::Maddubs, true, true, 0,
+     4096},
     {"x86-64-v3", "AVX2, FMA and F16C: Haswell, Zen and later", "x86-64-v3", "", v3, 256, 16, DotKind::Maddubs, true,
      true, 0, 4096},
     {"x86-64", "SSE2: any x86-64", "x86-64", "", 0, 128, 16, DotKind::Pmaddwd, false, false, 0, 4096},

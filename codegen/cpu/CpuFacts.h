@@ -16,17 +16,18 @@ enum class DotKind {
 };
 
 struct CpuFacts {
-  const char *name;      // as --target spells it
+  const char *name; // as --target spells it
   const char *summary;
-  const char *llvmCpu;   // -mcpu
+  const char *llvmCpu; // -mcpu
   const char *llvmFeatures;
-  uint64_t features;     // bit set of SLUICE_CPU_* that the code needs
+  uint64_t features; // bit set of SLUICE_CPU_* that the code needs
   unsigned vectorBits;
   unsigned vectorRegisters;
   DotKind dot;
-  bool hasFma, hasHalf;  // vfmadd; vcvtph2ps
+  bool hasFma, hasHalf;   // vfmadd; vcvtph2ps
   unsigned prefetch;      // bytes ahead for one token, 0 for none
-  unsigned chunkPrefetch; // likewise for many tokens, whose arithmetic hides the memory only if the bytes are asked for early
+  unsigned chunkPrefetch; // likewise for many tokens, whose arithmetic hides the memory only if the bytes are asked for
+                          // early
 
   unsigned lanes() const { return vectorBits / 32; }
 };

@@ -24,7 +24,8 @@ void sluice::codegen::lowerEmbed(PhaseScope &scope, EmbedOp op, Lanes &l, Value 
   const PackedLayout &layout = scope.weights.tiles(0).layouts[0];
   const llama::FormatInfo &format = *layout.format;
   overTokens(l, args, begin, end, [&](Value token) {
-    Value id = arith::ExtUIOp::create(l.b, l.i64(), l.load(l.i32(), l.at(l.argPointer(args, IdsArg), l.mul(token, 4)), 4));
+    Value id =
+        arith::ExtUIOp::create(l.b, l.i64(), l.load(l.i32(), l.at(l.argPointer(args, IdsArg), l.mul(token, 4)), 4));
     Value lane = l.rem(id, layout.tileRows);
     Value tile = l.at(l.argPointer(args, WeightsArg), l.mul(l.div(id, layout.tileRows), layout.tileBytes));
     Value row = scope.bufferRow(l, args, op.getBufferAttr(), token);
@@ -40,8 +41,8 @@ void sluice::codegen::lowerEmbed(PhaseScope &scope, EmbedOp op, Lanes &l, Value 
     // Four codes of a row lie side by side.
     Type codes4 = l.vec(4, l.i8()), floats4 = l.vec(4, l.f32());
     for (int64_t p = 0; p < layout.recordBlocks; ++p) {
-      int64_t blocks = layout.cols / format.blockElements;                          // of the row
-      int64_t records = llvm::divideCeil(blocks - p, layout.recordBlocks);          // that have this plane
+      int64_t blocks = layout.cols / format.blockElements;                 // of the row
+      int64_t records = llvm::divideCeil(blocks - p, layout.recordBlocks); // that have this plane
       l.loop(l.c64(0), l.c64(records), 1, [&](Value record) {
         Value packed = l.at(tile, l.mul(record, layout.recordBytes));
         auto half = [&](int64_t at) {

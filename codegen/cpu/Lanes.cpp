@@ -28,8 +28,9 @@ Value Lanes::constantLike(Type type, double value) {
 }
 
 Value Lanes::constantInt(Type type, int64_t value) {
-  TypedAttr attr = IntegerAttr::get(getElementTypeOrSelf(type), APInt(getElementTypeOrSelf(type).getIntOrFloatBitWidth(),
-                                                                      value, /*isSigned=*/true, /*implicitTrunc=*/true));
+  TypedAttr attr =
+      IntegerAttr::get(getElementTypeOrSelf(type), APInt(getElementTypeOrSelf(type).getIntOrFloatBitWidth(), value,
+                                                         /*isSigned=*/true, /*implicitTrunc=*/true));
   if (auto vector = dyn_cast<VectorType>(type))
     attr = DenseElementsAttr::get(vector, Attribute(attr));
   return arith::ConstantOp::create(b, type, attr);
@@ -79,8 +80,8 @@ Value Lanes::at(Value pointer, int64_t bytes) {
     return pointer;
   if (bytes != static_cast<int32_t>(bytes))
     return at(pointer, c64(bytes));
-  return LLVM::GEPOp::create(b, pointer.getType(), i8(), pointer,
-                             ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(bytes)}, LLVM::GEPNoWrapFlags::inbounds);
+  return LLVM::GEPOp::create(b, pointer.getType(), i8(), pointer, ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(bytes)},
+                             LLVM::GEPNoWrapFlags::inbounds);
 }
 Value Lanes::load(Type type, Value pointer, unsigned alignment) {
   return LLVM::LoadOp::create(b, type, pointer, alignment);
@@ -102,8 +103,8 @@ Value Lanes::after(Value pointer, ValueRange values) {
   SmallVector<Value> operands{pointer};
   llvm::append_range(operands, values);
   return LLVM::InlineAsmOp::create(b, pointer.getType(), operands, /*asm_string=*/"", constraints,
-                                   /*has_side_effects=*/false, /*is_align_stack=*/false,
-                                   LLVM::TailCallKind::None, LLVM::AsmDialectAttr(), ArrayAttr())
+                                   /*has_side_effects=*/false, /*is_align_stack=*/false, LLVM::TailCallKind::None,
+                                   LLVM::AsmDialectAttr(), ArrayAttr())
       .getResult(0);
 }
 void Lanes::prefetch(Value pointer, int64_t level) {
@@ -143,7 +144,8 @@ static Value foldHalves(Lanes &l, Value vector, function_ref<Value(Value, Value)
       low.push_back(i);
       high.push_back(i + n / 2);
     }
-    vector = join(vector::ShuffleOp::create(l.b, vector, vector, low), vector::ShuffleOp::create(l.b, vector, vector, high));
+    vector =
+        join(vector::ShuffleOp::create(l.b, vector, vector, low), vector::ShuffleOp::create(l.b, vector, vector, high));
   }
   return l.extract(vector, 0);
 }
@@ -164,7 +166,8 @@ Value Lanes::exp(Value x) {
   auto c = [&](double value) { return constantLike(type, value); };
   Value lowest = c(-87.3);
   Value clamped = maxf(x, lowest);
-  clamped = arith::SelectOp::create(b, arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, clamped, c(88.3)), clamped, c(88.3));
+  clamped = arith::SelectOp::create(b, arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, clamped, c(88.3)), clamped,
+                                    c(88.3));
   // Adding 1.5 * 2^23 rounds to an integer, which the sum's low bits then hold.
   Value shifted = fma(clamped, c(1.44269504088896341), c(12582912.0));
   Value n = subf(shifted, c(12582912.0));
@@ -180,9 +183,7 @@ Value Lanes::exp(Value x) {
   return arith::SelectOp::create(b, inRange, result, c(0.0));
 }
 
-Value Lanes::rsqrt(Value x) {
-  return divf(constantLike(x.getType(), 1.0), math::SqrtOp::create(b, x));
-}
+Value Lanes::rsqrt(Value x) { return divf(constantLike(x.getType(), 1.0), math::SqrtOp::create(b, x)); }
 
 //===-- Weights -----------------------------------------------------------------------===//
 
@@ -264,8 +265,7 @@ Value Lanes::dot4(Value acc, Value weights, Value activations, unsigned maxCode)
 
 //===-- Control -----------------------------------------------------------------------===//
 
-Values Lanes::loop(Value from, Value to, int64_t step, ValueRange init,
-                   function_ref<Values(Value, ValueRange)> body) {
+Values Lanes::loop(Value from, Value to, int64_t step, ValueRange init, function_ref<Values(Value, ValueRange)> body) {
   auto op = scf::ForOp::create(b, from, to, constantInt(from.getType(), step), init,
                                [&](OpBuilder &, Location, Value i, ValueRange state) {
                                  // The nested builder shares our insertion point only if we move ours.

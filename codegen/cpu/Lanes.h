@@ -1,8 +1,8 @@
 //===- Lanes.h - the vocabulary of the lane program on a CPU ------------------------===//
 //
 // A thin builder over arith, vector, scf and llvm operations: what an ISA must supply (dot4, half, fma) and what the
-// lowerings of phases are written in. No fast-math flags anywhere: decode and prefill must round alike, so what is fused
-// is said by fma() and nothing else is.
+// lowerings of phases are written in. No fast-math flags anywhere: decode and prefill must round alike, so what is
+// fused is said by fma() and nothing else is.
 //
 //===------------------------------------------------------------------------------===//
 #ifndef SLUICE_CODEGEN_CPU_LANES_H
@@ -37,9 +37,9 @@ public:
   Type f64() { return b.getF64Type(); }
   Type vec(int64_t n, Type element) { return mlir::VectorType::get({n}, element); }
   Value c64(int64_t value);
-  Value constantLike(Type type, double value);   // splat of a float, scalar or vector
-  Value constantInt(Type type, int64_t value);   // splat of an integer, scalar or vector
-  Value iota(int64_t n);                         // vector<n x i32> 0, 1, ...
+  Value constantLike(Type type, double value); // splat of a float, scalar or vector
+  Value constantInt(Type type, int64_t value); // splat of an integer, scalar or vector
+  Value iota(int64_t n);                       // vector<n x i32> 0, 1, ...
 
   //===-- Integers -------------------------------------------------------------------===//
   Value add(Value x, Value y);
@@ -70,7 +70,8 @@ public:
   Value arg(Value args, ArgsOffset offset, Type type); // a field of sluice_args
   Value argPointer(Value args, ArgsOffset offset);
   // `pointer`, for loads that must be emitted after `values` (vectors) are computed. It costs no instruction: an empty
-  // piece of assembly takes both, so that neither the optimiser nor the scheduler can exchange or merge what is around it.
+  // piece of assembly takes both, so that neither the optimiser nor the scheduler can exchange or merge what is around
+  // it.
   Value after(Value pointer, mlir::ValueRange values);
   void prefetch(Value pointer, int64_t level); // into the caches from `level` (1 or 2) outwards
   // A vector with one loaded scalar in all lanes.
@@ -86,7 +87,7 @@ public:
   Value splat(Value scalar, int64_t n);
   Value extract(Value vector, int64_t lane);
   Value bitcast(Value x, Type type);
-  Value reduceAdd(Value vector);  // as a balanced tree
+  Value reduceAdd(Value vector); // as a balanced tree
   Value reduceMax(Value vector);
   Value toFloat(Value i32OrVector);
   // e^x for f32 lanes; 0 below -87.3, finite up to 88.3. Cephes' expf polynomial, 2 ulp.

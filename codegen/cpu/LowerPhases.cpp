@@ -45,7 +45,8 @@ struct LowerPhases : codegen::impl::LowerPhasesBase<LowerPhases> {
     models[0].erase();
   }
 
-  LLVM::LLVMFuncOp makeFunction(ModuleOp module, Location loc, const Twine &name, const CpuFacts &facts, bool hasRange) {
+  LLVM::LLVMFuncOp makeFunction(ModuleOp module, Location loc, const Twine &name, const CpuFacts &facts,
+                                bool hasRange) {
     OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
     Type pointer = LLVM::LLVMPointerType::get(&getContext()), i64 = builder.getI64Type();
     SmallVector<Type> inputs{pointer};
@@ -56,14 +57,12 @@ struct LowerPhases : codegen::impl::LowerPhasesBase<LowerPhases> {
     function.addEntryBlock(builder);
     std::string width = std::to_string(facts.vectorBits);
     auto pair = [&](StringRef key, StringRef value) { return builder.getStrArrayAttr({key, value}); };
-    // Without min-legal-vector-width LLVM splits 512-bit vectors. Without stackrealign, vectors that it spills lie across
-    // cache lines: it decides to align the stack before it knows of them.
-    function.setPassthroughAttr(builder.getArrayAttr({pair("target-cpu", facts.llvmCpu),
-                                                      pair("target-features", facts.llvmFeatures),
-                                                      pair("prefer-vector-width", width),
-                                                      pair("min-legal-vector-width", width),
-                                                      builder.getStringAttr("stackrealign"),
-                                                      builder.getStringAttr("nounwind")}));
+    // Without min-legal-vector-width LLVM splits 512-bit vectors. Without stackrealign, vectors that it spills lie
+    // across cache lines: it decides to align the stack before it knows of them.
+    function.setPassthroughAttr(
+        builder.getArrayAttr({pair("target-cpu", facts.llvmCpu), pair("target-features", facts.llvmFeatures),
+                              pair("prefer-vector-width", width), pair("min-legal-vector-width", width),
+                              builder.getStringAttr("stackrealign"), builder.getStringAttr("nounwind")}));
     return function;
   }
 

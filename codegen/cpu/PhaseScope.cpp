@@ -36,18 +36,21 @@ PhaseScope::PhaseScope(PhaseOp phase, const CpuFacts &facts)
       for (OpOperand &use : prepare.getResult().getUses()) {
         auto tiles = cast<TilesOp>(use.getOwner());
         auto weight = cast<FlatSymbolRefAttr>(tiles.getWeights()[use.getOperandNumber()]);
-        const llama::FormatInfo &format = llama::formatInfo(llama::lookupWeight(tiles, weight).getWeightType().getFormat());
+        const llama::FormatInfo &format =
+            llama::formatInfo(llama::lookupWeight(tiles, weight).getWeightType().getFormat());
         layout.tokens = tiles.getTokenBlock().value_or(1);
         layout.hasMins |= format.hasMin();
         if (format.zeroPoint && !llvm::is_contained(layout.zeroPoints, format.zeroPoint))
           layout.zeroPoints.push_back(format.zeroPoint);
       }
-      layout.preparedAt = reserve(memory.prepared, llvm::divideCeil(maxTokens, layout.tokens) * layout.tokenBlockBytes());
+      layout.preparedAt =
+          reserve(memory.prepared, llvm::divideCeil(maxTokens, layout.tokens) * layout.tokenBlockBytes());
       operands.insert({prepare.getResult(), layout});
     } else if (auto attention = dyn_cast<AttentionOp>(op)) {
       scratchOffsets[&op] = reserve(memory.scratch, AttentionScratch::get(attention).bytes());
     } else if (auto merge = dyn_cast<MergeOp>(op)) {
-      scratchOffsets[&op] = reserve(memory.scratch, (paddedWidth(merge.getResult().getType().getWidth()) + 2 * merge.getHeads()) * 4);
+      scratchOffsets[&op] =
+          reserve(memory.scratch, (paddedWidth(merge.getResult().getType().getWidth()) + 2 * merge.getHeads()) * 4);
     }
   }
 }

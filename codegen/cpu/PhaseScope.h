@@ -15,10 +15,11 @@
 namespace sluice::codegen {
 
 // Activations as dots read them, in blocks of `tokens` tokens:
-//   i8: per 32 channels [tokens][32] i8 low bytes and [tokens] f32 scale, the same for two such blocks; for each zero point of weights that meet them [tokens]
-//       i32 minus the zero point times the sum of the codes; if such weights have mins [tokens] f32 sum of what the codes stand
-//       for; for each peak [tokens] four i8 high bytes and [tokens] i32 groupUnit times the group of four channels that they
-//       belong to. A code is low + 16 high. An even number of such blocks, the last zero if it pads.
+//   i8: per 32 channels [tokens][32] i8 low bytes and [tokens] f32 scale, the same for two such blocks; for each zero
+//   point of weights that meet them [tokens]
+//       i32 minus the zero point times the sum of the codes; if such weights have mins [tokens] f32 sum of what the
+//       codes stand for; for each peak [tokens] four i8 high bytes and [tokens] i32 groupUnit times the group of four
+//       channels that they belong to. A code is low + 16 high. An even number of such blocks, the last zero if it pads.
 //   f32: [width][tokens] f32.
 struct OperandLayout {
   stream::OperandKind kind;
@@ -31,7 +32,8 @@ struct OperandLayout {
 
   static constexpr int64_t channels = 32, groups = channels / 4; // of one quantised block
   static constexpr int64_t highShift = 4;                        // a high byte counts 16 low ones
-  static constexpr int64_t groupUnit = 16; // groups are stored as multiples, which an address can scale to bytes of a tile
+  static constexpr int64_t groupUnit =
+      16; // groups are stored as multiples, which an address can scale to bytes of a tile
   int64_t blocks() const { return (width / channels + 1) / 2 * 2; }
   int64_t codesAt(int64_t token) const { return token * channels; }
   int64_t scaleAt(int64_t token) const { return wordAt(0, token); }
@@ -79,8 +81,8 @@ private:
   llvm::DenseMap<mlir::Operation *, int64_t> scratchOffsets;
 };
 
-// The attention's working set in scratch, in floats: scaled queries, scores of a block, the running outputs, maxima and sums
-// of a segment, and those of all segments before.
+// The attention's working set in scratch, in floats: scaled queries, scores of a block, the running outputs, maxima and
+// sums of a segment, and those of all segments before.
 struct AttentionScratch {
   int64_t group, headDim;
   int64_t tokens; // whose rows are worked on together

@@ -37,8 +37,8 @@ Value maskTail(Lanes &l, Value vector, int64_t valid, int64_t n) {
   return l.select(mask, vector, l.constantLike(vector.getType(), 0.0));
 }
 
-// The mean of the squares of `width` floats. Rows are padded to 32 floats, so whole vectors may be read; what lies past the
-// width counts for nothing.
+// The mean of the squares of `width` floats. Rows are padded to 32 floats, so whole vectors may be read; what lies past
+// the width counts for nothing.
 Value meanSquare(Lanes &l, Value input, int64_t width) {
   int64_t n = l.facts.lanes(), whole = width / n * n;
   Type vector = l.vec(n, l.f32());
@@ -93,7 +93,8 @@ public:
     const int64_t blocks = layout.width / OperandLayout::channels, pairs = blocks / 2;
     auto lowerAt = [&](Value pair, int64_t count) {
       Value first = l.mul(pair, 2);
-      lowerPair(l.at(input, l.mul(first, OperandLayout::channels * 4)), l.at(block, l.mul(first, layout.blockBytes())), count);
+      lowerPair(l.at(input, l.mul(first, OperandLayout::channels * 4)), l.at(block, l.mul(first, layout.blockBytes())),
+                count);
     };
     if (pairs)
       l.loop(l.c64(0), l.c64(pairs), 1, [&](Value pair) { lowerAt(pair, 2); });
@@ -221,14 +222,13 @@ private:
     return peaks;
   }
 
-  Value bytes(Value codes) {
-    return arith::TruncIOp::create(l.b, withLanes(codes, l.i8()), codes);
-  }
+  Value bytes(Value codes) { return arith::TruncIOp::create(l.b, withLanes(codes, l.i8()), codes); }
   Type withLanes(Value like, Type element) { return l.vec(cast<VectorType>(like.getType()).getNumElements(), element); }
   // Of a vector that is zero outside one group of four lanes, those four.
   Value foldToGroup(Value x) {
     for (int64_t lanes = n; lanes > 4; lanes /= 2) {
-      auto low = llvm::to_vector(llvm::seq<int64_t>(0, lanes / 2)), high = llvm::to_vector(llvm::seq<int64_t>(lanes / 2, lanes));
+      auto low = llvm::to_vector(llvm::seq<int64_t>(0, lanes / 2)),
+           high = llvm::to_vector(llvm::seq<int64_t>(lanes / 2, lanes));
       x = l.add(vector::ShuffleOp::create(l.b, x, x, low), vector::ShuffleOp::create(l.b, x, x, high));
     }
     return x;
@@ -245,7 +245,7 @@ private:
 
   const OperandLayout &layout;
   Lanes &l;
-  int64_t n; // lanes
+  int64_t n;                   // lanes
   Value tokenCodes, tokenWord; // offsets of the token in a block
 };
 
@@ -260,8 +260,8 @@ void lowerKeep(const OperandLayout &layout, Lanes &l, Value input, Value block, 
 
 void sluice::codegen::lowerPrologue(PhaseScope &scope, Lanes &l, Value args) {
   Value scratch = l.argPointer(args, ScratchArg), weights = l.argPointer(args, WeightsArg);
-  // Tokens that share a step of tiles with those of the range are prepared too, whatever they hold: their peaks must lie
-  // in a record. Steps divide the program's capacity.
+  // Tokens that share a step of tiles with those of the range are prepared too, whatever they hold: their peaks must
+  // lie in a record. Steps divide the program's capacity.
   Value first = l.arg(args, TokenBeginArg, l.i64()), end = l.arg(args, TokenEndArg, l.i64());
   if (int64_t step = scope.tokenStep(); step > 1) {
     first = l.mul(l.div(first, step), step);

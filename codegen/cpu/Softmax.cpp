@@ -28,7 +28,8 @@ void sluice::codegen::lowerSoftmax(PhaseScope &scope, SoftmaxOp op, Lanes &l, Va
   const int64_t n = l.facts.lanes();
   Type floats = l.vec(n, l.f32());
   Value zero = l.c64(0);
-  Value input = scope.bufferRow(l, args, op.getInputAttr(), zero), result = scope.bufferRow(l, args, op.getResultAttr(), zero);
+  Value input = scope.bufferRow(l, args, op.getInputAttr(), zero),
+        result = scope.bufferRow(l, args, op.getResultAttr(), zero);
   Value count32 = l.arg(args, CountArg, l.i32());
   Value count = arith::ExtUIOp::create(l.b, l.i64(), count32);
   Value scale = l.arg(args, ParameterArg, l.f32());
@@ -40,9 +41,8 @@ void sluice::codegen::lowerSoftmax(PhaseScope &scope, SoftmaxOp op, Lanes &l, Va
     Value x = l.mulf(l.load(floats, l.at(input, l.mul(i, 4)), 4), l.splat(scale, n));
     return Value(arith::SelectOp::create(l.b, valid, x, l.constantLike(floats, -INFINITY)));
   };
-  Value largest = l.loop(zero, count, n, l.constantLike(floats, -INFINITY), [&](Value i, ValueRange state) {
-    return Values{l.maxf(logits(i), state[0])};
-  })[0];
+  Value largest = l.loop(zero, count, n, l.constantLike(floats, -INFINITY),
+                         [&](Value i, ValueRange state) { return Values{l.maxf(logits(i), state[0])}; })[0];
   Value maximum = l.reduceMax(largest);
   Value sums = l.loop(zero, count, n, l.constantLike(floats, 0.0), [&](Value i, ValueRange state) {
     Value p = l.exp(l.subf(logits(i), l.splat(maximum, n)));

@@ -1,7 +1,7 @@
 //===- Tiles.cpp - the lane program: dots of a tile's rows, then their epilogue ------===//
 //
-// A lane is a row. For each tile: for each block of rows held in registers: for each block of tokens: K is walked once, in
-// one order, whatever the numbers of rows and tokens; so decode and prefill give the same bits.
+// A lane is a row. For each tile: for each block of rows held in registers: for each block of tokens: K is walked once,
+// in one order, whatever the numbers of rows and tokens; so decode and prefill give the same bits.
 //
 //===------------------------------------------------------------------------------===//
 
@@ -22,9 +22,9 @@ namespace {
 
 // The rows and tokens whose sums live in registers together.
 struct Tile {
-  int64_t tileRows;  // packed side by side
-  Value firstRow;    // of the block, within the tile
-  int64_t vectors;   // of `lanes` rows each
+  int64_t tileRows; // packed side by side
+  Value firstRow;   // of the block, within the tile
+  int64_t vectors;  // of `lanes` rows each
   int64_t lanes;
   int64_t tokens;
   int64_t tokenStep; // of them have integer sums at a time
@@ -50,8 +50,8 @@ private:
   // `block`: address of the operand's block of tokens; `inBlock`: the first token's place in it, null for 0.
   Sums integerDots(const Tile &tile, const PackedLayout &layout, const OperandLayout &operand, Value weights,
                    Value block, Value inBlock);
-  Sums floatDots(const Tile &tile, const PackedLayout &layout, const OperandLayout &operand, Value weights,
-                 Value block, Value inBlock);
+  Sums floatDots(const Tile &tile, const PackedLayout &layout, const OperandLayout &operand, Value weights, Value block,
+                 Value inBlock);
   void prefetch(Value packed, int64_t bytes) {
     for (int64_t at = 0, ahead = op.getPrefetch().value_or(0); ahead && at < bytes; at += 64)
       l.prefetch(l.at(packed, ahead + at), scope.maxTokens == 1 ? 1 : 2);
@@ -129,8 +129,8 @@ Sums TilesLowering::dots(const Tile &tile, unsigned weight, Value weights, Value
                                 : integerDots(tile, layout, operand, weights, block, inBlock);
 }
 
-// The integer dot products of one record with one block of tokens. Weights are loaded where they are first used, so that a
-// record is read in the order of its addresses, and stay in registers for the tokens after.
+// The integer dot products of one record with one block of tokens. Weights are loaded where they are first used, so
+// that a record is read in the order of its addresses, and stay in registers for the tokens after.
 class RecordDots {
 public:
   RecordDots(Lanes &l, const Tile &tile, const PackedLayout &layout, const OperandLayout &operand, Value packed,
@@ -205,8 +205,8 @@ private:
       }
   }
 
-  // A plane that lies in the high bits may be used there: then its sums are this many times too large. Codes that are used
-  // for many tokens are better shifted once, which leaves the high bits to those of peaks.
+  // A plane that lies in the high bits may be used there: then its sums are this many times too large. Codes that are
+  // used for many tokens are better shifted once, which leaves the high bits to those of peaks.
   int64_t factor(int64_t plane) { return plane && l.takesHighNibbles() && tile.tokens == 1 ? 16 : 1; }
 
   // Sums start at minus the zero point times the sum of the activations' codes.
@@ -231,7 +231,8 @@ private:
     Value codes = load(l.at(packed, groupAt), v);
     static_assert(OperandLayout::highShift == 4, "what a high byte counts is what the upper half of a byte counts");
     if (layout.recordBlocks > 1 && l.takesHighNibbles() && factor(plane) == 1)
-      return l.dot4(sum, l.andi(plane ? codes : shiftBytes(codes, [&](Value x) { return l.shl(x, 4); }), 0xf0), activations(high), 0xf0);
+      return l.dot4(sum, l.andi(plane ? codes : shiftBytes(codes, [&](Value x) { return l.shl(x, 4); }), 0xf0),
+                    activations(high), 0xf0);
     Value dots = dot(l.constantInt(ints(), 0), extract(codes, plane), high, plane);
     return l.add(sum, l.shl(dots, OperandLayout::highShift));
   }
@@ -313,8 +314,8 @@ Sums TilesLowering::integerDots(const Tile &tile, const PackedLayout &layout, co
   });
 }
 
-Sums TilesLowering::floatDots(const Tile &tile, const PackedLayout &layout, const OperandLayout &operand,
-                              Value weights, Value block, Value inBlock) {
+Sums TilesLowering::floatDots(const Tile &tile, const PackedLayout &layout, const OperandLayout &operand, Value weights,
+                              Value block, Value inBlock) {
   const int64_t n = tile.lanes, element = layout.format->codeBits / 8;
   Type floats = l.vec(n, l.f32());
   Sums zero(tile.vectors * tile.tokens, l.constantLike(floats, 0.0));
@@ -331,8 +332,7 @@ Sums TilesLowering::floatDots(const Tile &tile, const PackedLayout &layout, cons
     Value activations = l.at(block, l.mul(k, operand.tokens * 4));
     for (int64_t u = 0; u < unroll; ++u)
       for (int64_t v = 0; v < tile.vectors; ++v) {
-        Value column = l.loadFloat(layout.format->format, n,
-                                   l.at(columns, u * layout.recordBytes + v * n * element),
+        Value column = l.loadFloat(layout.format->format, n, l.at(columns, u * layout.recordBytes + v * n * element),
                                    alignmentIn(layout, n * element));
         for (int64_t t = 0; t < tile.tokens; ++t) {
           Value &sum = sums[v * tile.tokens + t];

@@ -66,13 +66,15 @@ llvm::Expected<llvm::ArrayRef<uint8_t>> Checkpoint::tensorBytes(llvm::StringRef 
 void Checkpoint::release(llvm::ArrayRef<uint8_t> mapped) const {
   const uintptr_t page = sysconf(_SC_PAGESIZE);
   uintptr_t from = reinterpret_cast<uintptr_t>(mapped.begin()) / page * page;
-  uintptr_t to = reinterpret_cast<uintptr_t>(mapped.end()) / page * page; // the last page may hold the next tensor's start
+  uintptr_t to =
+      reinterpret_cast<uintptr_t>(mapped.end()) / page * page; // the last page may hold the next tensor's start
   if (to > from)
     madvise(reinterpret_cast<void *>(from), to - from, MADV_DONTNEED);
 }
 
-static const char *const typeNames[] = {"a bool",  "an integer",          "an integer",           "a float",
-                                        "a string", "an array of strings", "an array of integers", "an array of floats"};
+static const char *const typeNames[] = {
+    "a bool",   "an integer",          "an integer",           "a float",
+    "a string", "an array of strings", "an array of integers", "an array of floats"};
 
 template <typename T> llvm::Expected<std::optional<T>> Checkpoint::find(llvm::StringRef key) const {
   auto found = values.find(key);

@@ -1,7 +1,7 @@
 //===- Checkpoint.h - a model as it comes: metadata and tensors -----------------------===//
 //
-// What a reader of a container (GGUF) fills and everyone else asks. The file is mapped; nothing is copied or converted here, and
-// whatever lies in the file has been checked to lie in the file.
+// What a reader of a container (GGUF) fills and everyone else asks. The file is mapped; nothing is copied or converted
+// here, and whatever lies in the file has been checked to lie in the file.
 //
 //===------------------------------------------------------------------------------------===//
 #ifndef SLUICE_COMPILER_IMPORT_CHECKPOINT_H

@@ -16,16 +16,41 @@ struct GgmlType {
   unsigned elements, bytes; // of a block
 };
 constexpr GgmlType ggmlTypes[] = {
-    {0, "F32", 1, 4},        {1, "F16", 1, 2},        {2, "Q4_0", 32, 18},     {3, "Q4_1", 32, 20},
-    {6, "Q5_0", 32, 22},     {7, "Q5_1", 32, 24},     {8, "Q8_0", 32, 34},     {9, "Q8_1", 32, 36},
-    {10, "Q2_K", 256, 84},   {11, "Q3_K", 256, 110},  {12, "Q4_K", 256, 144},  {13, "Q5_K", 256, 176},
-    {14, "Q6_K", 256, 210},  {15, "Q8_K", 256, 292},  {16, "IQ2_XXS", 256, 66}, {17, "IQ2_XS", 256, 74},
-    {18, "IQ3_XXS", 256, 98}, {19, "IQ1_S", 256, 50}, {20, "IQ4_NL", 32, 18},  {21, "IQ3_S", 256, 110},
-    {22, "IQ2_S", 256, 82},  {23, "IQ4_XS", 256, 136}, {24, "I8", 1, 1},       {25, "I16", 1, 2},
-    {26, "I32", 1, 4},       {27, "I64", 1, 8},       {28, "F64", 1, 8},       {29, "IQ1_M", 256, 56},
-    {30, "BF16", 1, 2},      {34, "TQ1_0", 256, 54},  {35, "TQ2_0", 256, 66},  {39, "MXFP4", 32, 17},
+    {0, "F32", 1, 4},
+    {1, "F16", 1, 2},
+    {2, "Q4_0", 32, 18},
+    {3, "Q4_1", 32, 20},
+    {6, "Q5_0", 32, 22},
+    {7, "Q5_1", 32, 24},
+    {8, "Q8_0", 32, 34},
+    {9, "Q8_1", 32, 36},
+    {10, "Q2_K", 256, 84},
+    {11, "Q3_K", 256, 110},
+    {12, "Q4_K", 256, 144},
+    {13, "Q5_K", 256, 176},
+    {14, "Q6_K", 256, 210},
+    {15, "Q8_K", 256, 292},
+    {16, "IQ2_XXS", 256, 66},
+    {17, "IQ2_XS", 256, 74},
+    {18, "IQ3_XXS", 256, 98},
+    {19, "IQ1_S", 256, 50},
+    {20, "IQ4_NL", 32, 18},
+    {21, "IQ3_S", 256, 110},
+    {22, "IQ2_S", 256, 82},
+    {23, "IQ4_XS", 256, 136},
+    {24, "I8", 1, 1},
+    {25, "I16", 1, 2},
+    {26, "I32", 1, 4},
+    {27, "I64", 1, 8},
+    {28, "F64", 1, 8},
+    {29, "IQ1_M", 256, 56},
+    {30, "BF16", 1, 2},
+    {34, "TQ1_0", 256, 54},
+    {35, "TQ2_0", 256, 66},
+    {39, "MXFP4", 32, 17},
     // Of these only the names are known here.
-    {40, "NVFP4", 1, 0},     {41, "Q1_0", 1, 0},
+    {40, "NVFP4", 1, 0},
+    {41, "Q1_0", 1, 0},
 };
 
 constexpr uint64_t maxNameBytes = 4096;
@@ -89,7 +114,8 @@ llvm::Error GgufReader::readMetadata(uint64_t count) {
     if (!takeString(key) || !take(type))
       return truncated("metadata key " + llvm::Twine(i));
     if (key.empty() || key.size() > maxNameBytes)
-      return checkpoint.error("metadata key " + llvm::Twine(i) + " has a name of " + llvm::Twine(key.size()) + " bytes");
+      return checkpoint.error("metadata key " + llvm::Twine(i) + " has a name of " + llvm::Twine(key.size()) +
+                              " bytes");
     Metadata value;
     if (llvm::Error failure = readValue(key, type, value))
       return failure;
@@ -109,14 +135,30 @@ llvm::Error GgufReader::readValue(llvm::StringRef key, uint32_t type, Metadata &
       value = static_cast<int64_t>(raw);
   };
   switch (type) {
-  case U8: integer(uint8_t()); break;
-  case I8: integer(int8_t()); break;
-  case U16: integer(uint16_t()); break;
-  case I16: integer(int16_t()); break;
-  case U32: integer(uint32_t()); break;
-  case I32: integer(int32_t()); break;
-  case U64: integer(uint64_t()); break;
-  case I64: integer(int64_t()); break;
+  case U8:
+    integer(uint8_t());
+    break;
+  case I8:
+    integer(int8_t());
+    break;
+  case U16:
+    integer(uint16_t());
+    break;
+  case I16:
+    integer(int16_t());
+    break;
+  case U32:
+    integer(uint32_t());
+    break;
+  case I32:
+    integer(int32_t());
+    break;
+  case U64:
+    integer(uint64_t());
+    break;
+  case I64:
+    integer(int64_t());
+    break;
   case F32: {
     float raw = 0;
     whole = take(raw);
@@ -169,16 +211,36 @@ llvm::Error GgufReader::readArray(llvm::StringRef key, Metadata &value) {
   };
   switch (type) {
   case U8:
-  case Bool: numbers(uint8_t(), int64_t()); break;
-  case I8: numbers(int8_t(), int64_t()); break;
-  case U16: numbers(uint16_t(), int64_t()); break;
-  case I16: numbers(int16_t(), int64_t()); break;
-  case U32: numbers(uint32_t(), int64_t()); break;
-  case I32: numbers(int32_t(), int64_t()); break;
-  case U64: numbers(uint64_t(), int64_t()); break;
-  case I64: numbers(int64_t(), int64_t()); break;
-  case F32: numbers(float(), double()); break;
-  case F64: numbers(double(), double()); break;
+  case Bool:
+    numbers(uint8_t(), int64_t());
+    break;
+  case I8:
+    numbers(int8_t(), int64_t());
+    break;
+  case U16:
+    numbers(uint16_t(), int64_t());
+    break;
+  case I16:
+    numbers(int16_t(), int64_t());
+    break;
+  case U32:
+    numbers(uint32_t(), int64_t());
+    break;
+  case I32:
+    numbers(int32_t(), int64_t());
+    break;
+  case U64:
+    numbers(uint64_t(), int64_t());
+    break;
+  case I64:
+    numbers(int64_t(), int64_t());
+    break;
+  case F32:
+    numbers(float(), double());
+    break;
+  case F64:
+    numbers(double(), double());
+    break;
   case String: {
     std::vector<llvm::StringRef> result(count);
     for (llvm::StringRef &out : result)
@@ -255,7 +317,8 @@ llvm::Error GgufReader::placeTensors() {
     if (tensor.offset % align != 0)
       return checkpoint.error("tensor '" + tensor.name + "': its offset " + llvm::Twine(tensor.offset) +
                               " is no multiple of the alignment " + llvm::Twine(align));
-    if (data > bytes.size() || tensor.offset > bytes.size() - data || tensor.bytes > bytes.size() - data - tensor.offset)
+    if (data > bytes.size() || tensor.offset > bytes.size() - data ||
+        tensor.bytes > bytes.size() - data - tensor.offset)
       return checkpoint.error("tensor '" + tensor.name + "' (" + llvm::Twine(tensor.bytes) +
                               " bytes) reaches past the end of the file; it is truncated: download it again");
     tensor.offset += data;

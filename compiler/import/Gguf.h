@@ -1,7 +1,7 @@
 //===- Gguf.h - reads the GGUF container ----------------------------------------------===//
 //
-// Versions 2 and 3, little-endian. Source: the GGUF specification (ggml, docs/gguf.md). Every count, length and offset is
-// checked against what is left of the file before it is used, so nothing is allocated that the file cannot justify.
+// Versions 2 and 3, little-endian. Source: the GGUF specification (ggml, docs/gguf.md). Every count, length and offset
+// is checked against what is left of the file before it is used, so nothing is allocated that the file cannot justify.
 //
 //===------------------------------------------------------------------------------------===//
 #ifndef SLUICE_COMPILER_IMPORT_GGUF_H

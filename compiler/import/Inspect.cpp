@@ -61,12 +61,13 @@ void sluice::printCheckpoint(const Checkpoint &checkpoint, llvm::raw_ostream &ou
   for (const TensorInfo &tensor : checkpoint.tensors())
     width = std::max(width, tensor.name.size());
   out << '\n'
-      << llvm::left_justify("tensor", width) << "  " << llvm::left_justify("type", 8) << llvm::right_justify("shape", 20)
-      << llvm::right_justify("bytes", 14) << '\n';
+      << llvm::left_justify("tensor", width) << "  " << llvm::left_justify("type", 8)
+      << llvm::right_justify("shape", 20) << llvm::right_justify("bytes", 14) << '\n';
   std::map<std::string, std::pair<size_t, uint64_t>> totals;
   for (const TensorInfo &tensor : checkpoint.tensors()) {
     out << llvm::left_justify(shortened(tensor.name, 200), width) << "  " << llvm::left_justify(tensor.typeName, 8)
-        << llvm::right_justify(tensor.shape(), 20) << llvm::right_justify(tensor.bytes ? std::to_string(tensor.bytes) : "?", 14) << '\n';
+        << llvm::right_justify(tensor.shape(), 20)
+        << llvm::right_justify(tensor.bytes ? std::to_string(tensor.bytes) : "?", 14) << '\n';
     auto &[count, bytes] = totals[tensor.typeName + (tensor.format ? "" : " (not supported)")];
     ++count;
     bytes += tensor.bytes;

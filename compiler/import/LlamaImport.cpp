@@ -1,7 +1,7 @@
 //===- LlamaImport.cpp - from a checkpoint to the llama dialect -----------------------===//
 //
-// Key and tensor names: the GGUF specification and ggml's naming of the `llama` architecture. A tensor or a key that would change
-// the result and is not understood is an error, never ignored.
+// Key and tensor names: the GGUF specification and ggml's naming of the `llama` architecture. A tensor or a key that
+// would change the result and is not understood is an error, never ignored.
 //
 //===------------------------------------------------------------------------------------===//
 
@@ -19,11 +19,10 @@ using namespace sluice::llama;
 
 namespace {
 
-constexpr int64_t maxLayers = 1024;      // beyond any model; guards the loop over layers
-constexpr int64_t maxWidth = 1 << 24;    // of any dimension
+constexpr int64_t maxLayers = 1024;   // beyond any model; guards the loop over layers
+constexpr int64_t maxWidth = 1 << 24; // of any dimension
 constexpr const char *norms[] = {"attn_norm", "ffn_norm"};
-constexpr const char *matrices[] = {"attn_q",   "attn_k", "attn_v",  "attn_output",
-                                    "ffn_gate", "ffn_up", "ffn_down"};
+constexpr const char *matrices[] = {"attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"};
 
 // The numbers of a Llama-family model.
 struct Shape {
@@ -149,7 +148,8 @@ private:
           "rope.scale_linear", "attn_logit_softcapping", "final_logit_softcapping"})
       if (auto found = checkpoint.metadata().find(key(unsupported)); found != checkpoint.metadata().end())
         if (!isZero(found->second))
-          return checkpoint.error("metadata key '" + key(unsupported) + "' asks for something that is not supported yet");
+          return checkpoint.error("metadata key '" + key(unsupported) +
+                                  "' asks for something that is not supported yet");
     llvm::Expected<std::optional<bool>> causal = checkpoint.find<bool>(key("attention.causal"));
     if (!causal)
       return causal.takeError();
@@ -183,7 +183,8 @@ private:
         return e;
     std::vector<float> divisors(rotated / 2, 1.0f);
     if (const TensorInfo *tensor = checkpoint.findTensor("rope_freqs.weight")) {
-      if (!tensor->format || tensor->format->format != Format::F32 || tensor->cols() != rotated / 2 || tensor->rows() != 1)
+      if (!tensor->format || tensor->format->format != Format::F32 || tensor->cols() != rotated / 2 ||
+          tensor->rows() != 1)
         return checkpoint.error("tensor 'rope_freqs.weight': expected " + Twine(rotated / 2) + " of F32, got " +
                                 tensor->shape() + " of " + tensor->typeName);
       llvm::Expected<ArrayRef<uint8_t>> bytes = checkpoint.tensorBytes(tensor->name);
@@ -207,7 +208,8 @@ private:
       return checkpoint.error("tensor '" + name + "' is missing; expected " + Twine(cols) + " x " + Twine(rows) +
                               ": the file is not a complete llama model");
     known.insert(name);
-    bool isFlat = llvm::all_of(llvm::enumerate(tensor->dims), [](auto dim) { return dim.index() < 2 || dim.value() == 1; });
+    bool isFlat =
+        llvm::all_of(llvm::enumerate(tensor->dims), [](auto dim) { return dim.index() < 2 || dim.value() == 1; });
     if (tensor->cols() != cols || tensor->rows() != rows || !isFlat)
       return checkpoint.error("tensor '" + name + "': expected shape " + Twine(cols) + " x " + Twine(rows) + ", got " +
                               tensor->shape());
@@ -267,8 +269,9 @@ private:
     known.insert("rope_freqs.weight");
     for (const TensorInfo &tensor : checkpoint.tensors())
       if (!known.contains(tensor.name))
-        return checkpoint.error("tensor '" + tensor.name + "' is not part of a llama model as it is understood; "
-                                                           "leaving it out would change the answers");
+        return checkpoint.error("tensor '" + tensor.name +
+                                "' is not part of a llama model as it is understood; "
+                                "leaving it out would change the answers");
     return llvm::Error::success();
   }
 
@@ -364,7 +367,8 @@ private:
     Value q = linear(n, "attn_q"), k = linear(n, "attn_k"), v = linear(n, "attn_v");
     Value rotatedQ = rope(q), rotatedK = rope(k);
     Value appended = AppendOp::create(b, rotatedK, v, cache, position);
-    Value a = AttentionOp::create(b, rotatedQ.getType(), rotatedQ, appended, position, b.getI64IntegerAttr(shape.heads));
+    Value a =
+        AttentionOp::create(b, rotatedQ.getType(), rotatedQ, appended, position, b.getI64IntegerAttr(shape.heads));
     Value h = AddOp::create(b, x, linear(a, "attn_output"));
     Value m = norm(h, "ffn_norm");
     Value gate = linear(m, "ffn_gate"), up = linear(m, "ffn_up");
@@ -376,8 +380,8 @@ private:
   void buildGraph(ImplicitLocOpBuilder &b, bool tied, ArrayRef<size_t> blockOf, size_t blocks) {
     auto graph = GraphOp::create(b, "token");
     auto ids = RankedTensorType::get({ShapedType::kDynamic}, b.getI32Type());
-    Block *body = b.createBlock(&graph.getBody(), {}, {ids, b.getIndexType(), cacheType()},
-                                {b.getLoc(), b.getLoc(), b.getLoc()});
+    Block *body =
+        b.createBlock(&graph.getBody(), {}, {ids, b.getIndexType(), cacheType()}, {b.getLoc(), b.getLoc(), b.getLoc()});
     SmallVector<Attribute> runs;
     for (size_t first = 0; first < blockOf.size();) {
       size_t next = first;

@@ -1,7 +1,7 @@
 //===- TemplateCompiler.cpp - a Jinja template as a flat tree ---------------------------------===//
 //
-// A recursive-descent parser for the Jinja that chat templates use, with Jinja's precedences. Source: the Jinja documentation,
-// "Template Designer Documentation".
+// A recursive-descent parser for the Jinja that chat templates use, with Jinja's precedences. Source: the Jinja
+// documentation, "Template Designer Documentation".
 //
 //===----------------------------------------------------------------------------------------===//
 
@@ -64,7 +64,8 @@ private:
   }
 
   //===-- Nodes -------------------------------------------------------------------------------===//
-  uint32_t add(NodeKind kind, llvm::ArrayRef<uint32_t> children = {}, std::optional<llvm::StringRef> text = std::nullopt) {
+  uint32_t add(NodeKind kind, llvm::ArrayRef<uint32_t> children = {},
+               std::optional<llvm::StringRef> text = std::nullopt) {
     TemplateNode node{};
     node.kind = kind;
     node.line = peek().line;
@@ -513,7 +514,8 @@ private:
         if (peek().is("(")) {
           llvm::append_range(children, parseArguments());
         } else if (bool operand = peek().kind == TokenKind::String || peek().kind == TokenKind::Integer ||
-                                  (peek().kind == TokenKind::Name && !llvm::is_contained({"and", "or", "if", "else", "not", "in", "is"}, peek().text)) ||
+                                  (peek().kind == TokenKind::Name &&
+                                   !llvm::is_contained({"and", "or", "if", "else", "not", "in", "is"}, peek().text)) ||
                                   peek().is("[") || peek().is("{")) {
           (void)operand; // `x is divisibleby 3`
           children.push_back(parsePostfix(parsePrimary()));
@@ -530,8 +532,12 @@ private:
   //===-- Writing -----------------------------------------------------------------------------===//
 
   std::vector<uint8_t> write(uint32_t root) {
-    TemplateSection header{templateMagic,           uint32_t(nodes.size()), uint32_t(childList.size()),
-                           uint32_t(strings.size()), uint32_t(pool.size()),  root};
+    TemplateSection header{templateMagic,
+                           uint32_t(nodes.size()),
+                           uint32_t(childList.size()),
+                           uint32_t(strings.size()),
+                           uint32_t(pool.size()),
+                           root};
     std::vector<uint8_t> out;
     auto append = [&](const void *data, size_t size) {
       size_t start = out.size();

@@ -41,7 +41,8 @@ private:
     return out;
   }
 
-  // lstrip_blocks: without the blanks before a tag that begins its line. `text` is what lies before the tag and after `from`.
+  // lstrip_blocks: without the blanks before a tag that begins its line. `text` is what lies before the tag and after
+  // `from`.
   llvm::StringRef withoutIndent(llvm::StringRef text, size_t from) const {
     llvm::StringRef stripped = text.rtrim(" \t\v\f");
     bool lineStart = stripped.empty() ? (from == 0 || source[from - 1] == '\n') : stripped.back() == '\n';

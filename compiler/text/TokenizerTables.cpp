@@ -16,13 +16,16 @@ namespace {
 
 // The patterns of each `tokenizer.ggml.pre`, as published with the models' tokenizer.json.
 constexpr const char *gpt2Words = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
-constexpr const char *llama3Words = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*"
-                                    "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
-constexpr const char *qwen2Words = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*"
-                                   "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+constexpr const char *llama3Words =
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*"
+    "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+constexpr const char *qwen2Words =
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*"
+    "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 constexpr const char *tekkenWords =
     "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+"
-    "|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*"
+    "|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*|\\p{N}| "
+    "?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*"
     "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 constexpr const char *digit = "\\p{N}";
 
@@ -33,17 +36,26 @@ struct PreTokenizer {
 };
 constexpr PreTokenizer preTokenizers[] = {
     {"gpt-2", {gpt2Words, nullptr}, false},
-    {"smollm", {digit, gpt2Words}, false},       {"starcoder", {digit, gpt2Words}, false},
-    {"refact", {digit, gpt2Words}, false},       {"command-r", {digit, gpt2Words}, false},
-    {"codeshell", {digit, gpt2Words}, false},    {"minerva-7b", {digit, gpt2Words}, false},
-    {"llama-bpe", {llama3Words, nullptr}, true}, {"llama3", {llama3Words, nullptr}, true},
-    {"llama-v3", {llama3Words, nullptr}, true},  {"falcon3", {llama3Words, nullptr}, true},
-    {"dbrx", {llama3Words, nullptr}, false},     {"smaug-bpe", {llama3Words, nullptr}, false},
-    {"qwen2", {qwen2Words, nullptr}, false},     {"deepseek-r1-qwen", {qwen2Words, nullptr}, false},
-    {"stablelm2", {qwen2Words, nullptr}, false}, {"tekken", {tekkenWords, nullptr}, true},
+    {"smollm", {digit, gpt2Words}, false},
+    {"starcoder", {digit, gpt2Words}, false},
+    {"refact", {digit, gpt2Words}, false},
+    {"command-r", {digit, gpt2Words}, false},
+    {"codeshell", {digit, gpt2Words}, false},
+    {"minerva-7b", {digit, gpt2Words}, false},
+    {"llama-bpe", {llama3Words, nullptr}, true},
+    {"llama3", {llama3Words, nullptr}, true},
+    {"llama-v3", {llama3Words, nullptr}, true},
+    {"falcon3", {llama3Words, nullptr}, true},
+    {"dbrx", {llama3Words, nullptr}, false},
+    {"smaug-bpe", {llama3Words, nullptr}, false},
+    {"qwen2", {qwen2Words, nullptr}, false},
+    {"deepseek-r1-qwen", {qwen2Words, nullptr}, false},
+    {"stablelm2", {qwen2Words, nullptr}, false},
+    {"tekken", {tekkenWords, nullptr}, true},
 };
 
-// PCRE2's \s has U+180E, which is no white space since Unicode 6.3; the engines these patterns were published for know that.
+// PCRE2's \s has U+180E, which is no white space since Unicode 6.3; the engines these patterns were published for know
+// that.
 std::string asPcre2(llvm::StringRef pattern) {
   std::string out;
   for (size_t i = 0; i < pattern.size(); ++i) {
@@ -60,8 +72,8 @@ std::string asPcre2(llvm::StringRef pattern) {
 }
 
 // Control tokens with these texts end a generation even where no key says so.
-constexpr const char *endTexts[] = {"<|im_end|>", "<|eot_id|>",   "<|eom_id|>",    "<|endoftext|>", "<|end_of_text|>",
-                                    "<|end|>",    "<end_of_turn>", "<|eot|>",      "</s>"};
+constexpr const char *endTexts[] = {"<|im_end|>", "<|eot_id|>",    "<|eom_id|>", "<|endoftext|>", "<|end_of_text|>",
+                                    "<|end|>",    "<end_of_turn>", "<|eot|>",    "</s>"};
 
 // GPT-2 writes the 256 bytes as printable characters: this maps those back.
 llvm::DenseMap<uint32_t, uint8_t> byteOfCharacter() {
@@ -112,8 +124,9 @@ private:
     if (llvm::Error e = read("pre", pre))
       return e;
     if (!pre || *pre == "default")
-      return checkpoint.error("metadata key 'tokenizer.ggml.pre' does not say how the model splits words, as in files of "
-                              "converters before May 2024; a guess would change the answers: convert the model anew");
+      return checkpoint.error(
+          "metadata key 'tokenizer.ggml.pre' does not say how the model splits words, as in files of "
+          "converters before May 2024; a guess would change the answers: convert the model anew");
     std::string known;
     for (const PreTokenizer &row : preTokenizers) {
       if (*pre == row.name)
@@ -121,7 +134,8 @@ private:
       known += (known.empty() ? "" : ", ") + std::string(row.name);
     }
     if (!preTokenizer)
-      return checkpoint.error("metadata key 'tokenizer.ggml.pre': unknown pre-tokenizer '" + *pre + "'; known: " + known);
+      return checkpoint.error("metadata key 'tokenizer.ggml.pre': unknown pre-tokenizer '" + *pre +
+                              "'; known: " + known);
     return llvm::Error::success();
   }
 
@@ -139,7 +153,8 @@ private:
                               " entries, as many as tokens, got " + llvm::Twine(types->size()));
     if (const TensorInfo *embedding = checkpoint.findTensor("token_embd.weight"))
       if (uint64_t(embedding->rows()) < texts->size())
-        return checkpoint.error("metadata key 'tokenizer.ggml.tokens': expected at most " + llvm::Twine(embedding->rows()) +
+        return checkpoint.error("metadata key 'tokenizer.ggml.tokens': expected at most " +
+                                llvm::Twine(embedding->rows()) +
                                 " tokens, as many as token_embd.weight has rows, got " + llvm::Twine(texts->size()));
     auto bytesOf = byteOfCharacter();
     byteTokens.fill(noToken);
@@ -158,7 +173,8 @@ private:
   // The bytes that a token's characters stand for; a character that stands for none is kept as it is.
   static std::string decoded(llvm::StringRef text, const llvm::DenseMap<uint32_t, uint8_t> &bytesOf) {
     std::string bytes;
-    const auto *at = reinterpret_cast<const llvm::UTF8 *>(text.begin()), *end = reinterpret_cast<const llvm::UTF8 *>(text.end());
+    const auto *at = reinterpret_cast<const llvm::UTF8 *>(text.begin()),
+               *end = reinterpret_cast<const llvm::UTF8 *>(text.end());
     while (at != end) {
       const auto *start = at;
       llvm::UTF32 character;
@@ -188,7 +204,8 @@ private:
       std::string joined = (left + right).str();
       auto result = ids.find(joined);
       if (l == ids.end() || r == ids.end() || result == ids.end())
-        return checkpoint.error("metadata key 'tokenizer.ggml.merges': entry " + llvm::Twine(rank) + " joins tokens that are not in the vocabulary");
+        return checkpoint.error("metadata key 'tokenizer.ggml.merges': entry " + llvm::Twine(rank) +
+                                " joins tokens that are not in the vocabulary");
       uint32_t slot = mergeHash(l->second, r->second) & uint32_t(merges.size() - 1);
       while (merges[slot].left != noToken && !(merges[slot].left == l->second && merges[slot].right == r->second))
         slot = (slot + 1) & uint32_t(merges.size() - 1);
@@ -207,8 +224,9 @@ private:
     if (!value)
       return llvm::Error::success();
     if (*value < 0 || *value >= int64_t(tokens.size()))
-      return checkpoint.error("metadata key 'tokenizer.ggml." + llvm::Twine(name) + "': expected an id below the vocabulary's " +
-                              llvm::Twine(tokens.size()) + ", got " + llvm::Twine(*value));
+      return checkpoint.error("metadata key 'tokenizer.ggml." + llvm::Twine(name) +
+                              "': expected an id below the vocabulary's " + llvm::Twine(tokens.size()) + ", got " +
+                              llvm::Twine(*value));
     id = uint32_t(*value);
     return llvm::Error::success();
   }

@@ -6,7 +6,8 @@
 
 namespace sluice {
 
-// The section that runtime/TokenizerFormat.h describes. Reads the `tokenizer.ggml.*` keys; errors name the key and what to do.
+// The section that runtime/TokenizerFormat.h describes. Reads the `tokenizer.ggml.*` keys; errors name the key and what
+// to do.
 llvm::Expected<std::vector<uint8_t>> buildTokenizer(const Checkpoint &checkpoint);
 
 } // namespace sluice

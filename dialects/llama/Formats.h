@@ -8,10 +8,10 @@
 #ifndef SLUICE_DIALECTS_LLAMA_FORMATS_H
 #define SLUICE_DIALECTS_LLAMA_FORMATS_H
 
+#include "mlir/IR/OpImplementation.h"
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/StringRef.h"
 #include "llvm/ADT/StringSwitch.h"
-#include "mlir/IR/OpImplementation.h"
 #include <cstdint>
 
 #include "dialects/llama/LlamaEnums.h.inc"
@@ -23,18 +23,18 @@ namespace sluice::llama {
 // A float format stores one element a block.
 struct FormatInfo {
   Format format;
-  llvm::StringRef name;    // spelling in the IR and in messages
-  uint32_t ggufType;       // type id in a GGUF file
+  llvm::StringRef name; // spelling in the IR and in messages
+  uint32_t ggufType;    // type id in a GGUF file
   bool isFloat;
-  unsigned codeBits;       // bits of a code: 4 or 8; float: 16 or 32
-  unsigned blockElements;  // elements of a block
-  unsigned blockBytes;     // bytes of a block in a checkpoint
+  unsigned codeBits;      // bits of a code: 4 or 8; float: 16 or 32
+  unsigned blockElements; // elements of a block
+  unsigned blockBytes;    // bytes of a block in a checkpoint
   // Integer formats only:
-  unsigned zeroPoint;      // unsigned code that means zero; 0 or a power of two
-  bool signedCodes;        // codes are two's complement in the checkpoint
-  int scaleAt;             // byte offset of the block's f16 scale
-  int minAt;               // byte offset of the block's f16 min, -1 if none
-  int codesAt;             // byte offset of the codes. 4-bit: byte i holds element i low and i + blockElements/2 high
+  unsigned zeroPoint; // unsigned code that means zero; 0 or a power of two
+  bool signedCodes;   // codes are two's complement in the checkpoint
+  int scaleAt;        // byte offset of the block's f16 scale
+  int minAt;          // byte offset of the block's f16 min, -1 if none
+  int codesAt;        // byte offset of the codes. 4-bit: byte i holds element i low and i + blockElements/2 high
 
   bool hasMin() const { return minAt >= 0; }
 };

@@ -1,49 +1,14 @@
 //===- Llama.cpp - registration, parsing and printing of the llama dialect ---------===//
 
 #include "dialects/llama/Llama.h"
-#include "llvm/ADT/TypeSwitch.h"
+#include "dialects/NumberSyntax.h"
 #include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 using namespace sluice::llama;
 
 #include "dialects/llama/LlamaDialect.cpp.inc"
-
-// Directives of the assembly formats: numbers without their type.
-static ParseResult parsePlainI64(OpAsmParser &parser, IntegerAttr &attr) {
-  int64_t value;
-  if (parser.parseInteger(value))
-    return failure();
-  attr = parser.getBuilder().getI64IntegerAttr(value);
-  return success();
-}
-static void printPlainI64(OpAsmPrinter &printer, Operation *, IntegerAttr attr) { printer << attr.getInt(); }
-
-static ParseResult parsePlainF32(OpAsmParser &parser, FloatAttr &attr) {
-  double value;
-  if (parser.parseFloat(value))
-    return failure();
-  attr = parser.getBuilder().getF32FloatAttr(static_cast<float>(value));
-  return success();
-}
-static void printPlainF32(OpAsmPrinter &printer, Operation *, FloatAttr attr) {
-  printer.printFloat(attr.getValue());
-}
-
-// [a, b, ...] with digits enough to read back the same bits, which DenseF64ArrayAttr's own form has not.
-static ParseResult parseExactF64s(OpAsmParser &parser, DenseF64ArrayAttr &attr) {
-  SmallVector<double> values;
-  if (parser.parseCommaSeparatedList(AsmParser::Delimiter::Square,
-                                     [&] { return parser.parseFloat(values.emplace_back()); }))
-    return failure();
-  attr = parser.getBuilder().getDenseF64ArrayAttr(values);
-  return success();
-}
-static void printExactF64s(OpAsmPrinter &printer, Operation *, DenseF64ArrayAttr attr) {
-  printer << '[';
-  llvm::interleaveComma(attr.asArrayRef(), printer, [&](double value) { printer.printFloat(APFloat(value)); });
-  printer << ']';
-}
 
 #define GET_TYPEDEF_CLASSES
 #include "dialects/llama/LlamaTypes.cpp.inc"

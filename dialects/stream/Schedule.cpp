@@ -39,8 +39,7 @@ PhaseStream PhaseStream::get(PhaseOp phase) {
   stream.sharedBytes = stream.bytes;
   for (Operation &op : phase.getBody().front()) {
     if (auto tiles = dyn_cast<TilesOp>(op)) {
-      addTiles(stream, tiles, llvm::to_vector(tiles.getWeights().getAsRange<FlatSymbolRefAttr>()),
-               tiles.getTileRows());
+      addTiles(stream, tiles, llvm::to_vector(tiles.getWeights().getAsRange<FlatSymbolRefAttr>()), tiles.getTileRows());
     } else if (auto embed = dyn_cast<EmbedOp>(op)) {
       addTiles(stream, embed, embed.getWeightAttr(), embed.getTileRows());
       stream.lookedUp = true;
@@ -62,7 +61,8 @@ static std::string keyOf(ArrayRef<Segment> segments, int64_t layer) {
   for (const Segment &segment : segments) {
     for (auto [i, weight] : llvm::enumerate(segment.weights)) {
       llama::WeightDeclOp decl = weight;
-      key += decl.tensorName(layer) + (segment.isVector() ? "" : "/" + std::to_string(segment.layouts[i].tileRows)) + "|";
+      key +=
+          decl.tensorName(layer) + (segment.isVector() ? "" : "/" + std::to_string(segment.layouts[i].tileRows)) + "|";
     }
     key += ";";
   }
@@ -124,7 +124,8 @@ PhaseUnits PhaseUnits::get(PhaseOp phase) {
   for (Operation &op : phase.getBody().front()) {
     if (auto attention = dyn_cast<AttentionOp>(op))
       return {cast<llama::CacheType>(attention.getCache()).getKvHeads(),
-              static_cast<int64_t>(attention.getTokenBlock().value_or(1)), attention.getSplit() ? SLUICE_KV_SEGMENT : 0};
+              static_cast<int64_t>(attention.getTokenBlock().value_or(1)),
+              attention.getSplit() ? SLUICE_KV_SEGMENT : 0};
     if (isa<EmbedOp>(op))
       return {1, 1};
     if (isa<SoftmaxOp>(op))

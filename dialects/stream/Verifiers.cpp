@@ -41,9 +41,7 @@ LogicalResult RepeatOp::verify() {
 
 LogicalResult PhaseOp::verify() {
   Block &block = getBody().front();
-  auto has = [&](auto kind) {
-    return llvm::any_of(block, [](Operation &op) { return isa<decltype(kind)>(op); });
-  };
+  auto has = [&](auto kind) { return llvm::any_of(block, [](Operation &op) { return isa<decltype(kind)>(op); }); };
   auto count = [&](auto kind) { return llvm::range_size(block.getOps<decltype(kind)>()); };
   auto kinds = has(TilesOp()) + count(AttentionOp()) + count(SoftmaxOp()) + count(EmbedOp());
   if (kinds != 1)
@@ -154,8 +152,8 @@ LogicalResult TilesOp::verify() {
   if (int64_t step = getTokenStep().value_or(1); step <= 0 || getTokenBlock().value_or(step) % step != 0)
     return emitOpError("(4) expected a positive token_step that divides token_block, got ") << step;
   if (int64_t most = (*this)->getParentOfType<ProgramOp>().getMaxTokens(); most % getTokenStep().value_or(1) != 0)
-    return emitOpError("(4) expected a token_step that divides the program's max_tokens, ") << most << ", got "
-                                                                                            << *getTokenStep();
+    return emitOpError("(4) expected a token_step that divides the program's max_tokens, ")
+           << most << ", got " << *getTokenStep();
   return success();
 }
 
@@ -251,15 +249,18 @@ LogicalResult AttentionOp::verifySymbolUses(SymbolTableCollection &) {
            << getHeads() << " and " << getCache();
   int64_t width = getHeads() * cache.getHeadDim();
   return failure(failed(expectWidth(*this, getQueryAttr(), width)) ||
-                 failed(expectWidth(*this, getResultAttr(),
-                                    getSplit() ? partsWidth((*this)->getParentOfType<llama::ModelOp>(), getHeads(), cache.getHeadDim()) : width)));
+                 failed(expectWidth(
+                     *this, getResultAttr(),
+                     getSplit() ? partsWidth((*this)->getParentOfType<llama::ModelOp>(), getHeads(), cache.getHeadDim())
+                                : width)));
 }
 
 LogicalResult MergeOp::verifySymbolUses(SymbolTableCollection &) {
   int64_t width = getResult().getType().getWidth(), heads = getHeads();
   if (heads <= 0 || width % heads != 0)
     return emitOpError("(1) expected heads that divide ") << width << ", got " << heads;
-  return expectWidth(*this, getBufferAttr(), partsWidth((*this)->getParentOfType<llama::ModelOp>(), heads, width / heads));
+  return expectWidth(*this, getBufferAttr(),
+                     partsWidth((*this)->getParentOfType<llama::ModelOp>(), heads, width / heads));
 }
 
 LogicalResult SoftmaxOp::verifySymbolUses(SymbolTableCollection &) {

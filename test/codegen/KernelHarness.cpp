@@ -72,8 +72,7 @@ void sluice::test::packTiles(llvm::ArrayRef<const Weight *> weights, int64_t til
             continue;
           }
           int64_t plane = k % recordK / 32, i = k % 32;
-          unsigned code = f.codeBits == 8 ? block[f.codesAt + i]
-                                          : (block[f.codesAt + i % 16] >> (i < 16 ? 0 : 4)) & 15;
+          unsigned code = f.codeBits == 8 ? block[f.codesAt + i] : (block[f.codesAt + i % 16] >> (i < 16 ? 0 : 4)) & 15;
           if (f.signedCodes)
             code = uint8_t(code + f.zeroPoint);
           to[(i / 4 * tileRows + lane) * 4 + i % 4] |= code << (plane * f.codeBits);

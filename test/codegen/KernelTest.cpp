@@ -1,7 +1,7 @@
 //===- KernelTest.cpp - phases of every kind on every x86-64 tier, against double ---------===//
 //
-// Fresh random inputs every run (the seed is printed), outputs poisoned, odd shapes. References share only the decoding of
-// single elements with the compiler.
+// Fresh random inputs every run (the seed is printed), outputs poisoned, odd shapes. References share only the decoding
+// of single elements with the compiler.
 //
 //===--------------------------------------------------------------------------------------===//
 
@@ -83,20 +83,20 @@ INSTANTIATE_TEST_SUITE_P(Cpu, OnTarget, ::testing::ValuesIn([] {
 
 // y = W x for `tokens` tokens through a program of capacity `capacity`: [token][row].
 static std::vector<float> runDots(const std::string &target, const Weight &weight, const std::vector<float> &x,
-                                  int64_t tokens, int64_t capacity, const std::string &config = "",
-                                  int64_t peaks = 1) {
+                                  int64_t tokens, int64_t capacity, const std::string &config = "", int64_t peaks = 1) {
   int64_t k = weight.cols;
   std::string operand = operandType(k, weight.format->isFloat ? "f32" : "i8");
   Kernels kernels(model(weightDecl("w", weight.rows, k, weight.format->name),
                         "stream.program @p max_tokens " + str(capacity) + " {" + bufferDecl("x", k) +
                             bufferDecl("y", weight.rows) + "stream.phase \"dots\" { %x = stream.read @x : " +
-                            valuesType(k) + "\n %a = stream.prepare %x {peaks = " + str(peaks) + " : i64} : " +
-                            valuesType(k) + " -> " + operand + "\n stream.tiles (%a) [@w] : " + operand +
+                            valuesType(k) + "\n %a = stream.prepare %x {peaks = " + str(peaks) +
+                            " : i64} : " + valuesType(k) + " -> " + operand + "\n stream.tiles (%a) [@w] : " + operand +
                             " { ^bb0(%y: !stream.lanes): stream.write_rows %y, @y } {" + config + "} } }\n"),
                   target);
   if (!kernels.runs())
     return {};
-  Bytes packed(kernels.schedule().weightBytes()), arena(kernels.arenaBytes()), scratch(kernels.memory().scratch), prepared(kernels.memory().prepared);
+  Bytes packed(kernels.schedule().weightBytes()), arena(kernels.arenaBytes()), scratch(kernels.memory().scratch),
+      prepared(kernels.memory().prepared);
   packTiles({&weight}, config.find("tile_rows = 16") != std::string::npos ? 16 : 32, packed.data());
   float *in = reinterpret_cast<float *>(arena.data() + kernels.bufferAt("x"));
   for (int64_t t = 0; t < tokens; ++t)
@@ -119,7 +119,8 @@ TEST_P(OnTarget, DotsOfEveryFormat) {
   std::mt19937 rng = freshRng();
   int64_t peaks = 0;
   for (const llama::FormatInfo &format : llama::allFormats())
-    for (auto [rows, cols] : {std::pair<int64_t, int64_t>{70, 96}, {32, 64}, {5, 576}, {33, format.isFloat ? 43 : 32}}) {
+    for (auto [rows, cols] :
+         {std::pair<int64_t, int64_t>{70, 96}, {32, 64}, {5, 576}, {33, format.isFloat ? 43 : 32}}) {
       Weight weight = Weight::random(format.format, rows, cols, rng);
       const int64_t tokens = 19;
       peaks = (peaks + 1) % 9; // each shape of a format meets others
@@ -144,9 +145,10 @@ TEST_P(OnTarget, DotsOfEveryFormat) {
               << format.name.str() << " " << rows << "x" << cols << " row " << r << " token " << t;
         }
         if (t % 9 == 0 || t == 5 || t == 12) { // alone, a token gives the same bits
-          std::vector<float> one = runDots(GetParam(), weight, {x.begin() + t * cols, x.begin() + (t + 1) * cols}, 1, 1, "",
-                                           peaks);
-          ASSERT_EQ(0, std::memcmp(one.data(), many.data() + t * rows, rows * 4)) << format.name.str() << " token " << t;
+          std::vector<float> one =
+              runDots(GetParam(), weight, {x.begin() + t * cols, x.begin() + (t + 1) * cols}, 1, 1, "", peaks);
+          ASSERT_EQ(0, std::memcmp(one.data(), many.data() + t * rows, rows * 4))
+              << format.name.str() << " token " << t;
         }
       }
     }
@@ -158,7 +160,8 @@ TEST_P(OnTarget, PeaksAreWorthIt) {
   Weight weight = Weight::random(llama::Format::Q4_0, 32, 64, rng);
   std::vector<float> x = randomFloats(64, rng);
   x[3] = 300;
-  std::vector<float> once = runDots(GetParam(), weight, x, 1, 1, "", 0), twice = runDots(GetParam(), weight, x, 1, 1, "", 1);
+  std::vector<float> once = runDots(GetParam(), weight, x, 1, 1, "", 0),
+                     twice = runDots(GetParam(), weight, x, 1, 1, "", 1);
   if (once.empty())
     GTEST_SKIP() << "this machine cannot run it";
   double errorOnce = 0, errorTwice = 0;
@@ -194,16 +197,20 @@ TEST_P(OnTarget, NormSwigluResidual) {
     Weight up = Weight::random(llama::Format::F32, rows, width, rng);
     std::string v = valuesType(width), o = operandType(width, "f32");
     Kernels kernels(
-        model(weightDecl("n", 1, width, "f32") + weightDecl("g", rows, width, "f32") + weightDecl("u", rows, width, "f32"),
-              "stream.program @p max_tokens 8 { " + bufferDecl("x", width) + bufferDecl("r", rows) + bufferDecl("y", rows) +
-                  "stream.phase \"f\" { %x = stream.read @x : " + v + "\n %n = stream.rms_norm %x, @n eps 1.0e-3 : " + v +
-                  "\n %a = stream.prepare %n : " + v + " -> " + o + "\n stream.tiles (%a, %a) [@g, @u] : " + o + ", " + o +
-                  " { ^bb0(%g: !stream.lanes, %u: !stream.lanes): %s = stream.swiglu %g, %u\n %r = stream.read_rows @r\n"
-                  " %t = stream.add %s, %r\n stream.write_rows %t, @y } } }\n"),
+        model(
+            weightDecl("n", 1, width, "f32") + weightDecl("g", rows, width, "f32") +
+                weightDecl("u", rows, width, "f32"),
+            "stream.program @p max_tokens 8 { " + bufferDecl("x", width) + bufferDecl("r", rows) +
+                bufferDecl("y", rows) + "stream.phase \"f\" { %x = stream.read @x : " + v +
+                "\n %n = stream.rms_norm %x, @n eps 1.0e-3 : " + v + "\n %a = stream.prepare %n : " + v + " -> " + o +
+                "\n stream.tiles (%a, %a) [@g, @u] : " + o + ", " + o +
+                " { ^bb0(%g: !stream.lanes, %u: !stream.lanes): %s = stream.swiglu %g, %u\n %r = stream.read_rows @r\n"
+                " %t = stream.add %s, %r\n stream.write_rows %t, @y } } }\n"),
         GetParam());
     if (!kernels.runs())
       GTEST_SKIP() << "this machine cannot run it";
-    Bytes packed(kernels.schedule().weightBytes()), arena(kernels.arenaBytes()), scratch(kernels.memory().scratch), prepared(kernels.memory().prepared);
+    Bytes packed(kernels.schedule().weightBytes()), arena(kernels.arenaBytes()), scratch(kernels.memory().scratch),
+        prepared(kernels.memory().prepared);
     std::vector<float> norm = randomFloats(width, rng), x = randomFloats(width * tokens, rng),
                        r = randomFloats(rows * tokens, rng);
     std::copy(norm.begin(), norm.end(), packed.as<float>());
@@ -269,19 +276,20 @@ TEST_P(OnTarget, RopeAppendAttention) {
              " { ^bb0(%y: !stream.lanes): " + body + " }\n";
     };
     std::string rope = "%r = stream.rope %y, @rope head_dim " + str(s.headDim) + "\n ";
-    Kernels kernels(
-        model(weightDecl("wq", width, width, "f32") + weightDecl("wk", kvWidth, kvWidth, "f32") +
-                  weightDecl("wv", kvWidth, kvWidth, "f32") + weightDecl("e", 7, width, "f32"),
-              "stream.program @p max_tokens " + str(chunk) + " {" + bufferDecl("qi", width) + bufferDecl("ki", kvWidth) +
-                  bufferDecl("vi", kvWidth) + bufferDecl("q", width) + bufferDecl("a", width) + bufferDecl("x", width) +
-                  bufferDecl("rope", 2 * (s.headDim + 32)) + "stream.phase \"embed\" { stream.rope_table @rope head_dim " +
-                  str(s.headDim) + " turns [" + turns + "]\n stream.embed @e, @x }\n stream.phase \"in\" {" +
-                  tiles("qi", "wq", rope + "stream.write_rows %r, @q", width) +
-                  tiles("ki", "wk", rope + "stream.append %r, key : " + cache, kvWidth) +
-                  tiles("vi", "wv", "stream.append %y, value : " + cache, kvWidth) +
-                  "}\n stream.phase \"att\" { stream.attention @q, @a heads " + str(s.heads) + " : " + cache +
-                  " {token_block = 8 : i64} } }\n"),
-        GetParam());
+    Kernels kernels(model(weightDecl("wq", width, width, "f32") + weightDecl("wk", kvWidth, kvWidth, "f32") +
+                              weightDecl("wv", kvWidth, kvWidth, "f32") + weightDecl("e", 7, width, "f32"),
+                          "stream.program @p max_tokens " + str(chunk) + " {" + bufferDecl("qi", width) +
+                              bufferDecl("ki", kvWidth) + bufferDecl("vi", kvWidth) + bufferDecl("q", width) +
+                              bufferDecl("a", width) + bufferDecl("x", width) +
+                              bufferDecl("rope", 2 * (s.headDim + 32)) +
+                              "stream.phase \"embed\" { stream.rope_table @rope head_dim " + str(s.headDim) +
+                              " turns [" + turns + "]\n stream.embed @e, @x }\n stream.phase \"in\" {" +
+                              tiles("qi", "wq", rope + "stream.write_rows %r, @q", width) +
+                              tiles("ki", "wk", rope + "stream.append %r, key : " + cache, kvWidth) +
+                              tiles("vi", "wv", "stream.append %y, value : " + cache, kvWidth) +
+                              "}\n stream.phase \"att\" { stream.attention @q, @a heads " + str(s.heads) + " : " +
+                              cache + " {token_block = 8 : i64} } }\n"),
+                    GetParam());
     if (!kernels.runs())
       GTEST_SKIP() << "this machine cannot run it";
     auto identity = [](int64_t n) {
@@ -291,7 +299,8 @@ TEST_P(OnTarget, RopeAppendAttention) {
       return weight;
     };
     Weight wq = identity(width), wk = identity(kvWidth), e = Weight::random(llama::Format::F32, 7, width, rng);
-    Bytes packed(kernels.schedule().weightBytes()), arena(kernels.arenaBytes()), scratch(kernels.memory().scratch), prepared(kernels.memory().prepared);
+    Bytes packed(kernels.schedule().weightBytes()), arena(kernels.arenaBytes()), scratch(kernels.memory().scratch),
+        prepared(kernels.memory().prepared);
     auto stepAt = [&](unsigned step) { return kernels.schedule().steps(0)[step].weightsOffset; };
     packTiles({&e}, 32, packed.data() + stepAt(0));
     stream::PhaseStream in = stream::PhaseStream::get(kernels.schedule().kernels()[1]);
@@ -345,7 +354,8 @@ TEST_P(OnTarget, RopeAppendAttention) {
     for (int64_t p = 0; p < positions; ++p)
       keys.push_back(rotate({k.begin() + p * kvWidth, k.begin() + (p + 1) * kvWidth}, p));
     double tolerance = element == 2 ? 8e-3 : 2e-5;
-    for (int64_t p : {int64_t(0), int64_t(1), int64_t(63), int64_t(64), int64_t(127), int64_t(255), int64_t(256), positions - 1}) {
+    for (int64_t p :
+         {int64_t(0), int64_t(1), int64_t(63), int64_t(64), int64_t(127), int64_t(255), int64_t(256), positions - 1}) {
       std::vector<double> query = rotate({q.begin() + p * width, q.begin() + (p + 1) * width}, p);
       for (int64_t h = 0; h < s.heads; ++h) {
         int64_t kvHead = h / (s.heads / s.kvHeads);
@@ -376,10 +386,10 @@ TEST_P(OnTarget, EmbedsRowsOfEveryFormat) {
   for (const llama::FormatInfo &format : llama::allFormats()) {
     const int64_t rows = 77, cols = format.isFloat ? 43 : 96;
     Weight weight = Weight::random(format.format, rows, cols, rng);
-    Kernels kernels(model(weightDecl("w", rows, cols, format.name),
-                          "stream.program @p max_tokens 4 { " + bufferDecl("x", cols) +
-                              "stream.phase \"embed\" { stream.embed @w, @x } }\n"),
-                    GetParam());
+    Kernels kernels(
+        model(weightDecl("w", rows, cols, format.name), "stream.program @p max_tokens 4 { " + bufferDecl("x", cols) +
+                                                            "stream.phase \"embed\" { stream.embed @w, @x } }\n"),
+        GetParam());
     if (!kernels.runs())
       GTEST_SKIP() << "this machine cannot run it";
     Bytes packed(kernels.schedule().weightBytes()), arena(kernels.arenaBytes());

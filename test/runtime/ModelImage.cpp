@@ -40,10 +40,13 @@ static void attend(const sluice_args *args, uint64_t begin, uint64_t end) {
     }
 }
 
-// Decoding does the same in two steps. Units: heads x segments of positions, each summed for itself; then one that adds.
+// Decoding does the same in two steps. Units: heads x segments of positions, each summed for itself; then one that
+// adds.
 static constexpr uint64_t segment = 32;
 static float *segmentSums(const sluice_args *args) { return reinterpret_cast<float *>(args->arena + 640); }
-static uint64_t segmentsOf(const sluice_args *args) { return (args->position + args->token_end + segment - 1) / segment; }
+static uint64_t segmentsOf(const sluice_args *args) {
+  return (args->position + args->token_end + segment - 1) / segment;
+}
 
 static void sumSegments(const sluice_args *args, uint64_t begin, uint64_t end) {
   for (uint64_t unit = begin; unit < end; ++unit) {
@@ -73,7 +76,8 @@ static void head(const sluice_args *args, uint64_t begin, uint64_t end) {
   for (uint64_t token = args->token_begin; token < args->token_end; ++token)
     for (uint64_t v = begin; v < end; ++v)
       reinterpret_cast<float *>(args->arena + logitsAt)[token * toyPadded + v] =
-          reinterpret_cast<float *>(args->arena + 512)[token] + float(v) * reinterpret_cast<float *>(args->prepared)[token];
+          reinterpret_cast<float *>(args->arena + 512)[token] +
+          float(v) * reinterpret_cast<float *>(args->prepared)[token];
 }
 
 static void softmax(const sluice_args *args, uint64_t, uint64_t) {
@@ -87,9 +91,9 @@ static void softmax(const sluice_args *args, uint64_t, uint64_t) {
   out[toyVocabulary] = float(std::log(sum));
 }
 
-static const sluice_kernel kernels[] = {
-    {nullptr, embed}, {nullptr, append}, {nullptr, attend}, {prepareHead, head}, {nullptr, softmax},
-    {nullptr, sumSegments}, {nullptr, addSegments}};
+static const sluice_kernel kernels[] = {{nullptr, embed},      {nullptr, append},  {nullptr, attend},
+                                        {prepareHead, head},   {nullptr, softmax}, {nullptr, sumSegments},
+                                        {nullptr, addSegments}};
 enum { Embed, Append, Attend, Head, Softmax, SumSegments, AddSegments };
 const sluice_variant sluice::test::toyVariant = {"toy", 0, kernels, std::size(kernels)};
 
@@ -131,12 +135,21 @@ std::vector<uint8_t> sluice::test::toyFile() {
         if (kind == SLUICE_PROGRAM_PREFILL) {
           step({.kernel = Attend, .layer = layer, .flags = SLUICE_STEP_KV, .units = 1, .unit_tokens = 4});
         } else {
-          step({.kernel = SumSegments, .layer = layer, .flags = SLUICE_STEP_KV, .units = toyHeads, .unit_positions = segment});
+          step({.kernel = SumSegments,
+                .layer = layer,
+                .flags = SLUICE_STEP_KV,
+                .units = toyHeads,
+                .unit_positions = segment});
           step({.kernel = AddSegments, .layer = UINT32_MAX, .units = 1});
         }
       }
-      step({.kernel = Head, .layer = UINT32_MAX, .flags = SLUICE_STEP_HEAD, .units = toyVocabulary,
-            .prologue_tokens = kind == SLUICE_PROGRAM_PREFILL ? 4u : 0, .weights_offset = 64, .weights_bytes = 64});
+      step({.kernel = Head,
+            .layer = UINT32_MAX,
+            .flags = SLUICE_STEP_HEAD,
+            .units = toyVocabulary,
+            .prologue_tokens = kind == SLUICE_PROGRAM_PREFILL ? 4u : 0,
+            .weights_offset = 64,
+            .weights_bytes = 64});
     }
     entry.step_count = uint32_t(steps.size()) - entry.first_step;
     put(sections[SLUICE_SECTION_PROGRAMS], entry);

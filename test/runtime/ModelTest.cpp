@@ -57,7 +57,9 @@ TEST(Model, RefusesAnotherVersion) {
   sluice_trailer trailer = trailerOf(file);
   trailer.abi_version = 99;
   std::memcpy(file.data() + file.size() - sizeof trailer, &trailer, sizeof trailer);
-  EXPECT_NE(refusal(file).find("expected file version " + std::to_string(SLUICE_ABI_VERSION) + ", got 99"), std::string::npos) << refusal(file);
+  EXPECT_NE(refusal(file).find("expected file version " + std::to_string(SLUICE_ABI_VERSION) + ", got 99"),
+            std::string::npos)
+      << refusal(file);
 }
 
 TEST(Model, RefusesAChangedHeader) {

@@ -117,7 +117,8 @@ TEST(Tokenizer, FindsControlTokensOnlyWhereAsked) {
 
 TEST(Tokenizer, EndsAtTheKeysTokensAndAtControlTokensOfKnownTexts) {
   Vocabulary v;
-  int32_t eos = v.add("<eos>", 3), eot = v.add("<eot>", 3), known = v.add("<|im_end|>", 3), other = v.add("<|im_start|>", 3);
+  int32_t eos = v.add("<eos>", 3), eot = v.add("<eot>", 3), known = v.add("<|im_end|>", 3),
+          other = v.add("<|im_start|>", 3);
   int32_t text = v.add("</s>", 4); // the text of an end, but no control token
   v.keys.add("tokenizer.ggml.eos_token_id", uint32_t(eos));
   v.keys.add("tokenizer.ggml.eot_token_id", uint32_t(eot));
@@ -190,8 +191,9 @@ TEST(Tokenizer, SurvivesDamage) {
 }
 
 TEST(ChatTemplate, SurvivesDamage) {
-  const std::vector<uint8_t> section = compiled("{% macro m(a, b=1) %}{{ a ~ b }}{% endmacro %}{% for x in messages if x %}{{ m(x.role)|upper }}"
-                                                "{{ x.content[1:]|trim }}{{ loop.index is odd }}{% else %}{{ 1.5 + -2 }}{% endfor %}");
+  const std::vector<uint8_t> section =
+      compiled("{% macro m(a, b=1) %}{{ a ~ b }}{% endmacro %}{% for x in messages if x %}{{ m(x.role)|upper }}"
+               "{{ x.content[1:]|trim }}{{ loop.index is odd }}{% else %}{{ 1.5 + -2 }}{% endfor %}");
   std::vector<ChatTemplate::Message> messages = {{"user", "hello"}, {"assistant", "there"}};
   std::mt19937 random(2);
   int refused = 0;
@@ -230,7 +232,8 @@ TEST(ChatTemplate, HasAllThatTheCompilerAccepts) {
 
 TEST(ChatTemplate, RefusesByLineAndName) {
   EXPECT_EQ(refusal("a\n{{ 'x'|urlize }}"), "chat template, line 2: unsupported filter 'urlize'");
-  EXPECT_EQ(refusal("\n\n{% if 1 is nothing_known %}{% endif %}"), "chat template, line 3: unsupported test 'nothing_known'");
+  EXPECT_EQ(refusal("\n\n{% if 1 is nothing_known %}{% endif %}"),
+            "chat template, line 3: unsupported test 'nothing_known'");
   EXPECT_EQ(refusal("{% include 'x' %}"), "chat template, line 1: unsupported tag 'include'");
   EXPECT_NE(refusal("{% for a in b recursive %}{% endfor %}"), "");
   EXPECT_NE(refusal("{{ f(*a) }}"), "");
@@ -246,7 +249,8 @@ TEST(ChatTemplate, IsEmptyOnlyWithoutSection) {
 
 TEST(ChatTemplate, ReleasesTheMemoryOfARendering) {
   // Each takes a good part of what may be alive at once: many in a row need it back.
-  std::vector<uint8_t> section = compiled("{% set s = 'a' * 60000000 %}{% set l = [s ~ 'b', s ~ 'c', s ~ 'd'] %}{{ l|length }}");
+  std::vector<uint8_t> section =
+      compiled("{% set s = 'a' * 60000000 %}{% set l = [s ~ 'b', s ~ 'c', s ~ 'd'] %}{{ l|length }}");
   ChatTemplate chat(section);
   for (int i = 0; i < 5; ++i)
     EXPECT_EQ(chat.render({}, true, "", ""), "3");

@@ -1,7 +1,8 @@
 //===- TextTool.cpp - tokenizer and template from both sides, for the Python tests ---------===//
 //
-//   text-tool encode MODEL.gguf    standard input: a JSON list of lists of bytes; output: a list of {plain, special, same}
-//   text-tool render               standard input: a JSON list of {template, variables}; output: a list of {text} or {error}
+//   text-tool encode MODEL.gguf    standard input: a JSON list of lists of bytes; output: a list of {plain, special,
+//   same} text-tool render               standard input: a JSON list of {template, variables}; output: a list of {text}
+//   or {error}
 //
 //===-----------------------------------------------------------------------------------------===//
 
@@ -45,7 +46,8 @@ static int render() {
       continue;
     }
     try {
-      out.push_back({{"text", sluice::ChatTemplate(*section).render(sluice::templateValueOfJson(job["variables"].dump()))}});
+      out.push_back(
+          {{"text", sluice::ChatTemplate(*section).render(sluice::templateValueOfJson(job["variables"].dump()))}});
     } catch (const std::runtime_error &error) {
       out.push_back({{"error", error.what()}});
     }

@@ -2,8 +2,8 @@
 
 #include "compiler/import/LlamaImport.h"
 #include "dialects/llama/Llama.h"
-#include "gtest/gtest.h"
 #include "mlir/Parser/Parser.h"
+#include "gtest/gtest.h"
 #include <cmath>
 #include <cstring>
 #include <fstream>
@@ -22,7 +22,9 @@ struct GgufFile {
   std::string metadata, descriptions;
   uint64_t keys = 0, tensors = 0, data = 0;
 
-  template <typename T> static std::string raw(T value) { return std::string(reinterpret_cast<char *>(&value), sizeof value); }
+  template <typename T> static std::string raw(T value) {
+    return std::string(reinterpret_cast<char *>(&value), sizeof value);
+  }
   static std::string string(const std::string &text) { return raw(uint64_t(text.size())) + text; }
   void key(const std::string &name, uint32_t type, const std::string &value) {
     metadata += string(name) + raw(type) + value;
@@ -52,9 +54,12 @@ GgufFile tiny(std::function<void(GgufFile &)> more = nullptr, const std::string 
   GgufFile file;
   file.text("general.architecture", "llama");
   file.text("general.name", "tiny");
-  for (auto [name, value] : std::initializer_list<std::pair<const char *, uint32_t>>{
-           {"block_count", 2}, {"context_length", 64}, {"embedding_length", 64}, {"feed_forward_length", 96},
-           {"attention.head_count", 4}, {"attention.head_count_kv", 2}})
+  for (auto [name, value] : std::initializer_list<std::pair<const char *, uint32_t>>{{"block_count", 2},
+                                                                                     {"context_length", 64},
+                                                                                     {"embedding_length", 64},
+                                                                                     {"feed_forward_length", 96},
+                                                                                     {"attention.head_count", 4},
+                                                                                     {"attention.head_count_kv", 2}})
     if (name != without)
       file.integer(std::string("llama.") + name, value);
   if (without != "attention.layer_norm_rms_epsilon")
@@ -67,7 +72,10 @@ GgufFile tiny(std::function<void(GgufFile &)> more = nullptr, const std::string 
     std::vector<uint64_t> dims{cols};
     if (rows > 1)
       dims.push_back(rows);
-    file.tensor(name, dims, type, type == 0 ? cols * rows * 4 : type == 3 ? cols * rows / 32 * 20 : cols * rows / 32 * 34);
+    file.tensor(name, dims, type,
+                type == 0   ? cols * rows * 4
+                : type == 3 ? cols * rows / 32 * 20
+                            : cols * rows / 32 * 34);
   };
   add("token_embd.weight", 64, 100, 8);
   add("output_norm.weight", 64, 1, 0);
@@ -92,7 +100,9 @@ protected:
   std::string path = (::testing::TempDir() + "sluice-import-" + std::to_string(getpid()) + ".gguf");
   ~ImportTest() override { unlink(path.c_str()); }
 
-  void write(const std::string &bytes) { std::ofstream(path, std::ios::binary).write(bytes.data(), std::streamsize(bytes.size())); }
+  void write(const std::string &bytes) {
+    std::ofstream(path, std::ios::binary).write(bytes.data(), std::streamsize(bytes.size()));
+  }
   // The error of opening (and, if that works, importing) these bytes; empty if there is none.
   std::string errorOf(const std::string &bytes) {
     write(bytes);
@@ -129,7 +139,9 @@ TEST_F(ImportTest, WholeFiles) {
   }
   std::string ir = irOf(tiny().str());
   EXPECT_NE(ir.find("#llama.run<@blk x 2>"), std::string::npos) << ir;
-  EXPECT_NE(ir.find("llama.weight @ffn_down from \"blk.{layer}.ffn_down.weight\" : !llama.weight<64x96, q4_1>"), std::string::npos) << ir;
+  EXPECT_NE(ir.find("llama.weight @ffn_down from \"blk.{layer}.ffn_down.weight\" : !llama.weight<64x96, q4_1>"),
+            std::string::npos)
+      << ir;
   EXPECT_NE(ir.find("llama.linear %2, @token_embd"), std::string::npos) << "tied output: " << ir;
   EXPECT_NE(ir.find("!llama.cache<2x16xf16>"), std::string::npos) << ir;
 }
@@ -173,7 +185,8 @@ TEST_F(ImportTest, ImpossibleEpsilons) {
 TEST_F(ImportTest, MixedFormatsMakeTwoBlocks) {
   std::string ir = irOf(tiny(nullptr, "", /*mixed=*/true).str());
   EXPECT_NE(ir.find("[#llama.run<@blk0 x 1>, #llama.run<@blk1 x 1>]"), std::string::npos) << ir;
-  EXPECT_NE(ir.find("@blk1.attn_v from \"blk.{layer}.attn_v.weight\" : !llama.weight<32x64, q8_0>"), std::string::npos) << ir;
+  EXPECT_NE(ir.find("@blk1.attn_v from \"blk.{layer}.attn_v.weight\" : !llama.weight<32x64, q8_0>"), std::string::npos)
+      << ir;
 }
 
 TEST_F(ImportTest, EveryTruncationIsAnError) {
@@ -200,8 +213,10 @@ TEST_F(ImportTest, DamagedContainers) {
     }
   auto with = [](std::function<void(GgufFile &)> more) { return tiny(more).str(); };
   expectError(with([](GgufFile &f) { f.key("k", 8, GgufFile::raw(UINT64_MAX)); }), "'k'");
-  expectError(with([](GgufFile &f) { f.key("k", 9, GgufFile::raw(uint32_t(10)) + GgufFile::raw(UINT64_MAX / 4)); }), "'k'");
-  expectError(with([](GgufFile &f) { f.key("k", 9, GgufFile::raw(uint32_t(8)) + GgufFile::raw(uint64_t(1) << 60)); }), "'k'");
+  expectError(with([](GgufFile &f) { f.key("k", 9, GgufFile::raw(uint32_t(10)) + GgufFile::raw(UINT64_MAX / 4)); }),
+              "'k'");
+  expectError(with([](GgufFile &f) { f.key("k", 9, GgufFile::raw(uint32_t(8)) + GgufFile::raw(uint64_t(1) << 60)); }),
+              "'k'");
   expectError(with([](GgufFile &f) { f.key("k", 77, ""); }), "unknown value type 77");
   expectError(with([](GgufFile &f) { f.integer("general.alignment", 0); }), "power of two");
   expectError(with([](GgufFile &f) { f.integer("general.alignment", 48); }), "power of two");
@@ -239,12 +254,15 @@ TEST_F(ImportTest, UnsupportedModels) {
   GgufFile other;
   other.text("general.architecture", "mamba");
   expectError(other.str(), "unknown architecture 'mamba'");
-  for (const char *key : {"block_count", "context_length", "embedding_length", "feed_forward_length", "attention.head_count"})
+  for (const char *key :
+       {"block_count", "context_length", "embedding_length", "feed_forward_length", "attention.head_count"})
     expectError(tiny(nullptr, key).str(), std::string("'llama.") + key + "' is missing");
-  for (const char *name : {"token_embd.weight", "output_norm.weight", "blk.1.ffn_down.weight", "blk.0.attn_norm.weight"})
+  for (const char *name :
+       {"token_embd.weight", "output_norm.weight", "blk.1.ffn_down.weight", "blk.0.attn_norm.weight"})
     expectError(tiny(nullptr, name).str(), std::string("'") + name + "' is missing");
   auto with = [](std::function<void(GgufFile &)> more) { return tiny(more).str(); };
-  expectError(with([](GgufFile &f) { f.tensor("blk.0.attn_q.bias", {64}, 0, 256); }), "'blk.0.attn_q.bias' is not part");
+  expectError(with([](GgufFile &f) { f.tensor("blk.0.attn_q.bias", {64}, 0, 256); }),
+              "'blk.0.attn_q.bias' is not part");
   expectError(with([](GgufFile &f) { f.text("llama.rope.scaling.type", "yarn"); }), "'yarn'");
   expectError(with([](GgufFile &f) { f.text("llama.rope.freq_base", "high"); }), "expected a float, got a string");
   expectError(with([](GgufFile &f) { f.integer("llama.expert_count", 8); }), "expert_count");
@@ -255,20 +273,28 @@ TEST_F(ImportTest, UnsupportedModels) {
   expectError(with([](GgufFile &f) { f.tensor("t", {64}, 41, 64); }), "'t' is not part");
   expectError(with([](GgufFile &f) { f.real("llama.attention.clamp_kqv", 8); }), "clamp_kqv");
   EXPECT_EQ(errorOf(with([](GgufFile &f) { f.real("llama.attention.clamp_kqv", 0); })), "");
-  expectError(with([](GgufFile &f) { f.tensor("output.weight", {256, 100}, 12, 144 * 100); }), "expected shape 64 x 100");
-  expectError(with([](GgufFile &f) { f.tensor("rope_freqs.weight", {8}, 0, 32); }), "element 0 is not a positive number");
+  expectError(with([](GgufFile &f) {
+                f.tensor("output.weight", {256, 100}, 12, 144 * 100);
+              }),
+              "expected shape 64 x 100");
+  expectError(with([](GgufFile &f) { f.tensor("rope_freqs.weight", {8}, 0, 32); }),
+              "element 0 is not a positive number");
 }
 
 TEST_F(ImportTest, NamesTheUnsupportedTypeAndTheRemedy) {
   // Width 256 so that Q4_K's blocks fit.
   GgufFile file;
   file.text("general.architecture", "llama");
-  for (auto [name, value] : std::initializer_list<std::pair<const char *, uint32_t>>{
-           {"block_count", 1}, {"context_length", 64}, {"embedding_length", 256}, {"feed_forward_length", 96}, {"attention.head_count", 4}})
+  for (auto [name, value] : std::initializer_list<std::pair<const char *, uint32_t>>{{"block_count", 1},
+                                                                                     {"context_length", 64},
+                                                                                     {"embedding_length", 256},
+                                                                                     {"feed_forward_length", 96},
+                                                                                     {"attention.head_count", 4}})
     file.integer(std::string("llama.") + name, value);
   file.real("llama.attention.layer_norm_rms_epsilon", 1e-5f);
   file.tensor("token_embd.weight", {256, 10}, 12, 1440);
-  expectError(file.str(), "'token_embd.weight' has type Q4_K, which is not supported; re-quantise the model to one of F32, F16, BF16, Q8_0, Q4_0, Q4_1");
+  expectError(file.str(), "'token_embd.weight' has type Q4_K, which is not supported; re-quantise the model to one of "
+                          "F32, F16, BF16, Q8_0, Q4_0, Q4_1");
   // Inspecting such a file works.
   std::string table;
   llvm::raw_string_ostream out(table);
