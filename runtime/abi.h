@@ -23,23 +23,24 @@ extern "C" {
 // change in codegen/ArgsLayout.h.
 typedef struct sluice_args {
   const uint8_t *weights;   // this step's stream: file address of sluice_step.weights_offset, 64-byte aligned
-  uint8_t *arena;           // activations shared by all workers, sluice_program.arena_bytes, 64-byte aligned, zeroed once
+  uint8_t *arena;           // all workers' activations, sluice_program.arena_bytes, 64-byte aligned, zeroed once
   uint8_t *scratch;         // this worker's own, sluice_program.scratch_bytes, 64-byte aligned
-  uint8_t *prepared;        // what prologues leave for `run`, sluice_program.prepared_bytes, 64-byte aligned: this worker's
-                            // own, or the same for all in a step with prologue_tokens
+  uint8_t *prepared;        // what prologues leave for `run`, sluice_program.prepared_bytes, 64-byte aligned: this
+                            // worker's own, or the same for all in a step with prologue_tokens
   uint8_t *kv;              // this layer's cache: kv_base + layer * kv_layer_stride (see "KV cache" below)
   uint64_t kv_head_stride;  // bytes from one KV head's cache to the next one's, within a layer
   const int32_t *ids;       // [token_end] token ids of this chunk
   uint64_t position;        // position of the chunk's token 0 in the sequence
-  uint64_t token_begin;     // tokens [token_begin, token_end) of the chunk are computed; 0 except in SLUICE_STEP_HEAD steps
+  uint64_t token_begin;     // of the chunk, tokens [token_begin, token_end) are computed; not 0 only in
+                            // SLUICE_STEP_HEAD steps and in shared prologues
   uint64_t token_end;       // at most sluice_program.max_tokens
   float parameter;          // a scalar for utility programs (softmax: 1 / temperature)
   uint32_t count;           // an element count for utility programs (softmax: number of logits)
 } sluice_args;
 
-// A kernel is a phase compiled. `prologue` (may be null) fills args->prepared for tokens [token_begin, token_end); it is
-// called before any `run` of the same step (see sluice_step.prologue_tokens). `run` computes units [begin, end). Any split
-// of the units over workers and calls gives the same bits. No two units write the same bytes.
+// A kernel is a phase compiled. `prologue` (may be null) fills args->prepared for tokens [token_begin, token_end); it
+// is called before any `run` of the same step (see sluice_step.prologue_tokens). `run` computes units [begin, end). Any
+// split of the units over workers and calls gives the same bits. No two units write the same bytes.
 typedef void (*sluice_prologue_fn)(const sluice_args *);
 typedef void (*sluice_run_fn)(const sluice_args *, uint64_t begin, uint64_t end);
 typedef struct sluice_kernel {
@@ -86,8 +87,8 @@ extern const uint64_t sluice_variant_count;     // defined by generated code
 
 //===-- The file -------------------------------------------------------------------===//
 //
-// An ELF executable, padded to a page; then the sections, weights first (page aligned, in execution order); then, as the
-// very last bytes, a sluice_trailer. Section contents are described by the structs below.
+// An ELF executable, padded to a page; then the sections, weights first (page aligned, in execution order); then, as
+// the very last bytes, a sluice_trailer. Section contents are described by the structs below.
 
 #define SLUICE_MAGIC 0x3130454349554c53ull // the bytes "SLUICE01"
 #define SLUICE_PAGE 4096u
@@ -167,8 +168,8 @@ typedef struct sluice_step {
                             //             * (unit_positions ? ceil((position + tokens) / unit_positions) : 1)
   uint32_t unit_tokens;     // 0: a unit covers all tokens of the chunk
   uint32_t unit_positions;  // 0: a unit covers all positions of the sequence
-  uint32_t prologue_tokens; // 0: every worker prepares all tokens for itself; else the workers share the prologue out in
-                            // pieces that begin at multiples of this many tokens, and meet before `run`
+  uint32_t prologue_tokens; // 0: every worker prepares all tokens for itself; else the workers share the prologue
+                            // out in pieces that begin at multiples of this many tokens, and meet before `run`
   uint64_t weights_offset;  // in SLUICE_SECTION_WEIGHTS, 64-byte aligned
   uint64_t weights_bytes;   // bytes this step streams; 0 if none, or if rows are merely looked up (embedding)
   uint64_t shared_bytes;    // of these, the first bytes that every worker reads (its prologue's: norm weights)
