@@ -15,12 +15,14 @@
 namespace sluice::codegen {
 
 // Activations as dots read them, in blocks of `tokens` tokens:
-//   i8: per 32 channels [tokens][32] i8 low bytes and [tokens] f32 scale, the same for two such blocks; for each zero
-//   point of weights that meet them [tokens]
-//       i32 minus the zero point times the sum of the codes; if such weights have mins [tokens] f32 sum of what the
-//       codes stand for; for each peak [tokens] four i8 high bytes and [tokens] i32 groupUnit times the group of four
-//       channels that they belong to. A code is low + 16 high. An even number of such blocks, the last zero if it pads.
 //   f32: [width][tokens] f32.
+//   i8: for every 32 channels (an even number of times, the last zero if it pads), each field for all tokens:
+//     [tokens][32] i8 low bytes; if all groups of four channels are peaks, as many high bytes
+//     [tokens] f32 scale, the same for two such blocks
+//     for each zero point of weights that meet them, [tokens] i32 minus the zero point times the sum of the codes
+//     if such weights have mins, [tokens] f32 sum of what the codes stand for
+//     for each peak, unless all groups are, [tokens] four i8 high bytes and [tokens] i32 group, in groupUnits
+//   A code is low + 16 high.
 struct OperandLayout {
   stream::OperandKind kind;
   int64_t width;
@@ -35,7 +37,10 @@ struct OperandLayout {
   static constexpr int64_t groupUnit =
       16; // groups are stored as multiples, which an address can scale to bytes of a tile
   int64_t blocks() const { return (width / channels + 1) / 2 * 2; }
+  // Every group is a peak: the high bytes lie like the low ones, after those of all tokens.
+  bool allHigh() const { return peaks == groups; }
   int64_t codesAt(int64_t token) const { return token * channels; }
+  int64_t highCodesAt(int64_t token) const { return (tokens + token) * channels; }
   int64_t scaleAt(int64_t token) const { return wordAt(0, token); }
   int64_t startAt(int64_t zeroPoint, int64_t token) const {
     return wordAt(1 + (llvm::find(zeroPoints, zeroPoint) - zeroPoints.begin()), token);
@@ -45,12 +50,14 @@ struct OperandLayout {
     return wordAt(1 + zeroPoints.size() + hasMins + 2 * peak, token);
   }
   int64_t groupAt(int64_t peak, int64_t token) const { return highAt(peak, token) + tokens * 4; }
-  int64_t blockBytes() const { return highAt(peaks, 0); }
+  int64_t blockBytes() const { return highAt(allHigh() ? 0 : peaks, 0); }
   int64_t tokenBlockBytes() const; // multiple of 64
 
 private:
   // Word `index` of those that every token has in a block.
-  int64_t wordAt(int64_t index, int64_t token) const { return tokens * channels + (index * tokens + token) * 4; }
+  int64_t wordAt(int64_t index, int64_t token) const {
+    return highCodesAt(allHigh() ? tokens : 0) + (index * tokens + token) * 4;
+  }
 };
 
 class PhaseScope {

@@ -150,7 +150,8 @@ private:
         block.x.push_back(l.load(floats(), l.at(in, (b * vectors() + v) * n * 4), 4));
         block.magnitudes.push_back(l.andi(l.bitcast(block.x.back(), ints()), 0x7fffffff));
       }
-      block.peaks = findPeaks(block.magnitudes);
+      if (!layout.allHigh())
+        block.peaks = findPeaks(block.magnitudes);
       for (int64_t v = 0; v < vectors(); ++v) {
         Value x = block.magnitudes[v];
         all.push_back(x);
@@ -159,12 +160,13 @@ private:
         rest.push_back(x);
       }
     }
-    Value scale = l.mulf(l.bitcast(reduceMax(rest), l.f32()), l.constantLike(l.f32(), 1 / 127.0));
-    if (layout.peaks) {
-      constexpr double most = 127 << OperandLayout::highShift;
-      Value largest = l.bitcast(reduceMax(all), l.f32());
-      scale = l.maxf(scale, l.mulf(largest, l.constantLike(l.f32(), 1 / most)));
-    }
+    auto scaleFor = [&](ArrayRef<Value> magnitudes, double most) {
+      return l.mulf(l.bitcast(reduceMax(magnitudes), l.f32()), l.constantLike(l.f32(), 1 / most));
+    };
+    constexpr double most = 127, mostOfTwo = 127 << OperandLayout::highShift;
+    Value scale = layout.allHigh() ? scaleFor(all, mostOfTwo) : scaleFor(rest, most);
+    if (layout.peaks && !layout.allHigh())
+      scale = l.maxf(scale, scaleFor(all, mostOfTwo));
     // What is below the smallest normal numbers counts as zero: its inverse might not be finite.
     Value isZero = arith::CmpFOp::create(l.b, arith::CmpFPredicate::OLT, scale, l.constantLike(l.f32(), 1e-37));
     Value factor = l.select(isZero, l.constantLike(l.f32(), 0.0), l.divf(l.constantLike(l.f32(), 1.0), scale));
@@ -191,6 +193,11 @@ private:
       l.store(bytes(foldToGroup(four)), wordAt(out, layout.highAt(i, 0)), 4);
       l.store(peak.group, wordAt(out, layout.groupAt(i, 0)), 4);
     }
+    if (layout.allHigh())
+      for (auto [v, code] : llvm::enumerate(codes)) {
+        code = l.sub(code, l.shl(highs[v], OperandLayout::highShift));
+        l.store(bytes(highs[v]), codesAt(out, layout.highCodesAt(0) + v * n), 1);
+      }
     for (auto [v, code] : llvm::enumerate(codes))
       l.store(bytes(code), codesAt(out, layout.codesAt(0) + v * n), 1);
     sum = l.reduceAdd(sum);
@@ -237,8 +244,11 @@ private:
   // The block that only pads: its weights have scale 0, so anything finite will do.
   void lowerPadding(Value out) {
     Value zero = l.constantInt(l.i32(), 0);
-    for (int64_t i = 0; i < OperandLayout::channels; i += 4)
+    for (int64_t i = 0; i < OperandLayout::channels; i += 4) {
       l.store(zero, codesAt(out, layout.codesAt(0) + i), 1);
+      if (layout.allHigh())
+        l.store(zero, codesAt(out, layout.highCodesAt(0) + i), 1);
+    }
     for (int64_t at = layout.scaleAt(0); at < layout.blockBytes(); at += layout.tokens * 4)
       l.store(zero, wordAt(out, at), 4);
   }

@@ -172,32 +172,42 @@ private:
 
   void addDots(Sums &sums, int64_t firstToken) {
     const int64_t tokens = tile.tokenStep, planes = layout.recordBlocks;
-    Values integers; // [plane][vector][token]
-    auto integer = [&](int64_t p, int64_t v, int64_t t) -> Value & {
-      return integers[(p * tile.vectors + v) * tokens + t];
+    Values integers, highs; // [plane][vector][token]
+    auto index = [&](int64_t p, int64_t v, int64_t t) { return (p * tile.vectors + v) * tokens + t; };
+    auto forAll = [&](function_ref<void(int64_t, int64_t, int64_t)> f) {
+      for (int64_t p = 0; p < planes; ++p)
+        for (int64_t v = 0; v < tile.vectors; ++v)
+          for (int64_t t = 0; t < tokens; ++t)
+            f(p, v, t);
     };
-    for (int64_t p = 0; p < planes; ++p)
-      for (int64_t v = 0; v < tile.vectors; ++v)
-        for (int64_t t = 0; t < tokens; ++t)
-          integers.push_back(start(p, firstToken + t));
+    forAll([&](int64_t p, int64_t, int64_t t) {
+      integers.push_back(start(p, firstToken + t));
+      highs.push_back(l.constantInt(ints(), 0));
+    });
     for (int64_t g = 0; g < OperandLayout::groups; ++g)
       for (int64_t v = 0; v < tile.vectors; ++v)
         for (int64_t p = 0; p < planes; ++p)
           for (int64_t t = 0; t < tokens; ++t) {
-            Value four = l.at(codesOf(p, firstToken + t), g * 4);
-            integer(p, v, t) = dot(integer(p, v, t), code(g, v, p), four, p);
+            Value &sum = integers[index(p, v, t)], &high = highs[index(p, v, t)];
+            sum = dot(sum, code(g, v, p), codesOf(p, operand.codesAt(firstToken + t) + g * 4), p);
+            if (operand.allHigh())
+              high = dot(high, code(g, v, p), codesOf(p, operand.highCodesAt(firstToken + t) + g * 4), p);
           }
-    for (int64_t i = 0; i < operand.peaks; ++i)
-      for (int64_t p = 0; p < planes; ++p)
-        for (int64_t v = 0; v < tile.vectors; ++v)
-          for (int64_t t = 0; t < tokens; ++t)
-            integer(p, v, t) = addPeak(integer(p, v, t), i, v, p, firstToken + t);
+    if (operand.allHigh())
+      for (auto [sum, high] : llvm::zip_equal(integers, highs))
+        sum = l.add(sum, l.shl(high, OperandLayout::highShift));
+    else
+      for (int64_t i = 0; i < operand.peaks; ++i)
+        forAll([&](int64_t p, int64_t v, int64_t t) {
+          Value &sum = integers[index(p, v, t)];
+          sum = addPeak(sum, i, v, p, firstToken + t);
+        });
     for (int64_t v = 0; v < tile.vectors; ++v)
       for (int64_t t = 0; t < tokens; ++t) {
         // Blocks of a record share the activation's scale.
         Value joined;
         for (int64_t p = 0; p < planes; ++p) {
-          Value blockSum = l.toFloat(integer(p, v, t));
+          Value blockSum = l.toFloat(integers[index(p, v, t)]);
           joined = p ? l.fma(blockSum, scale(p, v), joined) : l.mulf(blockSum, scale(p, v));
         }
         Value &sum = sums[v * tile.tokens + firstToken + t];
@@ -283,10 +293,8 @@ private:
                        alignmentIn(layout, 2 * n));
   }
 
-  // Addresses of a token's codes, and of a word for each token.
-  Value codesOf(int64_t plane, int64_t token) {
-    return l.at(codesAt, plane * operand.blockBytes() + operand.codesAt(token));
-  }
+  // Addresses in a block's codes, and of a word for each token.
+  Value codesOf(int64_t plane, int64_t offset) { return l.at(codesAt, plane * operand.blockBytes() + offset); }
   Value word(int64_t plane, int64_t offset) { return l.at(wordsAt, plane * operand.blockBytes() + offset); }
   Type floats() { return l.vec(n, l.f32()); }
   Type ints() { return l.vec(n, l.i32()); }
