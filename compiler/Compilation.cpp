@@ -11,7 +11,7 @@ using namespace mlir;
 using namespace sluice;
 
 namespace {
-// "sluice: remark: fuse: FuseNorm missed at "blk": reason, BytesPerToken=1024".
+// "sluice: remark: fuse: FuseNorm missed at "blk": reason, BytesSaved=1024".
 struct RemarkPrinter : remark::detail::MLIRRemarkStreamerBase {
   void streamOptimizationRemark(const remark::detail::Remark &remark) override {
     std::string text;

@@ -68,6 +68,16 @@ llvm::Error Compilation::placeWeights() {
   if (!tables)
     return tables.takeError();
   image.reset(new Image{*schedule, std::move(tensors), std::move(*tables), {}, {}, {}});
+  llvm::Expected<std::vector<uint8_t>> tokenizer = buildTokenizer(*checkpoint);
+  if (!tokenizer)
+    return tokenizer.takeError();
+  image->tokenizer = std::move(*tokenizer);
+  if (std::optional<llvm::StringRef> source = checkpoint->chatTemplate()) {
+    llvm::Expected<std::vector<uint8_t>> compiled = compileTemplate(*source);
+    if (!compiled)
+      return checkpoint->error(toString(compiled.takeError()));
+    image->chatTemplate = std::move(*compiled);
+  }
   return llvm::Error::success();
 }
 
@@ -108,16 +118,6 @@ llvm::Expected<std::vector<Artifact>> Compilation::objectArtifacts() {
 
 llvm::Error Compilation::linkFile() {
   SourceHash sourceHash(options.model);
-  llvm::Expected<std::vector<uint8_t>> tokenizer = buildTokenizer(*checkpoint);
-  if (!tokenizer)
-    return tokenizer.takeError();
-  image->tokenizer = std::move(*tokenizer);
-  if (std::optional<llvm::StringRef> source = checkpoint->chatTemplate()) {
-    llvm::Expected<std::vector<uint8_t>> compiled = compileTemplate(*source);
-    if (!compiled)
-      return checkpoint->error(toString(compiled.takeError()));
-    image->chatTemplate = std::move(*compiled);
-  }
   image->sourceHash = [&] { return sourceHash.get(); };
 
   llvm::SmallString<0> variants;

@@ -23,7 +23,7 @@ enum class PhaseScope { Model, Target, File };
 
 // A file that shows what a phase made.
 struct Artifact {
-  std::string suffix; // ".mlir", ".znver4.s"
+  std::string suffix; // ".mlir", ".x86-64-v4.s"
   std::string contents;
   bool isText = true;
 };

@@ -50,7 +50,7 @@ Traffic Traffic::get(ProgramOp program) {
   return traffic;
 }
 
-// "attn_norm, attn_q (q4_1), attn_k (q4_1)": what a phase reads.
+// "attn_norm f32, attn_q q4_1, attn_k q4_1": what a phase reads.
 static std::string weightsOf(PhaseOp phase) {
   std::string text;
   llvm::raw_string_ostream out(text);
@@ -88,7 +88,11 @@ void sluice::printTraffic(llama::ModelOp model, llvm::raw_ostream &out, Workload
   for (const PhaseTraffic &phase : traffic.phases) {
     PhaseOp op = phase.phase;
     bool once = op.getHead(); // for the prompt's last token
-    lines.push_back({phase.runs * phase.streamedBytes * (once ? 1 : chunks), phase.runs * phase.cacheBytes * positions,
+    int64_t together = 1;     // tokens of a prompt for which attention reads the cache once
+    for (auto attention : op.getBody().getOps<AttentionOp>())
+      together = attention.getTokenBlock().value_or(1);
+    lines.push_back({phase.runs * phase.streamedBytes * (once ? 1 : chunks),
+                     phase.runs * phase.cacheBytes * positions / together,
                      phase.runs * (phase.operations * (once ? 1 : tokens) + phase.cacheOperations * positions)});
     total = {total.weightBytes + lines.back().weightBytes, total.cacheBytes + lines.back().cacheBytes,
              total.operations + lines.back().operations};
@@ -114,8 +118,8 @@ void sluice::printTraffic(llama::ModelOp model, llvm::raw_ostream &out, Workload
   for (auto [phase, line] : llvm::zip_equal(traffic.phases, lines))
     print(PhaseOp(phase.phase).getName(), std::to_string(phase.runs), line, weightsOf(phase.phase));
   print(workload.prompt ? "prompt" : "token", "", total, "");
-  out << "\nEvery token also reads, for each position before it, " << traffic.cacheBytes << " bytes of KV cache ("
-      << traffic.cacheOperations << " operations), and looks up " << traffic.lookedUpBytes
+  out << "\nEvery token of an answer also reads, for each position before it, " << traffic.cacheBytes
+      << " bytes of KV cache (" << traffic.cacheOperations << " operations), and looks up " << traffic.lookedUpBytes
       << " bytes of embedding.\nThe workers meet at " << barriers << " barriers, " << layerBarriers << " in a layer.\n";
   if (workload.prompt) {
     out << "Chunks of at most " << capacity << " tokens: " << chunks

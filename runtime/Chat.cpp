@@ -68,7 +68,6 @@ static void answerLine(const std::string &line, Generator &generator, Conversati
     return;
   }
   std::string said;
-  interrupted = 0;
   Answer answer = generator.generate(
       ids, options.tokens,
       [&](std::string_view text) {
@@ -103,6 +102,7 @@ void sluice::runtime::runChat(Generator &generator, Conversation &conversation, 
   LineEditor editor;
   std::string line;
   for (bool leave = false; !leave;) {
+    interrupted = 0; // while a line is edited no signal comes; from its end on one stops the answer
     switch (editor.read("> ", line)) {
     case LineEditor::Result::EndOfInput:
       return;

@@ -4,12 +4,50 @@
 #include "runtime/Error.h"
 #include "runtime/Utf8.h"
 #include <chrono>
+#include <cstdio>
+#include <unistd.h>
 
 using namespace sluice::runtime;
 using Clock = std::chrono::steady_clock;
 
 static double secondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// Says on a terminal's standard error how far a long prompt is read; leaves nothing there.
+namespace {
+class PromptProgress {
+public:
+  explicit PromptProgress(size_t tokens) : tokens(tokens), start(Clock::now()) {}
+  ~PromptProgress() {
+    if (shown)
+      fputs("\r\033[K", stderr);
+  }
+  void show(size_t done) {
+    shown = shown || (isatty(STDERR_FILENO) && secondsSince(start) > 1);
+    if (shown)
+      fprintf(stderr, "\rreading the prompt: %zu of %zu tokens", done, tokens);
+  }
+
+private:
+  size_t tokens;
+  Clock::time_point start;
+  bool shown = false;
+};
+} // namespace
+
+const float *Generator::readPrompt(std::span<const int32_t> ids, const volatile std::sig_atomic_t *interrupted) {
+  if (ids.size() == 1)
+    return session.decode(ids[0]);
+  PromptProgress progress(ids.size());
+  const size_t all = ids.size(), piece = session.prefillProgram().maxTokens();
+  for (; ids.size() > piece; ids = ids.subspan(piece)) {
+    session.prefill(ids.first(piece), Logits::None);
+    if (interrupted && *interrupted)
+      return nullptr;
+    progress.show(all - ids.size() + piece);
+  }
+  return session.prefill(ids, Logits::Last);
 }
 
 Answer Generator::generate(std::span<const int32_t> prompt, int64_t limit,
@@ -34,7 +72,7 @@ Answer Generator::generate(std::span<const int32_t> prompt, int64_t limit,
   answer.promptTokens = prompt.size() - common;
   Clock::time_point start = Clock::now();
   std::span<const int32_t> rest = prompt.subspan(common);
-  const float *logits = rest.size() == 1 ? session.decode(rest[0]) : session.prefill(rest, Logits::Last);
+  const float *logits = readPrompt(rest, interrupted);
   answer.promptSeconds = secondsSince(start);
 
   start = Clock::now();

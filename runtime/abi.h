@@ -64,7 +64,7 @@ enum {
 // The kernels of one target. Indexed by sluice_step.kernel; all variants have the same kernels in the same order and
 // read the same packed weights. Sorted by preference: the runtime takes the first one that the CPU can run.
 typedef struct sluice_variant {
-  const char *target;            // e.g. "znver4"
+  const char *target;            // e.g. "x86-64-v4"
   uint64_t features;             // bit set of SLUICE_CPU_*
   const sluice_kernel *kernels;  // [kernel_count]
   uint64_t kernel_count;

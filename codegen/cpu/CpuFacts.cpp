@@ -1,6 +1,7 @@
 //===- CpuFacts.cpp - the table of x86-64 targets ----------------------------------===//
 //
-// Prefetch distances: measured. One token on Zen 4 is best left to the hardware prefetchers.
+// Prefetch distances: measured on Zen 4, where one token is best left to the hardware prefetchers; the other rows copy
+// it.
 //
 //===------------------------------------------------------------------------------===//
 

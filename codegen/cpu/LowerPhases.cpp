@@ -1,6 +1,6 @@
 //===- LowerPhases.cpp - every phase becomes functions, the model a table --------------===//
 //
-// What is left is arith, math, vector, scf, func and llvm operations: ordinary MLIR, with no trace of llama or stream.
+// What is left is arith, math, vector, scf and llvm operations: ordinary MLIR, with no trace of llama or stream.
 //
 //===------------------------------------------------------------------------------===//
 
@@ -98,6 +98,8 @@ struct LowerPhases : codegen::impl::LowerPhasesBase<LowerPhases> {
           lowerRopeTable(scope, table, l, args, begin, end);
         else if (auto softmax = dyn_cast<SoftmaxOp>(op))
           lowerSoftmax(scope, softmax, l, args);
+        else if (!isa<ReadOp, RmsNormOp, MergeOp, PrepareOp, TilesOp>(op))
+          llvm::report_fatal_error("no lowering for '" + op.getName().getStringRef() + "' in a phase");
       }
     });
     return {prologue, run};

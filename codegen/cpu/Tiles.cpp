@@ -391,6 +391,8 @@ void TilesLowering::epilogue(const Tile &tile, ArrayRef<Sums> sums, Value tileRo
       lanes[ropeOp] = rope(ropeOp, tile, rows, firstRow, token);
     } else if (auto appendOp = dyn_cast<AppendOp>(operation)) {
       append(appendOp, tile, lanes[appendOp.getValue()], firstRow, token);
+    } else {
+      llvm::report_fatal_error("no lowering for '" + operation.getName().getStringRef() + "' after tiles");
     }
   }
 }

@@ -1,7 +1,7 @@
 //===- LlamaImport.cpp - from a checkpoint to the llama dialect -----------------------===//
 //
-// Key and tensor names: the GGUF specification and ggml's naming of the `llama` architecture. A tensor or a key that
-// would change the result and is not understood is an error, never ignored.
+// Key and tensor names: the GGUF specification and ggml's naming of the `llama` architecture. A tensor that is
+// not understood is an error, never ignored; so is every key that is known to change the result and is not implemented.
 //
 //===------------------------------------------------------------------------------------===//
 
@@ -215,7 +215,7 @@ private:
                               tensor->shape());
     if (!tensor->format)
       return checkpoint.error("tensor '" + name + "' has type " + tensor->typeName +
-                              ", which is not supported; re-quantise the model to one of " + supportedTypes());
+                              ", which is not supported; re-quantise the model (llama-quantize --pure) to one of " + supportedTypes());
     if (isNorm && !tensor->format->isFloat)
       return checkpoint.error("tensor '" + name + "': expected F32, F16 or BF16 for a norm, got " + tensor->typeName);
     return llvm::Error::success();

@@ -160,6 +160,9 @@ int main(int argc, char **argv) {
   CLI::App *targetsCommand = app.add_subcommand("targets", "print the targets that this build can compile for");
 
   try {
+    auto isFirst = [&](const CLI::App *command) { return command->check_name(argv[1]); };
+    if (argc > 1 && argv[1][0] != '-' && app.get_subcommands(isFirst).empty())
+      throw CLI::ExtrasError({argv[1]});
     app.parse(argc, argv);
   } catch (const CLI::ParseError &error) {
     if (error.get_exit_code() == int(CLI::ExitCodes::Success))

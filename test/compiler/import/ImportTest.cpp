@@ -293,7 +293,7 @@ TEST_F(ImportTest, NamesTheUnsupportedTypeAndTheRemedy) {
     file.integer(std::string("llama.") + name, value);
   file.real("llama.attention.layer_norm_rms_epsilon", 1e-5f);
   file.tensor("token_embd.weight", {256, 10}, 12, 1440);
-  expectError(file.str(), "'token_embd.weight' has type Q4_K, which is not supported; re-quantise the model to one of "
+  expectError(file.str(), "'token_embd.weight' has type Q4_K, which is not supported; re-quantise the model (llama-quantize --pure) to one of "
                           "F32, F16, BF16, Q8_0, Q4_0, Q4_1");
   // Inspecting such a file works.
   std::string table;
