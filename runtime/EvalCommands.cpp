@@ -69,8 +69,8 @@ void sluice::runtime::perplexity(const Executable &executable, const Options &op
   if (chunks == 0)
     throw Error(options.file + ": expected at least " + std::to_string(context) + " tokens, got " +
                 std::to_string(ids.size()) + "; lower -c or give a longer text");
-  if (options.chunks)
-    chunks = std::min(chunks, options.chunks);
+  if (options.chunks > 0)
+    chunks = std::min(chunks, uint64_t(options.chunks));
 
   Workers team(options.threads ? options.threads : defaultThreadCount());
   const sluice_variant &variant = executable.variant();

@@ -27,11 +27,11 @@ static std::vector<bool> endTokens(const Tokenizer &tokenizer) {
   return ends;
 }
 
-// A pipe's text ends with the newline that `echo` adds; it is not part of what is to be continued.
-static std::string readPrompt(bool terminal) {
-  if (terminal)
+// A file's or a pipe's text ends with the newline that `echo` adds; it is not part of what is to be continued.
+static std::string readPrompt(const std::string &path, bool terminal) {
+  if (path == "-" && terminal)
     note("reading the text to continue; Ctrl-D on an empty line ends it");
-  std::string text = readFile("-");
+  std::string text = readFile(path);
   if (text.ends_with('\n'))
     text.pop_back();
   if (text.ends_with('\r'))
@@ -84,10 +84,14 @@ void sluice::runtime::generate(const Executable &executable, const Options &opti
   const Model &model = executable.model;
   const uint64_t context = executable.context(options, model.description().context_length);
   const bool terminal = isatty(STDIN_FILENO);
-  const bool chat = terminal && !options.prompt && !options.raw;
+  const bool chat = terminal && !options.prompt && options.promptFile.empty() && !options.raw;
   std::string prompt;
-  if (!chat)
-    prompt = options.prompt ? *options.prompt : readPrompt(terminal);
+  if (options.prompt)
+    prompt = *options.prompt;
+  else if (!chat)
+    prompt = readPrompt(options.promptFile.empty() ? "-" : options.promptFile, terminal);
+  if (!chat && !options.raw && prompt.empty())
+    throw UsageError("expected a question, got an empty text; give one with -p, -f or on standard input");
 
   const Tokenizer tokenizer(model.section(SLUICE_SECTION_TOKENIZER));
   Workers team(options.threads ? options.threads : defaultThreadCount());

@@ -24,7 +24,8 @@ Examples:
 
 // llama.cpp's long options with one dash, and what stands for them here.
 static void translateLlamaOptions(std::vector<std::string> &arguments) {
-  static constexpr std::pair<const char *, const char *> names[] = {{"-sys", "--system-prompt"}, {"-no-cnv", "--raw"}};
+  static constexpr std::pair<const char *, const char *> names[] = {
+      {"-sys", "--system-prompt"}, {"-no-cnv", "--raw"}, {"-cnv", "--conversation"}, {"-st", "--single-turn"}};
   for (std::string &argument : arguments)
     for (auto [from, to] : names)
       if (argument == from)
@@ -33,8 +34,19 @@ static void translateLlamaOptions(std::vector<std::string> &arguments) {
         argument = to + argument.substr(std::string(from).size());
 }
 
-// As CLI::Range, but the help does not spell the bounds out.
-template <typename T> static CLI::Validator range(T least, T most) { return CLI::Range(least, most).description(""); }
+// As CLI::Range, but the help does not spell the bounds out, and errors print them as they were written here.
+template <typename T> static CLI::Validator range(T least, T most) {
+  return CLI::Validator(
+      [=](const std::string &text) {
+        T value;
+        if (CLI::detail::lexical_cast(text, value) && value >= least && value <= most)
+          return std::string();
+        std::ostringstream message;
+        message << "expected a number from " << least << " to " << most << ", got " << text;
+        return message.str();
+      },
+      "");
+}
 
 static void addThreads(CLI::App &app, Options &options) {
   app.add_option("-t,--threads", options.threads, "threads (default: as many as there are cores for this process)")
@@ -43,18 +55,25 @@ static void addThreads(CLI::App &app, Options &options) {
 }
 
 static void addContext(CLI::App &app, Options &options, const char *help) {
-  app.add_option("-c,--ctx-size", options.context, help)->check(range(uint64_t(1), uint64_t(1) << 31))->type_name("N");
+  app.add_option("-c,--ctx-size", options.context, help)->check(range(uint64_t(0), uint64_t(1) << 31))->type_name("N");
 }
 
 static void addGenerate(CLI::App &app, Options &options) {
   app.add_option("-p,--prompt", options.prompt, "what to answer; without it, standard input, or a chat in a terminal")
       ->type_name("TEXT");
-  app.add_option("--system-prompt", options.systemPrompt, "instruction before the conversation (also -sys)")
-      ->type_name("TEXT");
+  app.add_option("-f,--file", options.promptFile, "a file with what to answer")
+      ->type_name("FILE")
+      ->excludes("--prompt");
+  CLI::Option *system =
+      app.add_option("--system-prompt", options.systemPrompt, "instruction before the conversation (also -sys)")
+          ->type_name("TEXT");
   app.add_flag("--raw,--no-conversation", options.raw,
-               "continue the text as it stands, without the chat template (also -no-cnv)");
+               "continue the text as it stands, without the chat template (also -no-cnv)")
+      ->excludes(system);
+  // What is done anyway: a chat in a terminal, and one answer to -p, -f or a pipe.
+  app.add_flag("--conversation,--single-turn")->group("");
   app.add_option("-n,--predict,--n-predict", options.tokens, "most tokens to generate (default: -1, until the end)")
-      ->check(range(int64_t(-1), int64_t(1) << 40))
+      ->check(range(int64_t(-2), int64_t(1) << 40)) // llama.cpp's -2: until the context is full
       ->type_name("N");
   addContext(app, options, "most tokens of a conversation (default: what the model was trained for)");
   addThreads(app, options);
@@ -84,12 +103,15 @@ static void addGenerate(CLI::App &app, Options &options) {
 static void addBench(CLI::App &app, Options &options) {
   app.add_option("-p,--n-prompt", options.benchPrompts, "tokens of a prompt; 0: not measured (default: 256)")
       ->delimiter(',')
+      ->check(range(uint64_t(0), uint64_t(1) << 31))
       ->type_name("N,..");
   app.add_option("-n,--n-gen", options.benchTokens, "tokens to generate; 0: not measured (default: 64)")
       ->delimiter(',')
+      ->check(range(uint64_t(0), uint64_t(1) << 31))
       ->type_name("N,..");
   app.add_option("-d,--n-depth", options.benchDepths, "tokens in the context before (default: 0)")
       ->delimiter(',')
+      ->check(range(uint64_t(0), uint64_t(1) << 31))
       ->type_name("N,..");
   app.add_option("-t,--threads", options.benchThreads, "threads (default: as many as there are cores for this process)")
       ->delimiter(',')
@@ -151,7 +173,9 @@ std::optional<Options> sluice::runtime::parseOptions(std::vector<std::string> ar
       command("perplexity", Command::Perplexity, "how well the model predicts a text, as llama.cpp defines it");
   perplexity->add_option("file", options.file, "the text; - for standard input")->required()->type_name("FILE");
   addContext(*perplexity, options, "tokens of a chunk, of which the second half is scored (default: 512)");
-  perplexity->add_option("--chunks", options.chunks, "most chunks to score (default: all)")->type_name("N");
+  perplexity->add_option("--chunks", options.chunks, "most chunks to score (default: -1, all)")
+      ->check(range(int64_t(-1), INT64_MAX))
+      ->type_name("N");
   perplexity->add_flag("--json", options.json, "print the result as JSON");
   addThreads(*perplexity, options);
   addBench(*command("bench", Command::Bench, "tokens a second, and share of the machine's read bandwidth"), options);

@@ -14,12 +14,13 @@ struct Options {
   Command command = Command::Generate;
 
   // Generate
-  std::optional<std::string> prompt; // absent: from standard input
+  std::optional<std::string> prompt; // absent: from promptFile, if that is not empty, else from standard input
+  std::string promptFile;
   std::string systemPrompt;
   bool raw = false;
   bool ignoreEnd = false;
   bool verbose = false;
-  int64_t tokens = -1; // the most to generate; -1: until the end
+  int64_t tokens = -1; // the most to generate; below 0: until the end
   int64_t seed = -1;   // -1: a new one each time
   SamplingOptions sampling;
 
@@ -33,7 +34,7 @@ struct Options {
   bool generationPrompt = true; // Template
   std::string logits;           // Eval: file to write
   bool step = false;            // Eval
-  uint64_t chunks = 0;          // Perplexity; 0: all
+  int64_t chunks = -1;          // Perplexity; below 1: all
 
   // Bench: every combination is measured.
   std::vector<uint64_t> benchPrompts{256}, benchTokens{64}, benchDepths{0};

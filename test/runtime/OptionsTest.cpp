@@ -49,7 +49,8 @@ TEST(Options, TakeLlamaCppsNames) {
                            "-sys",
                            "be brief",
                            "--ignore-eos",
-                           "-no-cnv"})
+                           "-cnv",
+                           "-st"})
                         .value();
   EXPECT_EQ(options.prompt, "a question");
   EXPECT_EQ(options.tokens, -1);
@@ -63,9 +64,13 @@ TEST(Options, TakeLlamaCppsNames) {
   EXPECT_EQ(options.context, 100u);
   EXPECT_EQ(options.systemPrompt, "be brief");
   EXPECT_TRUE(options.ignoreEnd);
-  EXPECT_TRUE(options.raw);
   EXPECT_EQ(parse({"--seed", "7", "--ctx-size", "9", "--system-prompt", "x"})->seed, 7);
-  EXPECT_TRUE(parse({"--raw"})->raw);
+  for (const char *raw : {"--raw", "-no-cnv"})
+    EXPECT_TRUE(parse({raw})->raw);
+  for (const char *file : {"-f", "--file"})
+    EXPECT_EQ(parse({file, "x"})->promptFile, "x");
+  EXPECT_EQ(parse({"-c", "0"})->context, 0u); // what the model was trained for
+  EXPECT_EQ(parse({"-n", "-2"})->tokens, -2); // until the context is full
 }
 
 TEST(Options, TakeAnyTextAsAPrompt) {
@@ -102,10 +107,23 @@ TEST(Options, KnowCommands) {
 }
 
 TEST(Options, RefuseWhatMakesNoSense) {
-  const std::vector<std::string> bad[] = {
-      {"--nonsense"}, {"-t", "0"},   {"-t", "x"},       {"--temp", "-1"}, {"--top-p", "1.5"},
-      {"-n", "-2"},   {"-c", "0"},   {"what", "is"},    {"eval"},         {"bench", "-o", "xml"},
-      {"-p"},         {"-s", "1.5"}, {"info", "verify"}};
+  const std::vector<std::string> bad[] = {{"--nonsense"},
+                                          {"-t", "0"},
+                                          {"-t", "x"},
+                                          {"--temp", "-1"},
+                                          {"--top-p", "1.5"},
+                                          {"-n", "-3"},
+                                          {"-c", "-1"},
+                                          {"what", "is"},
+                                          {"eval"},
+                                          {"bench", "-o", "xml"},
+                                          {"-p"},
+                                          {"-s", "1.5"},
+                                          {"info", "verify"},
+                                          {"bench", "-p", "-1"},
+                                          {"perplexity", "x", "--chunks", "-2"},
+                                          {"-p", "x", "-f", "y"},
+                                          {"--raw", "-sys", "x"}};
   for (const auto &arguments : bad) {
     int status = -1;
     testing::internal::CaptureStderr();
