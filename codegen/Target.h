@@ -46,8 +46,11 @@ public:
 
 // All targets that this build knows, best first within a family.
 llvm::ArrayRef<std::unique_ptr<Target>> allTargets();
-// The target called `name`; "host" is the best one that this machine can run. Null if there is none.
+// The target called `name`, or the best one for "host", this machine, or for a processor by LLVM's name ("znver4"). Null
+// if there is none.
 const Target *lookupTarget(llvm::StringRef name);
+// Whether this machine can run its code.
+bool runsHere(const Target &target);
 
 // Emits the object that defines sluice_variants and sluice_variant_count over the objects of `targets`, in their order.
 mlir::LogicalResult emitVariantTable(llvm::ArrayRef<const Target *> targets, unsigned kernelCount,

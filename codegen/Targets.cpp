@@ -27,10 +27,16 @@ llvm::ArrayRef<std::unique_ptr<Target>> sluice::codegen::allTargets() {
 
 const Target *sluice::codegen::lookupTarget(StringRef name) {
   for (const std::unique_ptr<Target> &target : allTargets())
-    if (name == "host" ? (target->features() & ~hostFeatures()) == 0 : target->name() == name)
+    if (target->name() == name)
+      return target.get();
+  std::optional<uint64_t> features = name == "host" ? hostFeatures() : processorFeatures(name);
+  for (const std::unique_ptr<Target> &target : allTargets())
+    if (features && (target->features() & ~*features) == 0)
       return target.get();
   return nullptr;
 }
+
+bool sluice::codegen::runsHere(const Target &target) { return (target.features() & ~hostFeatures()) == 0; }
 
 LogicalResult sluice::codegen::emitVariantTable(ArrayRef<const Target *> targets, unsigned kernelCount,
                                                 llvm::raw_pwrite_stream &out) {

@@ -128,5 +128,10 @@ void sluice::printTargets(llvm::raw_ostream &out) {
   const codegen::Target *host = codegen::lookupTarget("host");
   for (const std::unique_ptr<codegen::Target> &target : codegen::allTargets())
     out << llvm::left_justify(target->name(), 16) << target->summary()
-        << (target.get() == host ? " (what --target=host is here)" : "") << '\n';
+        << (target.get() == host          ? " (what --target=host is here)"
+            : !codegen::runsHere(*target) ? " (this machine cannot run it)"
+                                          : "")
+        << '\n';
+  out << "--target also takes a processor's name as LLVM spells it (znver4, alderlake, haswell ...): the best of these "
+         "for it\n";
 }

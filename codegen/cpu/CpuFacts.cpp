@@ -16,6 +16,7 @@ static constexpr uint64_t v2 =
 static constexpr uint64_t v3 = v2 | bit(SLUICE_CPU_AVX) | bit(SLUICE_CPU_F16C) | bit(SLUICE_CPU_FMA) |
                                bit(SLUICE_CPU_AVX2) | bit(SLUICE_CPU_BMI1) | bit(SLUICE_CPU_BMI2) |
                                bit(SLUICE_CPU_LZCNT) | bit(SLUICE_CPU_MOVBE);
+static constexpr uint64_t v3vnni = v3 | bit(SLUICE_CPU_AVX_VNNI);
 static constexpr uint64_t v4 = v3 | bit(SLUICE_CPU_AVX512F) | bit(SLUICE_CPU_AVX512BW) | bit(SLUICE_CPU_AVX512DQ) |
                                bit(SLUICE_CPU_AVX512VL) | bit(SLUICE_CPU_AVX512CD);
 static constexpr uint64_t v4vnni = v4 | bit(SLUICE_CPU_AVX512_VNNI);
@@ -25,6 +26,8 @@ static constexpr CpuFacts cpus[] = {
      "+avx512vnni,-prefer-256-bit", v4vnni, 512, 32, DotKind::Vpdpbusd, true, true, 0, 4096},
     {"x86-64-v4", "AVX-512: Skylake-X", "x86-64-v4", "-prefer-256-bit", v4, 512, 32, DotKind::Maddubs, true, true, 0,
      4096},
+    {"x86-64-v3-vnni", "AVX2 with AVX-VNNI: Alder Lake and later", "x86-64-v3", "+avxvnni", v3vnni, 256, 16,
+     DotKind::Vpdpbusd, true, true, 0, 4096},
     {"x86-64-v3", "AVX2, FMA and F16C: Haswell, Zen and later", "x86-64-v3", "", v3, 256, 16, DotKind::Maddubs, true,
      true, 0, 4096},
     {"x86-64", "SSE2: any x86-64", "x86-64", "", 0, 128, 16, DotKind::Pmaddwd, false, false, 0, 4096},

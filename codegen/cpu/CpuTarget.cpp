@@ -10,6 +10,7 @@
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/TargetParser/Host.h"
+#include "llvm/TargetParser/X86TargetParser.h"
 
 using namespace mlir;
 using namespace sluice;
@@ -61,9 +62,8 @@ std::vector<std::unique_ptr<Target>> sluice::codegen::makeCpuTargets() {
   return targets;
 }
 
-uint64_t sluice::codegen::hostFeatures() {
-  // LLVM's name of each feature, where it differs from the kernel's.
-  llvm::StringMap<bool> host = llvm::sys::getHostCPUFeatures();
+// The features that `has` says yes to, asked by LLVM's names of them, which are not always the kernel's.
+static uint64_t featuresWhere(llvm::function_ref<bool(StringRef)> has) {
   auto llvmName = [](StringRef name) -> std::string {
     if (name == "abm")
       return "lzcnt";
@@ -78,8 +78,26 @@ uint64_t sluice::codegen::hostFeatures() {
     return name.str();
   };
   uint64_t bits = 0;
-#define X(NAME, BIT, TEXT) bits |= uint64_t(host.lookup(llvmName(TEXT))) << BIT;
+#define X(NAME, BIT, TEXT) bits |= uint64_t(has(llvmName(TEXT))) << BIT;
   SLUICE_CPU_FEATURES(X)
 #undef X
   return bits;
+}
+
+uint64_t sluice::codegen::hostFeatures() {
+  llvm::StringMap<bool> host = llvm::sys::getHostCPUFeatures();
+  return featuresWhere([&](StringRef name) { return host.lookup(name); });
+}
+
+std::optional<uint64_t> sluice::codegen::processorFeatures(StringRef processor) {
+  if (llvm::X86::parseArchX86(processor, /*Only64Bit=*/true) == llvm::X86::CK_None)
+    return std::nullopt;
+  SmallVector<StringRef> listed; // without some that others imply
+  llvm::X86::getFeaturesForCPU(processor, listed);
+  llvm::StringMap<bool> features;
+  for (StringRef feature : listed) {
+    features[feature] = true;
+    llvm::X86::updateImpliedFeatures(feature, true, features);
+  }
+  return featuresWhere([&](StringRef name) { return features.lookup(name); });
 }

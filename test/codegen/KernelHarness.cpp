@@ -109,7 +109,7 @@ Kernels::Kernels(const std::string &source, llvm::StringRef name) {
   llvm::SmallString<0> object;
   llvm::raw_svector_ostream out(object);
   EXPECT_TRUE(succeeded(target->emit(*lowered, codegen::EmitKind::Object, out)));
-  if (target->features() & ~codegen::hostFeatures())
+  if (!codegen::runsHere(*target))
     return;
   jit = llvm::cantFail(llvm::orc::LLJITBuilder().create());
   llvm::cantFail(jit->addObjectFile(std::make_unique<llvm::SmallVectorMemoryBuffer>(std::move(object))));

@@ -81,6 +81,19 @@ INSTANTIATE_TEST_SUITE_P(Cpu, OnTarget, ::testing::ValuesIn([] {
                            return name;
                          });
 
+TEST(Targets, AreFoundByNameAndByProcessor) {
+  for (auto &target : codegen::allTargets())
+    EXPECT_EQ(codegen::lookupTarget(target->name()), target.get());
+  EXPECT_TRUE(codegen::runsHere(*codegen::lookupTarget("host")));
+  for (auto [processor, target] :
+       {std::pair("znver5", "x86-64-v4-vnni"), std::pair("znver4", "x86-64-v4-vnni"),
+        std::pair("skylake-avx512", "x86-64-v4"), std::pair("alderlake", "x86-64-v3-vnni"),
+        std::pair("haswell", "x86-64-v3"), std::pair("znver1", "x86-64-v3"), std::pair("core2", "x86-64")})
+    EXPECT_EQ(codegen::lookupTarget(processor)->name(), target) << processor;
+  for (const char *unknown : {"", "cray", "pentium4", "Znver4"})
+    EXPECT_EQ(codegen::lookupTarget(unknown), nullptr) << unknown;
+}
+
 // y = W x for `tokens` tokens through a program of capacity `capacity`: [token][row].
 static std::vector<float> runDots(const std::string &target, const Weight &weight, const std::vector<float> &x,
                                   int64_t tokens, int64_t capacity, const std::string &config = "", int64_t peaks = 1) {
@@ -184,7 +197,9 @@ TEST_P(OnTarget, ConfigurationsAgree) {
     for (std::string config :
          {"tile_rows = 16 : i64", "tile_rows = 32 : i64, row_block = 16 : i64, token_block = 1 : i64",
           "tile_rows = 16 : i64, row_block = 16 : i64, token_block = 2 : i64",
-          "row_block = 16 : i64, token_block = 4 : i64, token_step = 2 : i64"})
+          "row_block = 16 : i64, token_block = 4 : i64, token_step = 2 : i64",
+          // Vectors of other sizes: what other targets of the same instructions have.
+          "lanes = 4 : i64", GetParam() == "x86-64" ? "lanes = 4 : i64, row_block = 8 : i64" : "lanes = 8 : i64"})
       ASSERT_EQ(base, runDots(GetParam(), weight, x, 3, 4, config)) << config;
   }
 }

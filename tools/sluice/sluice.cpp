@@ -133,7 +133,8 @@ int main(int argc, char **argv) {
       ->type_name("FILE");
   compileCommand
       ->add_option("--target", options.targets,
-                   "make code for these; the best that a machine can run is used there; see 'sluice targets'")
+                   "make code for these targets or processors; the best that a machine can run is used there; see "
+                   "'sluice targets'")
       ->type_name("NAME[,NAME]")
       ->delimiter(',')
       ->allow_extra_args(false)
