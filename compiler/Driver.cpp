@@ -132,6 +132,7 @@ void sluice::printTargets(llvm::raw_ostream &out) {
             : !codegen::runsHere(*target) ? " (this machine cannot run it)"
                                           : "")
         << '\n';
-  out << "--target also takes a processor's name as LLVM spells it (znver4, alderlake, haswell ...): the best of these "
+  out << "\n--target also takes a processor's name as LLVM spells it (znver4, alderlake, haswell ...): the best of "
+         "these "
          "for it\n";
 }

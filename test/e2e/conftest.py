@@ -41,7 +41,8 @@ def evaluate(executable, ids, folder, *options):
 
 def runnable_targets():
     """Names of the targets that this machine can run."""
-    return [line.split()[0] for line in run(SLUICE, "targets").stdout.decode().splitlines() if "cannot run" not in line]
+    table = run(SLUICE, "targets").stdout.decode().split("\n\n")[0]
+    return [line.split()[0] for line in table.splitlines() if "cannot run" not in line]
 
 
 @pytest.fixture(scope="session")
