@@ -112,7 +112,7 @@ llvm::Error sluice::explain(const Options &options, llvm::raw_ostream &out) {
     return llvm::createStringError(options.model + ": expected --depth and --prefill within the context of " +
                                    llvm::Twine(context) + " tokens, got " + llvm::Twine(options.depth) + " and " +
                                    llvm::Twine(options.prompt));
-  printTraffic(model, out, {options.depth, options.prompt});
+  printTraffic(model, out, {options.depth, options.prompt}, options.machine);
   return llvm::Error::success();
 }
 

@@ -2,6 +2,7 @@
 #ifndef SLUICE_COMPILER_OPTIONS_H
 #define SLUICE_COMPILER_OPTIONS_H
 
+#include "passes/Traffic.h"
 #include <csignal>
 #include <cstdint>
 #include <string>
@@ -21,6 +22,7 @@ struct Options {
   std::vector<std::string> passPlugins;     // shared libraries with further passes
   std::vector<std::pair<std::string, std::string>> extraPasses; // (phase, pass pipeline to run after it)
   int64_t depth = 0;  // explain: positions in the KV cache before what is counted
+  Machine machine;    // explain: what is predicted for
   int64_t prompt = 0; // explain: tokens of a prompt to count, 0 for one token of the answer
   bool quiet = false; // no progress and no summary
   const volatile std::sig_atomic_t *interrupted = nullptr; // compilation ends cleanly soon after this becomes nonzero

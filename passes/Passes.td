@@ -44,7 +44,7 @@ def FuseResidual : LlamaPass<"fuse-residual"> {
 def SchedulePhases : Pass<"schedule-phases", "::sluice::llama::ModelOp"> {
   let summary = "turns stages into phases, and the values between them into buffers";
   let description = [{
-    Makes `stream.program`s @decode (one token), @prefill (a chunk) and @softmax. Expects every operation of the blocks and
+    Makes `stream.program`s @decode (one token), @prefill (a chunk), @softmax and @peak. Expects every operation of the blocks and
     the graph to be in a stage; one that is not is an error that names it. From here on activations that meet integer
     weights are quantised to int8 with `peaks` (see `stream.prepare`), one more where
     attention reads the rows or the activations are products; those of the logits, which a chunk of a prompt needs for its last

@@ -8,6 +8,7 @@
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "passes/Passes.h"
 #include "passes/StageFusion.h"
+#include "runtime/abi.h"
 #include "llvm/ADT/EquivalenceClasses.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringMap.h"
@@ -426,6 +427,7 @@ struct SchedulePhases : sluice::impl::SchedulePhasesBase<SchedulePhases> {
         failed(ProgramBuilder(model, graph, "prefill", prefillTokens, peaks).build()))
       return signalPassFailure();
     addSoftmax(model, widthOf(cast<ReturnOp>(graph.getBody().front().getTerminator()).getLogits()));
+    addPeak(model);
 
     for (Operation &op : llvm::make_early_inc_range(model.getBody().front()))
       if (isa<GraphOp, BlockOp>(op))
@@ -447,6 +449,16 @@ struct SchedulePhases : sluice::impl::SchedulePhasesBase<SchedulePhases> {
     b.createBlock(&phase.getBody());
     auto symbol = [&](StringRef name) { return FlatSymbolRefAttr::get(b.getContext(), name); };
     stream::SoftmaxOp::create(b, symbol("input"), symbol("output"));
+  }
+
+  static void addPeak(ModelOp model) {
+    ImplicitLocOpBuilder b = ImplicitLocOpBuilder::atBlockEnd(model.getLoc(), &model.getBody().front());
+    auto program = stream::ProgramOp::create(b, "peak", 1);
+    b.createBlock(&program.getBody());
+    stream::BufferOp::create(b, "data", SLUICE_PEAK_OPERATIONS / 2 / sizeof(float));
+    auto phase = stream::PhaseOp::create(b, "peak", /*head=*/false, IntegerAttr());
+    b.createBlock(&phase.getBody());
+    stream::PeakOp::create(b, "data");
   }
 };
 } // namespace

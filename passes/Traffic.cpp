@@ -7,8 +7,8 @@
 using namespace sluice;
 using namespace sluice::stream;
 
-static PhaseTraffic trafficOf(PhaseOp phase, int64_t runs) {
-  PhaseTraffic traffic{phase, runs, 0, 0, 0, 0, 0};
+PhaseTraffic PhaseTraffic::get(PhaseOp phase, int64_t runs) {
+  PhaseTraffic traffic{.phase = phase, .runs = runs};
   PhaseStream stream = PhaseStream::get(phase);
   if (!stream.lookedUp)
     traffic.streamedBytes = stream.bytes;
@@ -25,6 +25,7 @@ static PhaseTraffic trafficOf(PhaseOp phase, int64_t runs) {
     // A key and a value of every KV head; for every head a product with each.
     traffic.cacheBytes += 2 * cache.getKvHeads() * cache.getHeadDim() * elementBytes;
     traffic.cacheOperations += 2 * 2 * int64_t(attention.getHeads()) * cache.getHeadDim();
+    traffic.cacheTokens = attention.getTokenBlock().value_or(1);
   }
   return traffic;
 }
@@ -32,7 +33,7 @@ static PhaseTraffic trafficOf(PhaseOp phase, int64_t runs) {
 Traffic Traffic::get(ProgramOp program) {
   Traffic traffic;
   auto add = [&](PhaseOp phase, int64_t runs) {
-    PhaseTraffic one = trafficOf(phase, runs);
+    PhaseTraffic one = PhaseTraffic::get(phase, runs);
     traffic.streamedBytes += runs * one.streamedBytes;
     traffic.lookedUpBytes += runs * one.lookedUpBytes;
     traffic.cacheBytes += runs * one.cacheBytes;
@@ -66,7 +67,7 @@ static std::string weightsOf(PhaseOp phase) {
 // After a phase, and before its tiles if the workers share its prologue.
 static int64_t barriersOf(PhaseOp phase) { return phase.getPrologueTokens() ? 2 : 1; }
 
-void sluice::printTraffic(llama::ModelOp model, llvm::raw_ostream &out, Workload workload) {
+void sluice::printTraffic(llama::ModelOp model, llvm::raw_ostream &out, Workload workload, Machine machine) {
   llvm::StringRef name = workload.prompt ? "prefill" : "decode";
   auto programs = llvm::make_filter_range(model.getOps<ProgramOp>(), [&](auto op) { return op.getSymName() == name; });
   if (programs.empty())
@@ -79,23 +80,24 @@ void sluice::printTraffic(llama::ModelOp model, llvm::raw_ostream &out, Workload
 
   struct Line {
     int64_t weightBytes, cacheBytes, operations;
+    double microseconds = 0; // by the roofline
     int64_t bytes() const { return weightBytes + cacheBytes; }
   };
   std::vector<Line> lines;
-  Line total{0, 0, 0};
+  Line total{};
   size_t width = 6;
   int64_t barriers = 0, layerBarriers = 0; // in all; the most that a layer has
   for (const PhaseTraffic &phase : traffic.phases) {
     PhaseOp op = phase.phase;
     bool once = op.getHead(); // for the prompt's last token
-    int64_t together = 1;     // tokens of a prompt for which attention reads the cache once
-    for (auto attention : op.getBody().getOps<AttentionOp>())
-      together = attention.getTokenBlock().value_or(1);
     lines.push_back({phase.runs * phase.streamedBytes * (once ? 1 : chunks),
-                     phase.runs * phase.cacheBytes * positions / together,
+                     phase.runs * phase.cacheBytes * positions / std::max<int64_t>(phase.cacheTokens, 1),
                      phase.runs * (phase.operations * (once ? 1 : tokens) + phase.cacheOperations * positions)});
-    total = {total.weightBytes + lines.back().weightBytes, total.cacheBytes + lines.back().cacheBytes,
-             total.operations + lines.back().operations};
+    Line &line = lines.back();
+    line.microseconds =
+        std::max(line.bytes() / machine.gigabytesPerSecond, line.operations / machine.gigaoperationsPerSecond) / 1e3;
+    total = {total.weightBytes + line.weightBytes, total.cacheBytes + line.cacheBytes,
+             total.operations + line.operations, total.microseconds + line.microseconds};
     width = std::max(width, op.getName().size());
     barriers += phase.runs * (once ? 1 : chunks) * barriersOf(op);
   }
@@ -108,27 +110,26 @@ void sluice::printTraffic(llama::ModelOp model, llvm::raw_ostream &out, Workload
 
   auto print = [&](llvm::StringRef name, const std::string &runs, const Line &line, const std::string &reads) {
     out << llvm::left_justify(name, width)
-        << llvm::format(" %5s %14lld %14lld %8.2f %% %16lld  ", runs.c_str(), static_cast<long long>(line.weightBytes),
-                        static_cast<long long>(line.cacheBytes), 100.0 * line.bytes() / total.bytes(),
-                        static_cast<long long>(line.operations))
+        << llvm::format(" %5s %14lld %14lld %8.2f %% %16lld %11.1f  ", runs.c_str(),
+                        static_cast<long long>(line.weightBytes), static_cast<long long>(line.cacheBytes),
+                        100.0 * line.bytes() / total.bytes(), static_cast<long long>(line.operations),
+                        line.microseconds)
         << reads << '\n';
   };
   out << llvm::left_justify("phase", width)
-      << "  runs   weight bytes    cache bytes      share       operations  reads\n";
+      << "  runs   weight bytes    cache bytes      share       operations          us  reads\n";
   for (auto [phase, line] : llvm::zip_equal(traffic.phases, lines))
     print(PhaseOp(phase.phase).getName(), std::to_string(phase.runs), line, weightsOf(phase.phase));
   print(workload.prompt ? "prompt" : "token", "", total, "");
   out << "\nEvery token of an answer also reads, for each position before it, " << traffic.cacheBytes
       << " bytes of KV cache (" << traffic.cacheOperations << " operations), and looks up " << traffic.lookedUpBytes
       << " bytes of embedding.\nThe workers meet at " << barriers << " barriers, " << layerBarriers << " in a layer.\n";
-  if (workload.prompt) {
+  out << llvm::format(
+      "At %g GB/s and %g GOP/s (--gb-per-s, --gop-per-s; 'bench --profile' of the compiled model measures "
+      "them), the least is %.1f us: %.1f tokens/s.\n",
+      machine.gigabytesPerSecond, machine.gigaoperationsPerSecond, total.microseconds,
+      tokens * 1e6 / total.microseconds);
+  if (workload.prompt)
     out << "Chunks of at most " << capacity << " tokens: " << chunks
         << llvm::format(". Operations for every byte read: %.1f.\n", double(total.operations) / total.bytes());
-    return;
-  }
-  out << "Memory sets the speed: at most";
-  for (int gigabytes : {20, 100, 1000})
-    out << (gigabytes == 20 ? " " : ", ") << llvm::format("%.0f", gigabytes * 1e9 / total.bytes())
-        << " tokens/s where it gives " << gigabytes << " GB/s";
-  out << ".\n";
 }

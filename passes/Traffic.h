@@ -12,15 +12,18 @@
 
 namespace sluice {
 
-// One phase of a program, for one token. Numbers are those of one run.
+// One phase of a program, for one token. Numbers are those of one run; sluice_step has them too.
 struct PhaseTraffic {
   stream::PhaseOp phase;
-  int64_t runs;            // layers that run it, 1 outside the layers
-  int64_t streamedBytes;   // of packed weights, padding included, read from begin to end
-  int64_t lookedUpBytes;   // of the rows that a token looks up
-  int64_t cacheBytes;      // of the KV cache, for each position up to the token's
-  int64_t operations;      // multiplications and additions of the matrix products
-  int64_t cacheOperations; // of attention, for each position up to the token's
+  int64_t runs;                // layers that run it, 1 outside the layers
+  int64_t streamedBytes = 0;   // of packed weights, padding included, read from begin to end
+  int64_t lookedUpBytes = 0;   // of the rows that a token looks up
+  int64_t cacheBytes = 0;      // of the KV cache, for each position before the token
+  int64_t operations = 0;      // multiplications and additions of the matrix products
+  int64_t cacheOperations = 0; // of attention, for each position before the token
+  int64_t cacheTokens = 0;     // tokens of a chunk for which attention reads the cache once; 0: it reads none
+
+  static PhaseTraffic get(stream::PhaseOp phase, int64_t runs = 1);
 };
 
 struct Traffic {
@@ -37,8 +40,15 @@ struct Workload {
   int64_t prompt = 0; // tokens of the prompt, in chunks of @prefill; 0: a token, by @decode
 };
 
-// A line per phase, and what follows for the speed.
-void printTraffic(llama::ModelOp model, llvm::raw_ostream &out, Workload workload = {});
+// What it is predicted for; a compiled model's `bench --profile` measures both. Default: about one core of a server of
+// 2023.
+struct Machine {
+  double gigabytesPerSecond = 25;       // read from memory
+  double gigaoperationsPerSecond = 450; // multiplications and additions of 8-bit dot products
+};
+
+// A line per phase with the least time that it can take, by the roofline; and what follows for the speed.
+void printTraffic(llama::ModelOp model, llvm::raw_ostream &out, Workload workload = {}, Machine machine = {});
 
 } // namespace sluice
 #endif

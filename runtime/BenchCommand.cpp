@@ -1,14 +1,15 @@
 //===- BenchCommand.cpp - tokens a second, and share of the read bandwidth -----------===//
 
+#include "runtime/ArithmeticPeak.h"
 #include "runtime/Commands.h"
 #include "runtime/Error.h"
+#include "runtime/Profile.h"
 #include "runtime/ReadBandwidth.h"
 #include "runtime/Session.h"
 #include "runtime/Streams.h"
 #include "runtime/ThreadCount.h"
 #include <chrono>
 #include <cmath>
-#include <map>
 #include <nlohmann/json.hpp>
 
 using namespace sluice::runtime;
@@ -16,26 +17,13 @@ using Json = nlohmann::ordered_json;
 using Clock = std::chrono::steady_clock;
 
 namespace {
-// One test: `prompt` tokens at once or `tokens` one by one, after `depth` tokens of context.
-struct Test {
-  uint64_t prompt, tokens, depth;
-
-  std::string name() const {
-    return (prompt ? "pp" + std::to_string(prompt) : "tg" + std::to_string(tokens)) +
-           (depth ? " @ d" + std::to_string(depth) : "");
-  }
-  uint64_t count() const { return prompt ? prompt : tokens; }
-};
-
 class Bench {
 public:
   Bench(const Executable &executable, const Options &options) : executable(executable), options(options) {}
   std::vector<Json> run();
 
 private:
-  Json measure(const Test &test, Session &session, unsigned threads, double bandwidth);
-  double bytesPerToken(const Test &test, Session &session) const;
-  void printProfile(Program &program, uint64_t runs, const Test &test) const;
+  Json measure(const Workload &test, Session &session, unsigned threads, const Machine &machine);
 
   const Executable &executable;
   const Options &options;
@@ -51,29 +39,15 @@ static std::vector<int32_t> someTokens(uint64_t count, uint32_t vocabulary) {
   return ids;
 }
 
-// Of a step, in all chunks of a prompt or for one token.
-static double weightBytes(const sluice_step &step, const Program &program, uint64_t prompt) {
-  const uint64_t chunks =
-      prompt && !(step.flags & SLUICE_STEP_HEAD) ? (prompt + program.maxTokens() - 1) / program.maxTokens() : 1;
-  return double(step.weights_bytes) * double(chunks);
-}
-
-// Bytes that have to be read for a token, on average: weights and, when one token is made after the other, the cache.
-double Bench::bytesPerToken(const Test &test, Session &session) const {
-  const sluice_model &m = executable.model.description();
+// Of weights and cache, for a token on average.
+static double bytesPerToken(const Workload &test, const Program &program) {
   double total = 0;
-  if (test.prompt) {
-    Program &program = session.prefillProgram();
-    for (const sluice_step &step : program.steps())
-      total += weightBytes(step, program, test.prompt);
-  } else {
-    for (uint64_t i = 0; i < test.tokens; ++i)
-      total += double(m.weight_bytes + session.cacheBytes(test.depth + i));
-  }
+  for (const sluice_step &step : program.steps())
+    total += workOf(step, program, test).bytes();
   return total / double(test.count());
 }
 
-Json Bench::measure(const Test &test, Session &session, unsigned threads, double bandwidth) {
+Json Bench::measure(const Workload &test, Session &session, unsigned threads, const Machine &machine) {
   const std::vector<int32_t> ids = someTokens(test.depth + test.count(), session.vocabulary());
   const std::span<const int32_t> before(ids.data(), test.depth), tested(ids.data() + test.depth, test.count());
   session.truncate(0);
@@ -95,7 +69,7 @@ Json Bench::measure(const Test &test, Session &session, unsigned threads, double
       rates.push_back(double(test.count()) / seconds);
   }
   if (options.profile)
-    printProfile(program, options.repetitions * (test.prompt ? 1 : test.tokens), test);
+    note(profileTable(executable.model, program, test, options.repetitions, machine));
 
   double mean = 0, squares = 0;
   for (double rate : rates)
@@ -103,7 +77,7 @@ Json Bench::measure(const Test &test, Session &session, unsigned threads, double
   for (double rate : rates)
     squares += (rate - mean) * (rate - mean);
   const double deviation = rates.size() > 1 ? std::sqrt(squares / double(rates.size() - 1)) : 0;
-  const double bytes = bytesPerToken(test, session), speed = bytes * mean;
+  const double bytes = bytesPerToken(test, program), speed = bytes * mean;
   return {{"test", test.name()},
           {"model", executable.model.string(executable.model.description().name)},
           {"target", executable.variant().target},
@@ -116,44 +90,13 @@ Json Bench::measure(const Test &test, Session &session, unsigned threads, double
           {"samples_ts", rates},
           {"bytes_per_token", uint64_t(bytes)},
           {"gb_per_s", speed / 1e9},
-          {"read_gb_per_s", bandwidth / 1e9},
-          {"share", speed / bandwidth}};
-}
-
-void Bench::printProfile(Program &program, uint64_t runs, const Test &test) const {
-  struct Phase {
-    std::string name;
-    uint64_t steps = 0;
-    double bytes = 0, nanoseconds = 0;
-  };
-  std::vector<Phase> phases;
-  std::map<uint32_t, size_t> indices;
-  double all = 0;
-  for (size_t i = 0; i < program.steps().size(); ++i) {
-    const sluice_step &step = program.steps()[i];
-    auto [entry, isNew] = indices.try_emplace(step.phase, phases.size());
-    if (isNew)
-      phases.push_back({executable.model.string(step.phase)});
-    Phase &phase = phases[entry->second];
-    ++phase.steps;
-    phase.bytes += weightBytes(step, program, test.prompt);
-    phase.nanoseconds += double(program.nanoseconds()[i]) / double(runs);
-    all += double(program.nanoseconds()[i]) / double(runs);
-  }
-  char line[160];
-  snprintf(line, sizeof line, "%s: %.1f us a %s\n%-24s %6s %10s %7s %8s", test.name().c_str(), all / 1e3,
-           test.prompt ? "prompt" : "token", "phase", "steps", "us", "share", "GB/s");
-  note(line);
-  for (const Phase &phase : phases) {
-    snprintf(line, sizeof line, "%-24s %6llu %10.1f %6.1f%% %8.2f", phase.name.c_str(), (unsigned long long)phase.steps,
-             phase.nanoseconds / 1e3, 100 * phase.nanoseconds / all, phase.bytes / phase.nanoseconds);
-    note(line);
-  }
+          {"read_gb_per_s", machine.bandwidth / 1e9},
+          {"share", speed / machine.bandwidth}};
 }
 
 std::vector<Json> Bench::run() {
   const Model &model = executable.model;
-  std::vector<Test> tests;
+  std::vector<Workload> tests;
   uint64_t context = 0;
   for (uint64_t depth : options.benchDepths) {
     for (uint64_t prompt : options.benchPrompts)
@@ -163,7 +106,7 @@ std::vector<Json> Bench::run() {
       if (tokens)
         tests.push_back({0, tokens, depth});
   }
-  for (const Test &test : tests)
+  for (const Workload &test : tests)
     context = std::max(context, test.depth + test.count());
   const uint64_t most = model.description().context_length;
   if (tests.empty() || context > most)
@@ -176,10 +119,12 @@ std::vector<Json> Bench::run() {
     threadCounts.push_back(defaultThreadCount());
   for (unsigned threads : threadCounts) {
     Workers team(threads);
-    const double bandwidth = readBandwidth(team, model.section(SLUICE_SECTION_WEIGHTS));
+    Machine machine{.bandwidth = readBandwidth(team, model.section(SLUICE_SECTION_WEIGHTS)), .peak = 0};
+    if (options.profile)
+      machine.peak = arithmeticPeak(team, model, executable.variant());
     Session session(model, executable.variant(), team, context);
-    for (const Test &test : tests)
-      rows.push_back(measure(test, session, threads, bandwidth));
+    for (const Workload &test : tests)
+      rows.push_back(measure(test, session, threads, machine));
   }
   return rows;
 }

@@ -24,8 +24,15 @@ void Program::run(const Chunk &chunk) {
 
 void Program::runSteps(const Chunk &chunk, unsigned worker) {
   using Clock = std::chrono::steady_clock;
-  const bool timed = worker == 0 && !times.empty();
+  auto nanoseconds = [](Clock::duration time) { return std::chrono::duration<double, std::nano>(time).count(); };
+  const bool timed = !times.empty();
   Clock::time_point before = timed ? Clock::now() : Clock::time_point();
+  auto meet = [&](size_t index) {
+    Clock::time_point arrival = timed ? Clock::now() : Clock::time_point();
+    team->barrier();
+    if (timed)
+      times[worker][index].waiting += nanoseconds(Clock::now() - arrival);
+  };
   for (size_t index = 0; index < stepList.size(); ++index) {
     const sluice_step &step = stepList[index];
     const bool head = step.flags & SLUICE_STEP_HEAD;
@@ -52,7 +59,7 @@ void Program::runSteps(const Chunk &chunk, unsigned worker) {
                            pieces(args.position + args.token_end, step.unit_positions);
     if (shared && kernel.prologue) {
       sharePrologue(step, kernel, args, worker);
-      team->barrier();
+      meet(index);
     }
     bool isPrepared = shared || kernel.prologue == nullptr;
     auto compute = [&](uint64_t begin, uint64_t end) {
@@ -63,13 +70,13 @@ void Program::runSteps(const Chunk &chunk, unsigned worker) {
     };
     if (team) {
       team->share(worker, units, step.unit_tokens != 0, compute);
-      team->barrier();
+      meet(index);
     } else {
       compute(0, units);
     }
     if (timed) {
       Clock::time_point now = Clock::now();
-      times[index] += std::chrono::duration_cast<std::chrono::nanoseconds>(now - before).count();
+      times[worker][index].nanoseconds += nanoseconds(now - before);
       before = now;
     }
   }
@@ -84,4 +91,15 @@ void Program::sharePrologue(const sluice_step &step, const sluice_kernel &kernel
     args.token_end = std::min(all.token_end, (first + end) * size);
     kernel.prologue(&args);
   });
+}
+
+void Program::startProfile() { times.assign(team ? team->count() : 1, std::vector<StepTime>(stepList.size())); }
+
+Program::StepTime Program::timeOf(size_t step) const {
+  StepTime time;
+  for (const std::vector<StepTime> &worker : times) {
+    time.nanoseconds += worker[step].nanoseconds / double(times.size());
+    time.waiting += worker[step].waiting / double(times.size());
+  }
+  return time;
 }

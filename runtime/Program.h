@@ -33,9 +33,13 @@ public:
   float *output() const { return reinterpret_cast<float *>(arena.data() + program.output_offset); }
   std::span<const sluice_step> steps() const { return stepList; }
 
-  // From now on the time of each step, barrier included, is added to nanoseconds()[step].
-  void startProfile() { times.assign(stepList.size(), 0); }
-  const std::vector<uint64_t> &nanoseconds() const { return times; }
+  // Of a step, in all runs since startProfile(): until all workers had done it, and of that what a worker waited for
+  // the others, on average.
+  struct StepTime {
+    double nanoseconds = 0, waiting = 0;
+  };
+  void startProfile();
+  StepTime timeOf(size_t step) const;
 
 private:
   void runSteps(const Chunk &chunk, unsigned worker);
@@ -48,7 +52,7 @@ private:
   Workers *team;
   uint64_t scratchStride, preparedStride;
   Memory arena, scratch, prepared;
-  std::vector<uint64_t> times; // empty: no profile
+  std::vector<std::vector<StepTime>> times; // [worker][step]; empty: no profile
 };
 
 } // namespace sluice::runtime

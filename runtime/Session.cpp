@@ -71,8 +71,3 @@ const float *Session::prefill(std::span<const int32_t> newIds, Logits wanted, co
   }
   return wanted == Logits::None ? nullptr : last;
 }
-
-uint64_t Session::cacheBytes(uint64_t position) const {
-  const sluice_model &m = model.description();
-  return blocksOf(position + 1) * m.kv_block_bytes * m.kv_heads * m.layers;
-}

@@ -39,8 +39,6 @@ public:
   // prefill() returns null between two chunks, having appended some, once *flag is nonzero.
   void stopWhen(const volatile std::sig_atomic_t *flag) { stop = flag; }
 
-  // Bytes of cache that a token at `position` reads.
-  uint64_t cacheBytes(uint64_t position) const;
   Program &decodeProgram() { return decoder; }
   Program &prefillProgram() { return prefiller; }
 

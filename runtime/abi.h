@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-#define SLUICE_ABI_VERSION 3u
+#define SLUICE_ABI_VERSION 4u
 
 //===-- What generated code reads --------------------------------------------------===//
 
@@ -35,7 +35,7 @@ typedef struct sluice_args {
                             // SLUICE_STEP_HEAD steps and in shared prologues
   uint64_t token_end;       // at most sluice_program.max_tokens
   float parameter;          // a scalar for utility programs (softmax: 1 / temperature)
-  uint32_t count;           // an element count for utility programs (softmax: number of logits)
+  uint32_t count;           // a count for utility programs (softmax: logits; peak: rounds)
 } sluice_args;
 
 // A kernel is a phase compiled. `prologue` (may be null) fills args->prepared for tokens [token_begin, token_end); it
@@ -136,7 +136,15 @@ typedef struct sluice_model {
   uint64_t source_bytes;        // size of the checkpoint
 } sluice_model;
 
-enum { SLUICE_PROGRAM_DECODE, SLUICE_PROGRAM_PREFILL, SLUICE_PROGRAM_SOFTMAX, SLUICE_PROGRAM_COUNT };
+enum {
+  SLUICE_PROGRAM_DECODE,  // one token
+  SLUICE_PROGRAM_PREFILL, // a chunk of tokens
+  SLUICE_PROGRAM_SOFTMAX, // probabilities of logits
+  SLUICE_PROGRAM_PEAK,    // 8-bit dot products on data at hand, to measure what the processor can do: args->count
+                          // rounds of SLUICE_PEAK_OPERATIONS multiplications and additions
+  SLUICE_PROGRAM_COUNT
+};
+#define SLUICE_PEAK_OPERATIONS 16384u
 
 // A list of steps with a barrier after each.
 typedef struct sluice_program {
@@ -156,7 +164,6 @@ typedef struct sluice_program {
 
 enum {
   SLUICE_STEP_HEAD = 1u << 0, // computes logits: run only for the tokens whose logits are wanted
-  SLUICE_STEP_KV = 1u << 1,   // reads the KV cache (bytes grow with the position)
 };
 
 typedef struct sluice_step {
@@ -173,6 +180,10 @@ typedef struct sluice_step {
   uint64_t weights_offset;  // in SLUICE_SECTION_WEIGHTS, 64-byte aligned
   uint64_t weights_bytes;   // bytes this step streams; 0 if none, or if rows are merely looked up (embedding)
   uint64_t shared_bytes;    // of these, the first bytes that every worker reads (its prologue's: norm weights)
+  uint64_t operations;      // multiplications and additions of its matrix products, for a token
+  uint64_t cache_bytes;     // read of the KV cache for each position before cache_tokens tokens; 0 if none
+  uint32_t cache_operations; // of attention, for each position before a token
+  uint32_t cache_tokens;    // tokens of a chunk for which the cache is read once; 0 if it is not read
 } sluice_step;
 
 typedef struct sluice_tensor {

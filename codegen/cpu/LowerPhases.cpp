@@ -98,6 +98,8 @@ struct LowerPhases : codegen::impl::LowerPhasesBase<LowerPhases> {
           lowerRopeTable(scope, table, l, args, begin, end);
         else if (auto softmax = dyn_cast<SoftmaxOp>(op))
           lowerSoftmax(scope, softmax, l, args);
+        else if (auto peak = dyn_cast<PeakOp>(op))
+          lowerPeak(scope, peak, l, args, begin, end);
         else if (!isa<ReadOp, RmsNormOp, MergeOp, PrepareOp, TilesOp>(op))
           llvm::report_fatal_error("no lowering for '" + op.getName().getStringRef() + "' in a phase");
       }

@@ -125,6 +125,7 @@ void lowerAttention(PhaseScope &scope, stream::AttentionOp op, Lanes &l, Value a
 void lowerEmbed(PhaseScope &scope, stream::EmbedOp op, Lanes &l, Value args, Value begin, Value end);
 void lowerRopeTable(PhaseScope &scope, stream::RopeTableOp op, Lanes &l, Value args, Value begin, Value end);
 void lowerSoftmax(PhaseScope &scope, stream::SoftmaxOp op, Lanes &l, Value args);
+void lowerPeak(PhaseScope &scope, stream::PeakOp op, Lanes &l, Value args, Value begin, Value end);
 
 } // namespace sluice::codegen
 #endif

@@ -1,6 +1,7 @@
 //===- Tables.cpp - the sections of a file that describe the model -----------------===//
 
 #include "compiler/pack/Tables.h"
+#include "passes/Traffic.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
@@ -21,6 +22,7 @@ static std::optional<uint32_t> programKind(llvm::StringRef name) {
       .Case("decode", SLUICE_PROGRAM_DECODE)
       .Case("prefill", SLUICE_PROGRAM_PREFILL)
       .Case("softmax", SLUICE_PROGRAM_SOFTMAX)
+      .Case("peak", SLUICE_PROGRAM_PEAK)
       .Default(std::nullopt);
 }
 
@@ -76,8 +78,7 @@ static sluice_step stepOf(const Step &step, Strings &strings) {
   entry.kernel = step.kernel;
   entry.phase = strings.add(phase.getName());
   entry.layer = step.layer < 0 ? UINT32_MAX : step.layer;
-  bool usesCache = !phase.getBody().getOps<AttentionOp>().empty();
-  entry.flags = (phase.getHead() ? SLUICE_STEP_HEAD : 0) | (usesCache ? SLUICE_STEP_KV : 0);
+  entry.flags = phase.getHead() ? SLUICE_STEP_HEAD : 0;
   entry.units = units.units;
   entry.unit_tokens = units.unitTokens;
   entry.unit_positions = units.unitPositions;
@@ -85,6 +86,11 @@ static sluice_step stepOf(const Step &step, Strings &strings) {
   entry.weights_offset = step.weightsOffset;
   entry.weights_bytes = stream.lookedUp ? 0 : stream.bytes;
   entry.shared_bytes = stream.sharedBytes;
+  PhaseTraffic traffic = PhaseTraffic::get(phase);
+  entry.operations = traffic.operations;
+  entry.cache_bytes = traffic.cacheBytes;
+  entry.cache_operations = traffic.cacheOperations;
+  entry.cache_tokens = traffic.cacheTokens;
   return entry;
 }
 
@@ -98,7 +104,7 @@ static llvm::Error fillOffsets(sluice_program &entry, ProgramOp program) {
       return llvm::createStringError("program 'softmax': expected a softmax phase");
     entry.input_offset = offsets[softmax.getInput().str()];
     entry.output_offset = offsets[softmax.getResult().str()];
-  } else {
+  } else if (entry.kind != SLUICE_PROGRAM_PEAK) {
     BufferOp logits = logitsBuffer(program);
     if (!logits)
       return llvm::createStringError("program '" + program.getSymName() +
@@ -127,7 +133,8 @@ llvm::Expected<Tables> sluice::buildTables(llama::ModelOp model, const Schedule 
     ProgramOp program = schedule.programs()[number];
     std::optional<uint32_t> kind = programKind(program.getSymName());
     if (!kind)
-      return llvm::createStringError("program '" + program.getSymName() + "': expected decode, prefill or softmax");
+      return llvm::createStringError("program '" + program.getSymName() +
+                                     "': expected decode, prefill, softmax or peak");
     present[*kind] = true;
     sluice_program entry{};
     entry.kind = *kind;
@@ -150,7 +157,7 @@ llvm::Expected<Tables> sluice::buildTables(llama::ModelOp model, const Schedule 
       if (llvm::Error error = fillModel(tables, program))
         return error;
   }
-  for (llvm::StringRef name : {"decode", "prefill", "softmax"})
+  for (llvm::StringRef name : {"decode", "prefill", "softmax", "peak"})
     if (!present[*programKind(name)])
       return llvm::createStringError("model '" + model.getSymName() + "' has no program '" + name + "'");
 

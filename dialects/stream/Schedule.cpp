@@ -128,7 +128,7 @@ PhaseUnits PhaseUnits::get(PhaseOp phase) {
               attention.getSplit() ? SLUICE_KV_SEGMENT : 0};
     if (isa<EmbedOp>(op))
       return {1, 1};
-    if (isa<SoftmaxOp>(op))
+    if (isa<SoftmaxOp, PeakOp>(op))
       return {1, 0};
     if (isa<TilesOp>(op))
       result.units += PhaseStream::get(phase).tiles(index++).layouts[0].tiles;

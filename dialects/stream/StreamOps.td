@@ -78,7 +78,7 @@ def Stream_PhaseOp : Stream_Op<"phase", [NoTerminator, SingleBlock, NoRegionArgu
     `head` marks a phase that is needed only for tokens whose logits are wanted. `prologue_tokens`: the workers share the
     prologue out in pieces of that many tokens, and meet before the tiles; without it each does all of it.
 
-    1. it contains `tiles`, or one `attention`, `softmax` or `embed`, the last with or without `rope_table`
+    1. it contains `tiles`, or one `attention`, `softmax`, `peak` or `embed`, the last with or without `rope_table`
     2. it writes no buffer that its prologue, or a `rope` as its table, reads
     3. a buffer that one `tiles` writes is neither read nor written by another: their rows are other workers'
     4. `tiles` that share an operand have the same token_block, as soon as they have one
@@ -372,6 +372,22 @@ def Stream_SoftmaxOp : Stream_SymbolOp<"softmax", [HasParent<"PhaseOp">]> {
   }];
   let arguments = (ins FlatSymbolRefAttr:$input, FlatSymbolRefAttr:$result);
   let assemblyFormat = "$input `,` $result attr-dict";
+}
+
+def Stream_PeakOp : Stream_SymbolOp<"peak", [HasParent<"PhaseOp">]> {
+  let summary = "`count` rounds of 8-bit dot products on data that is at hand: what they take is what the target can do";
+  let description = [{
+    A round multiplies and adds every byte of the buffer once into sums in registers, as `tiles` do, without the loads
+    of weights and the scales: SLUICE_PEAK_OPERATIONS (runtime/abi.h) operations. The buffer keeps some of the sums.
+
+    1. the buffer is SLUICE_PEAK_OPERATIONS / 2 bytes wide
+
+    ```mlir
+    stream.peak @data
+    ```
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$buffer);
+  let assemblyFormat = "$buffer attr-dict";
 }
 
 #endif

@@ -5,6 +5,7 @@
 //===------------------------------------------------------------------------------===//
 
 #include "dialects/stream/Stream.h"
+#include "runtime/abi.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringMap.h"
 
@@ -43,9 +44,9 @@ LogicalResult PhaseOp::verify() {
   Block &block = getBody().front();
   auto has = [&](auto kind) { return llvm::any_of(block, [](Operation &op) { return isa<decltype(kind)>(op); }); };
   auto count = [&](auto kind) { return llvm::range_size(block.getOps<decltype(kind)>()); };
-  auto kinds = has(TilesOp()) + count(AttentionOp()) + count(SoftmaxOp()) + count(EmbedOp());
+  auto kinds = has(TilesOp()) + count(AttentionOp()) + count(SoftmaxOp()) + count(PeakOp()) + count(EmbedOp());
   if (kinds != 1)
-    return emitOpError("(1) expected one of tiles, attention, softmax, embed, got ") << kinds << " kinds";
+    return emitOpError("(1) expected one of tiles, attention, softmax, peak, embed, got ") << kinds << " kinds";
   if (has(RopeTableOp()) && !has(EmbedOp()))
     return emitOpError("(1) expected rope_table beside embed only");
 
@@ -270,4 +271,8 @@ LogicalResult SoftmaxOp::verifySymbolUses(SymbolTableCollection &) {
   if (*result <= *input)
     return emitOpError("(1) expected a result wider than the input's ") << *input << ", got " << *result;
   return success();
+}
+
+LogicalResult PeakOp::verifySymbolUses(SymbolTableCollection &) {
+  return expectWidth(*this, getBufferAttr(), SLUICE_PEAK_OPERATIONS / 2 / sizeof(float));
 }

@@ -424,6 +424,35 @@ TEST_P(OnTarget, EmbedsRowsOfEveryFormat) {
   }
 }
 
+// The sum that is kept, of all rounds: LLVM may neither drop nor merge any.
+TEST_P(OnTarget, PeakMultipliesEverything) {
+  std::mt19937 rng = freshRng();
+  const size_t bytes = SLUICE_PEAK_OPERATIONS / 2;
+  Kernels kernels(model("", "stream.program @p max_tokens 1 { " + bufferDecl("d", bytes / 4) +
+                                "stream.phase \"s\" { stream.peak @d } }\n"),
+                  GetParam());
+  if (!kernels.runs())
+    GTEST_SKIP() << "this machine cannot run it";
+  for (uint32_t count : {0u, 1u, 7u}) {
+    Bytes arena(kernels.arenaBytes());
+    int8_t *data = arena.as<int8_t>() + kernels.bufferAt("d");
+    for (size_t i = 0; i < bytes; ++i)
+      data[i] = int8_t(rng());
+    std::vector<int8_t> before(data, data + bytes);
+    sluice_args args{};
+    args.arena = arena.data();
+    args.token_end = 1;
+    args.count = count;
+    kernels.run(0, args);
+    const size_t vector = GetParam().find("v4") < 10 ? 64 : GetParam().find("v3") < 10 ? 32 : 16;
+    std::vector<int32_t> expected(vector / 4);
+    for (size_t i = 0; i < bytes; ++i)
+      expected[i % vector / 4] += int32_t(count) * (before[i % vector] & 15) * before[i];
+    EXPECT_EQ(std::memcmp(data, expected.data(), vector), 0) << count;
+    EXPECT_EQ(std::memcmp(data + vector, before.data() + vector, bytes - vector), 0);
+  }
+}
+
 TEST_P(OnTarget, Softmax) {
   std::mt19937 rng = freshRng();
   const int64_t n = 301;

@@ -19,11 +19,11 @@ WEIGHTS = {
     "ffn_gate": "1536x576, q4_1",
     "ffn_up": "1536x576, q4_1",
 }
-BUFFERS = {"parts": 594, "x": 576, "h": 576, "q": 576, "attn": 576, "hidden": 1536, "rope": 192, "logits": 49152, "probabilities": 49153}
+BUFFERS = {"parts": 594, "x": 576, "h": 576, "q": 576, "attn": 576, "hidden": 1536, "rope": 192, "logits": 49152, "data": 2048, "probabilities": 49153}
 
 # Where an operation may stand, by the first word of its example that tells.
 EPILOGUE = ("read_rows", "write_rows", "add", "swiglu", "rope", "append")
-KINDS = ("embed", "attention", "softmax")  # phases of their own
+KINDS = ("embed", "attention", "softmax", "peak")  # phases of their own
 
 TILES = """stream.tiles (%operand) [@{weight}] : !stream.operand<576, i8> {{
 ^bb0(%{argument}: !stream.lanes):

@@ -63,7 +63,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 // stream.phase 1: does something
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
   stream.program @p max_tokens 1 {
-    // expected-error @+1 {{(1) expected one of tiles, attention, softmax, embed, got 0 kinds}}
+    // expected-error @+1 {{(1) expected one of tiles, attention, softmax, peak, embed, got 0 kinds}}
     stream.phase "a" {
     }
   }
@@ -77,7 +77,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
   stream.program @p max_tokens 1 {
     stream.buffer @x width 64
     stream.buffer @y width 64
-    // expected-error @+1 {{(1) expected one of tiles, attention, softmax, embed, got 2 kinds}}
+    // expected-error @+1 {{(1) expected one of tiles, attention, softmax, peak, embed, got 2 kinds}}
     stream.phase "a" {
       stream.embed @w, @x
       stream.attention @x, @y heads 4 : !llama.cache<2x16xf16>
@@ -809,6 +809,19 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 
 // -----
 
+// stream.peak 1: what a round reads
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.phase "a" {
+      // expected-error @+1 {{expected buffer @x to be 2048 wide, got 64}}
+      stream.peak @x
+    }
+  }
+}
+
+// -----
+
 // stream.softmax: buffers of this program
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
   stream.program @p max_tokens 1 {
@@ -828,7 +841,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
   stream.program @p max_tokens 1 {
     stream.buffer @x width 64
     stream.buffer @y width 64
-    // expected-error @+1 {{(1) expected one of tiles, attention, softmax, embed, got 2 kinds}}
+    // expected-error @+1 {{(1) expected one of tiles, attention, softmax, peak, embed, got 2 kinds}}
     stream.phase "a" {
       stream.attention @x, @y heads 4 : !llama.cache<2x16xf16>
       stream.attention @x, @y heads 4 : !llama.cache<4x16xf16>

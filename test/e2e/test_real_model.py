@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 from compare import compare
-from conftest import BUILD, compile_model, evaluate, run
+from conftest import BUILD, SLUICE, compile_model, evaluate, run
 from llama import Model
 
 QUESTION = "What is the capital of France?"
@@ -108,6 +108,23 @@ def test_perplexity(real):
     result = json.loads(run(real, "perplexity", TEXT, "-c", "256", "--chunks", "2", "--json").stdout)
     value = result["perplexity"]
     assert 3 < value < 60, result
+
+
+def phase_bytes(table):
+    """{phase: (runs, weight bytes, cache bytes)} of the table that `sluice explain` or `bench --profile` prints."""
+    rows = (line.split() for line in table.splitlines())
+    phases = [row for row in rows if len(row) > 6 and "".join(row[1:4]).isdigit() and row[0] not in ("token", "prompt")]
+    return {row[0]: tuple(map(int, row[1:4])) for row in phases}
+
+
+@pytest.mark.parametrize("test, asked", [(("-p", "0", "-n", "1"), ()), (("-p", "300", "-n", "0"), ("--prefill", "300"))])
+def test_profile_counts_what_explain_predicts(real, real_model, test, asked):
+    measured = run(real, "bench", *test, "-d", "70", "-r", "1", "--profile").stderr.decode()
+    predicted = phase_bytes(run(SLUICE, "explain", real_model, "--depth", "70", *asked).stdout.decode())
+    assert len(predicted) == 7 and predicted["attention"][2] > 0
+    assert phase_bytes(measured) == predicted
+    row = next(line.split() for line in measured.splitlines() if line.startswith("gate_up"))
+    assert 0 < float(row[8].rstrip("%")) < 300 and 0 <= float(row[9].rstrip("%")) < 100  # of the roofline; waiting
 
 
 def test_bench_row(real):

@@ -38,6 +38,8 @@ TEST_F(TrafficTest, NumbersOfEachPhase) {
   EXPECT_EQ(in.operations, 2 * 128 * 64);
   EXPECT_EQ(attention.cacheBytes, 2 * 2 * 16 * 2);
   EXPECT_EQ(attention.cacheOperations, 4 * 4 * 16);
+  EXPECT_EQ(attention.cacheTokens, 1);
+  EXPECT_EQ(in.cacheTokens, 0);
   EXPECT_EQ(traffic.cacheBytes, 2 * attention.cacheBytes);
   EXPECT_EQ(traffic.phases[6].operations, 2 * 100 * 64) << "padding rows are not counted as work";
 }

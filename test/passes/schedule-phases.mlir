@@ -65,6 +65,10 @@
 // CHECK-NEXT: stream.buffer @output width 101
 // CHECK-NEXT: stream.phase "softmax" {
 // CHECK-NEXT: stream.softmax @input, @output
+// CHECK: stream.program @peak max_tokens 1 {
+// CHECK-NEXT: stream.buffer @data width 2048
+// CHECK-NEXT: stream.phase "peak" {
+// CHECK-NEXT: stream.peak @data
 
 // OPTIONS: stream.program @decode
 // One more before attention.

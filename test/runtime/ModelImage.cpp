@@ -91,10 +91,12 @@ static void softmax(const sluice_args *args, uint64_t, uint64_t) {
   out[toyVocabulary] = float(std::log(sum));
 }
 
-static const sluice_kernel kernels[] = {{nullptr, embed},      {nullptr, append},  {nullptr, attend},
-                                        {prepareHead, head},   {nullptr, softmax}, {nullptr, sumSegments},
-                                        {nullptr, addSegments}};
-enum { Embed, Append, Attend, Head, Softmax, SumSegments, AddSegments };
+static void peak(const sluice_args *args, uint64_t, uint64_t) { args->arena[0] += uint8_t(args->count); }
+
+static const sluice_kernel kernels[] = {{nullptr, embed},       {nullptr, append},  {nullptr, attend},
+                                        {prepareHead, head},    {nullptr, softmax}, {nullptr, sumSegments},
+                                        {nullptr, addSegments}, {nullptr, peak}};
+enum { Embed, Append, Attend, Head, Softmax, SumSegments, AddSegments, Peak };
 const sluice_variant sluice::test::toyVariant = {"toy", 0, kernels, std::size(kernels)};
 
 template <typename T> static void put(std::vector<uint8_t> &file, const T &value) {
@@ -126,20 +128,19 @@ std::vector<uint8_t> sluice::test::toyFile() {
     entry.arena_bytes = logitsAt + uint64_t(toyChunk) * toyPadded * 4, entry.scratch_bytes = entry.prepared_bytes = 64;
     entry.output_offset = kind == SLUICE_PROGRAM_SOFTMAX ? 512 : logitsAt;
     auto step = [&](sluice_step step) { steps.push_back(step); };
-    if (kind == SLUICE_PROGRAM_SOFTMAX) {
+    if (kind == SLUICE_PROGRAM_PEAK) {
+      entry.arena_bytes = SLUICE_PEAK_OPERATIONS / 2;
+      step({.kernel = Peak, .layer = UINT32_MAX, .units = 1});
+    } else if (kind == SLUICE_PROGRAM_SOFTMAX) {
       step({.kernel = Softmax, .layer = UINT32_MAX, .units = 1});
     } else {
       step({.kernel = Embed, .layer = UINT32_MAX, .units = 1, .unit_tokens = 1});
       for (uint32_t layer = 0; layer < toyLayers; ++layer) {
         step({.kernel = Append, .layer = layer, .units = toyHeads});
         if (kind == SLUICE_PROGRAM_PREFILL) {
-          step({.kernel = Attend, .layer = layer, .flags = SLUICE_STEP_KV, .units = 1, .unit_tokens = 4});
+          step({.kernel = Attend, .layer = layer, .units = 1, .unit_tokens = 4});
         } else {
-          step({.kernel = SumSegments,
-                .layer = layer,
-                .flags = SLUICE_STEP_KV,
-                .units = toyHeads,
-                .unit_positions = segment});
+          step({.kernel = SumSegments, .layer = layer, .units = toyHeads, .unit_positions = segment});
           step({.kernel = AddSegments, .layer = UINT32_MAX, .units = 1});
         }
       }
@@ -157,6 +158,7 @@ std::vector<uint8_t> sluice::test::toyFile() {
   program(SLUICE_PROGRAM_DECODE, 1);
   program(SLUICE_PROGRAM_PREFILL, toyChunk);
   program(SLUICE_PROGRAM_SOFTMAX, 1);
+  program(SLUICE_PROGRAM_PEAK, 1);
   for (const sluice_step &step : steps)
     put(sections[SLUICE_SECTION_STEPS], step);
   put(sections[SLUICE_SECTION_TENSORS], sluice_tensor{28, 24, 0, 64, XXH3_64bits(weights.data(), 64)});

@@ -34,8 +34,8 @@ TEST(Model, GivesViewsOfTheSections) {
   EXPECT_EQ(model.program(SLUICE_PROGRAM_PREFILL).max_tokens, toyChunk);
   EXPECT_EQ(model.steps(model.program(SLUICE_PROGRAM_DECODE)).size(), 8u);
   EXPECT_EQ(model.weights()[64], toyWeight);
-  EXPECT_NO_THROW(model.checkKernels(7));
-  EXPECT_THROW(model.checkKernels(6), Error);
+  EXPECT_NO_THROW(model.checkKernels(8));
+  EXPECT_THROW(model.checkKernels(7), Error);
   for (unsigned part = 0; part < 3; ++part)
     model.populateWeights(part, 3);
 }

@@ -131,10 +131,12 @@ TEST(Profile, AddsTheTimeOfEveryStep) {
   Workers team(2);
   Session session(model, toyVariant, team, 100);
   session.decode(1);
-  EXPECT_TRUE(session.decodeProgram().nanoseconds().empty());
   session.decodeProgram().startProfile();
   session.decode(1);
-  ASSERT_EQ(session.decodeProgram().nanoseconds().size(), 8u);
-  for (uint64_t each : session.decodeProgram().nanoseconds())
-    EXPECT_GT(each, 0u);
+  ASSERT_EQ(session.decodeProgram().steps().size(), 8u);
+  for (size_t step = 0; step < 8; ++step) {
+    const Program::StepTime time = session.decodeProgram().timeOf(step);
+    EXPECT_GT(time.waiting, 0);
+    EXPECT_GT(time.nanoseconds, time.waiting);
+  }
 }

@@ -156,6 +156,16 @@ int main(int argc, char **argv) {
   explainCommand->add_option("--prefill", options.prompt, "count a prompt of N tokens instead of one token")
       ->type_name("N")
       ->check(CLI::Range(int64_t(1), maximumContext));
+  explainCommand->add_option("--gb-per-s", options.machine.gigabytesPerSecond, "predict for memory of this speed")
+      ->type_name("X")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  explainCommand
+      ->add_option("--gop-per-s", options.machine.gigaoperationsPerSecond,
+                   "predict for this many 10^9 operations of 8-bit dot products a second")
+      ->type_name("X")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   CLI::App *inspectCommand = app.add_subcommand("inspect", "print metadata and tensors of MODEL");
   inspectCommand->add_option("MODEL", options.model, "checkpoint: a GGUF file")->required();
   CLI::App *targetsCommand = app.add_subcommand("targets", "print the targets that this build can compile for");

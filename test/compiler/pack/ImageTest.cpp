@@ -62,11 +62,17 @@ const std::string declarations = R"(
   llama.weight @ffn_up from "blk.{layer}.ffn_up.weight" : !llama.weight<96x64, q4_0>
   llama.weight @ffn_down from "blk.{layer}.ffn_down.weight" : !llama.weight<64x96, q4_0>
 )";
-const std::string softmax = R"(stream.program @softmax max_tokens 1 {
+const std::string utilities = R"(stream.program @softmax max_tokens 1 {
     stream.buffer @input width 100
     stream.buffer @output width 101
     stream.phase "softmax" {
       stream.softmax @input, @output
+    }
+  }
+  stream.program @peak max_tokens 1 {
+    stream.buffer @data width 2048
+    stream.phase "peak" {
+      stream.peak @data
     }
   })";
 
@@ -153,7 +159,7 @@ protected:
 };
 
 TEST_F(ImageTest, FileHoldsEverything) {
-  llvm::Expected<Image> image = build(program("decode", 1) + program("prefill", 64) + softmax);
+  llvm::Expected<Image> image = build(program("decode", 1) + program("prefill", 64) + utilities);
   ASSERT_TRUE(bool(image)) << toString(image.takeError());
   llvm::Error error = write(*image);
   ASSERT_FALSE(error) << toString(std::move(error));
@@ -235,7 +241,7 @@ TEST_F(ImageTest, FileHoldsEverything) {
   // Programs and steps.
   auto programs = llvm::ArrayRef(reinterpret_cast<const sluice_program *>(sections[SLUICE_SECTION_PROGRAMS].data()), 3);
   auto steps = reinterpret_cast<const sluice_step *>(sections[SLUICE_SECTION_STEPS].data());
-  ASSERT_EQ(sections[SLUICE_SECTION_PROGRAMS].size(), 3 * sizeof(sluice_program));
+  ASSERT_EQ(sections[SLUICE_SECTION_PROGRAMS].size(), 4 * sizeof(sluice_program));
   EXPECT_EQ(programs[1].kind, uint32_t(SLUICE_PROGRAM_PREFILL));
   EXPECT_EQ(programs[1].max_tokens, 64u);
   EXPECT_EQ(programs[1].first_step, 8u);
@@ -257,7 +263,11 @@ TEST_F(ImageTest, FileHoldsEverything) {
   EXPECT_EQ(read, weights.size());
   EXPECT_EQ(steps[0].weights_bytes, 0u) << "rows of the embedding are only looked up";
   EXPECT_EQ(steps[0].weights_offset, steps[7].weights_offset);
-  EXPECT_EQ(steps[1].flags, uint32_t(SLUICE_STEP_KV));
+  EXPECT_EQ(steps[1].cache_bytes, 2u * 2 * 16 * 2) << "a key and a value of two heads, in f16";
+  EXPECT_EQ(steps[1].cache_operations, 2u * 2 * 4 * 16);
+  EXPECT_EQ(steps[1].cache_tokens, 1u);
+  EXPECT_EQ(steps[2].operations, 2u * 2 * 96 * 64);
+  EXPECT_EQ(steps[2].cache_bytes + steps[2].cache_tokens, 0u);
   EXPECT_EQ(steps[4].layer, 1u);
   EXPECT_EQ(steps[2].shared_bytes, 256u);
   EXPECT_EQ(steps[2].units, 3u);
@@ -266,7 +276,7 @@ TEST_F(ImageTest, FileHoldsEverything) {
 }
 
 TEST_F(ImageTest, ErrorsLeaveNoFile) {
-  llvm::Expected<Image> image = build(program("decode", 1) + program("prefill", 64) + softmax);
+  llvm::Expected<Image> image = build(program("decode", 1) + program("prefill", 64) + utilities);
   ASSERT_TRUE(bool(image));
   EXPECT_EQ(toString(write(*image, [](uint64_t) { return llvm::createStringError("stop"); })), "stop");
   EXPECT_TRUE(folderIsEmpty());
@@ -278,8 +288,9 @@ TEST_F(ImageTest, ErrorsLeaveNoFile) {
 }
 
 TEST_F(ImageTest, ProgramsMustBeThoseOfTheRuntime) {
-  EXPECT_EQ(toString(build(program("decode", 1) + softmax).takeError()), "model 'tiny' has no program 'prefill'");
-  EXPECT_EQ(toString(build(program("encode", 1)).takeError()), "program 'encode': expected decode, prefill or softmax");
+  EXPECT_EQ(toString(build(program("decode", 1) + utilities).takeError()), "model 'tiny' has no program 'prefill'");
+  EXPECT_EQ(toString(build(program("encode", 1)).takeError()),
+            "program 'encode': expected decode, prefill, softmax or peak");
 }
 
 TEST_F(ImageTest, FullDiskNamesFileAndBytes) {

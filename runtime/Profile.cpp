@@ -1,0 +1,87 @@
+//===- Profile.cpp - what a test moves and computes, and how long its phases took ----===//
+
+#include "runtime/Profile.h"
+#include <map>
+
+using namespace sluice::runtime;
+
+std::string Workload::name() const {
+  return (prompt ? "pp" + std::to_string(prompt) : "tg" + std::to_string(tokens)) +
+         (depth ? " @ d" + std::to_string(depth) : "");
+}
+
+Work &Work::operator+=(const Work &other) {
+  weightBytes += other.weightBytes;
+  cacheBytes += other.cacheBytes;
+  operations += other.operations;
+  return *this;
+}
+
+Work sluice::runtime::workOf(const sluice_step &step, const Program &program, const Workload &workload) {
+  const double count = double(workload.count());
+  const double positions = count * double(workload.depth) + count * (count - 1) / 2; // before each token, summed
+  const uint64_t chunks = (workload.prompt + program.maxTokens() - 1) / program.maxTokens();
+  const bool once = workload.prompt && step.flags & SLUICE_STEP_HEAD; // for the prompt's last token
+  const double passes = once ? 1 : workload.prompt ? double(chunks) : count;
+  return {double(step.weights_bytes) * passes,
+          step.cache_tokens ? double(step.cache_bytes) * positions / step.cache_tokens : 0,
+          double(step.operations) * (once ? 1 : count) + double(step.cache_operations) * positions};
+}
+
+namespace {
+struct Line {
+  std::string name;
+  uint64_t steps = 0;
+  Work work = {};
+  double least = 0, nanoseconds = 0, waiting = 0; // in ns; least: by the roofline
+
+  Line &operator+=(const Line &other) {
+    steps += other.steps;
+    work += other.work;
+    least += other.least;
+    nanoseconds += other.nanoseconds;
+    waiting += other.waiting;
+    return *this;
+  }
+  std::string text(double all) const {
+    char text[256];
+    snprintf(text, sizeof text, "%-16s %5llu %13.0f %12.0f %11.1f %6.1f%% %8.2f %8.1f %8.0f%% %6.1f%%\n", name.c_str(),
+             (unsigned long long)steps, work.weightBytes, work.cacheBytes, nanoseconds / 1e3, 100 * nanoseconds / all,
+             work.bytes() / nanoseconds, work.operations / nanoseconds, 100 * least / nanoseconds,
+             100 * waiting / nanoseconds);
+    return text;
+  }
+};
+} // namespace
+
+std::string sluice::runtime::profileTable(const Model &model, const Program &program, const Workload &workload,
+                                          uint64_t runs, const Machine &machine) {
+  const double tokens = workload.prompt ? 1 : double(workload.tokens);
+  std::vector<Line> lines;
+  std::map<uint32_t, size_t> indices;
+  Line total;
+  total.name = workload.prompt ? "prompt" : "token";
+  for (size_t i = 0; i < program.steps().size(); ++i) {
+    const sluice_step &step = program.steps()[i];
+    auto [entry, isNew] = indices.try_emplace(step.phase, lines.size());
+    if (isNew)
+      lines.emplace_back().name = model.string(step.phase);
+    const Program::StepTime time = program.timeOf(i);
+    const double each = tokens * double(runs);
+    const Work work = workOf(step, program, workload) / tokens;
+    const Line line{"", 1, work, machine.seconds(work) * 1e9, time.nanoseconds / each, time.waiting / each};
+    lines[entry->second] += line;
+    total += line;
+  }
+  char text[256];
+  snprintf(text, sizeof text, "%s; the machine reads %.1f GB/s and does %.0f GOP/s of 8-bit dot products\n",
+           workload.name().c_str(), machine.bandwidth / 1e9, machine.peak / 1e9);
+  std::string table = text;
+  table += "phase            steps  weight bytes  cache bytes          us   share     GB/s    GOP/s roofline waiting\n";
+  for (const Line &line : lines)
+    table += line.text(total.nanoseconds);
+  table += total.text(total.nanoseconds);
+  snprintf(text, sizeof text, "The roofline allows %.1f us: %.2f times that was measured.\n", total.least / 1e3,
+           total.nanoseconds / total.least);
+  return table + text;
+}

@@ -1,0 +1,44 @@
+//===- Profile.h - what a test moves and computes, and how long its phases took ------===//
+#ifndef SLUICE_RUNTIME_PROFILE_H
+#define SLUICE_RUNTIME_PROFILE_H
+
+#include "runtime/Program.h"
+#include <string>
+
+namespace sluice::runtime {
+
+// `prompt` tokens at once or, where that is 0, `tokens` one by one, after `depth` tokens of context.
+struct Workload {
+  uint64_t prompt, tokens, depth;
+
+  std::string name() const;
+  uint64_t count() const { return prompt ? prompt : tokens; }
+};
+
+// What has to be read and computed: the same as `sluice explain` says.
+struct Work {
+  double weightBytes = 0, cacheBytes = 0, operations = 0;
+
+  double bytes() const { return weightBytes + cacheBytes; }
+  Work &operator+=(const Work &other);
+  Work operator/(double by) const { return {weightBytes / by, cacheBytes / by, operations / by}; }
+};
+
+// Of a step of `program`, in all chunks of a prompt or for all tokens.
+Work workOf(const sluice_step &step, const Program &program, const Workload &workload);
+
+// What the machine can do, in bytes and operations a second.
+struct Machine {
+  double bandwidth, peak;
+
+  // The least time in seconds for `work`: the roofline.
+  double seconds(const Work &work) const { return std::max(work.bytes() / bandwidth, work.operations / peak); }
+};
+
+// A table with a line per phase: for a prompt, or for a token on average. `program` has run the workload `runs` times
+// since startProfile().
+std::string profileTable(const Model &model, const Program &program, const Workload &workload, uint64_t runs,
+                         const Machine &machine);
+
+} // namespace sluice::runtime
+#endif
