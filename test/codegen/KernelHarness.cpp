@@ -102,18 +102,7 @@ Kernels::Kernels(const std::string &source, llvm::StringRef name) {
   plan = std::make_unique<stream::Schedule>(stream::Schedule::get(*module->getOps<llama::ModelOp>().begin()));
   workerMemory = target->workerMemory(plan->programs()[0]);
 
-  OwningOpRef<ModuleOp> lowered = module->clone();
-  PassManager lower(context.get());
-  target->addLowerPasses(lower);
-  EXPECT_TRUE(succeeded(lower.run(*lowered)));
-  llvm::SmallString<0> object;
-  llvm::raw_svector_ostream out(object);
-  EXPECT_TRUE(succeeded(target->emit(*lowered, codegen::EmitKind::Object, out)));
-  if (!codegen::runsHere(*target))
-    return;
-  jit = llvm::cantFail(llvm::orc::LLJITBuilder().create());
-  llvm::cantFail(jit->addObjectFile(std::make_unique<llvm::SmallVectorMemoryBuffer>(std::move(object))));
-  table = llvm::cantFail(jit->lookup(("sluice_kernels." + name).str())).toPtr<const sluice_kernel *>();
+  jit = llvm::cantFail(codegen::Jit::load(*module, *target));
 }
 
 int64_t Kernels::arenaBytes() {
@@ -123,13 +112,14 @@ int64_t Kernels::arenaBytes() {
 }
 
 void Kernels::run(unsigned index, sluice_args args) {
-  if (table[index].prologue)
-    table[index].prologue(&args);
+  const sluice_kernel &kernel = jit.kernels()[index];
+  if (kernel.prologue)
+    kernel.prologue(&args);
   stream::PhaseUnits units = stream::PhaseUnits::get(plan->kernels()[index]);
   auto pieces = [](uint64_t count, uint64_t size) { return size ? (count + size - 1) / size : 1; };
   uint64_t count = units.units * pieces(args.token_end - args.token_begin, units.unitTokens) *
                    pieces(args.position + args.token_end, units.unitPositions);
   uint64_t first = count > 1 ? 1 + count / 3 : 0;
-  table[index].run(&args, 0, first);
-  table[index].run(&args, first, count);
+  kernel.run(&args, 0, first);
+  kernel.run(&args, first, count);
 }

@@ -2,11 +2,9 @@
 #ifndef SLUICE_TEST_CODEGEN_KERNELHARNESS_H
 #define SLUICE_TEST_CODEGEN_KERNELHARNESS_H
 
-#include "codegen/Target.h"
+#include "codegen/Jit.h"
 #include "dialects/stream/Schedule.h"
 #include "mlir/IR/OwningOpRef.h"
-#include "runtime/abi.h"
-#include "llvm/ExecutionEngine/Orc/LLJIT.h"
 #include <random>
 
 namespace sluice::test {
@@ -46,15 +44,14 @@ public:
   int64_t bufferAt(const std::string &name) { return stream::bufferOffsets(plan->programs()[0]).at(name); }
   int64_t arenaBytes();
   codegen::WorkerMemory memory() { return workerMemory; }
-  bool runs() const { return table != nullptr; } // false where this machine cannot run the target
+  bool runs() const { return jit.kernels(); } // false where this machine cannot run the target
 
 private:
   std::unique_ptr<mlir::MLIRContext> context;
   mlir::OwningOpRef<mlir::ModuleOp> module;
   std::unique_ptr<stream::Schedule> plan;
   codegen::WorkerMemory workerMemory;
-  std::unique_ptr<llvm::orc::LLJIT> jit;
-  const sluice_kernel *table = nullptr;
+  codegen::Jit jit;
 };
 
 } // namespace sluice::test

@@ -1,0 +1,41 @@
+//===- PhaseRunner.h - single phases on made-up data --------------------------------===//
+//
+// For measurements: weights, activations and cache are bytes that are a moderate number in every format, the weights
+// those of another layer each time, as in a model. One thread.
+//
+//===--------------------------------------------------------------------------------===//
+#ifndef SLUICE_COMPILER_TUNE_PHASERUNNER_H
+#define SLUICE_COMPILER_TUNE_PHASERUNNER_H
+
+#include "codegen/Target.h"
+#include "passes/Traffic.h"
+#include "runtime/abi.h"
+
+namespace sluice {
+
+class PhaseRunner {
+public:
+  // For phases of `model`, which is configured for `target`, and of copies of it; `position` tokens lie in the cache.
+  PhaseRunner(llama::ModelOp model, const codegen::Target &target, int64_t position);
+
+  // Runs `kernel`, which is `phase` compiled, for as many tokens as its program takes.
+  void run(stream::PhaseOp phase, const sluice_kernel &kernel);
+
+  // Of a run: what it reads, and its multiplications and additions.
+  int64_t bytesOf(stream::PhaseOp phase) const;
+  int64_t operationsOf(stream::PhaseOp phase) const;
+
+private:
+  struct Deleter {
+    void operator()(uint8_t *memory) const { std::free(memory); }
+  };
+  using Memory = std::unique_ptr<uint8_t, Deleter>;
+  static Memory allocate(int64_t bytes);
+
+  int64_t position, weightBytes, kvHeadStride, weightsAt = 0;
+  Memory weights, arena, scratch, prepared, kv;
+  std::vector<int32_t> ids;
+};
+
+} // namespace sluice
+#endif
