@@ -118,7 +118,7 @@ llama::ModelOp Compilation::modelOf(ModuleOp module) { return *module.getOps<lla
 llvm::Error Compilation::runPasses(const Phase &phase, ModuleOp module, const codegen::Target *target) {
   PassManager manager(context.get());
   if (phase.addPasses)
-    phase.addPasses(manager, target);
+    phase.addPasses(manager, target, options);
   for (const auto &[name, pipeline] : options.extraPasses) {
     std::string messages;
     llvm::raw_string_ostream stream(messages);

@@ -36,6 +36,7 @@ public:
   llvm::Expected<std::vector<Artifact>> artifacts(const Phase &phase);
 
   llama::ModelOp scheduledModel() { return modelOf(*module); } // after schedule
+  llvm::ArrayRef<TargetModule> targetModules() const { return targets; }
   llvm::StringRef outputPath() const { return output; }
   uint64_t outputBytes() const { return written; }
   uint64_t tokenBytes() const { return image->tables.model.weight_bytes; }

@@ -2,10 +2,12 @@
 
 #include "compiler/Driver.h"
 #include "compiler/Compilation.h"
+#include "compiler/tune/Tune.h"
 #include "mlir/Tools/Plugins/PassPlugin.h"
 #include "passes/Traffic.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
+#include "llvm/TargetParser/Host.h"
 
 using namespace sluice;
 
@@ -113,6 +115,34 @@ llvm::Error sluice::explain(const Options &options, llvm::raw_ostream &out) {
                                    llvm::Twine(context) + " tokens, got " + llvm::Twine(options.depth) + " and " +
                                    llvm::Twine(options.prompt));
   printTraffic(model, out, {options.depth, options.prompt}, options.machine);
+  return llvm::Error::success();
+}
+
+llvm::Error sluice::tune(const Options &options, llvm::raw_ostream &out) {
+  if (llvm::Error error = loadPlugins(options))
+    return error;
+  llvm::Expected<std::unique_ptr<Compilation>> compilation = Compilation::create(options);
+  if (!compilation)
+    return compilation.takeError();
+  for (const TargetModule &each : (*compilation)->targetModules())
+    if (!codegen::runsHere(*each.target))
+      return llvm::createStringError("this machine cannot run code for '" + each.target->name() +
+                                     "': tune on one that can");
+  if (llvm::Error error = runPhases(**compilation, options, *findPhase("schedule")))
+    return error;
+  std::string text = "# The tiles of " + llvm::sys::path::filename(options.model).str() + " on " +
+                     llvm::sys::getHostCPUName().str() +
+                     ", by 'sluice tune': what is faster than the default.\n# sluice compile MODEL --tuning=THIS\n";
+  for (const TargetModule &each : (*compilation)->targetModules()) {
+    llvm::Expected<std::string> lines = tunePhases((*compilation)->scheduledModel()->getParentOfType<mlir::ModuleOp>(),
+                                                   *each.target, options.interrupted, !options.quiet);
+    if (!lines)
+      return lines.takeError();
+    text += *lines;
+  }
+  if (!options.output.empty() && options.output != "-")
+    return writeFile(options.output, text);
+  out << text;
   return llvm::Error::success();
 }
 

@@ -16,6 +16,10 @@ llvm::Error compile(const Options &options);
 // Prints what a token of options.model costs, phase by phase.
 llvm::Error explain(const Options &options, llvm::raw_ostream &out);
 
+// Tries configurations of the tiles of options.model on this machine and writes those that are faster than the default
+// to options.output, or `out` if that is empty, as text that options.tuning takes. Progress goes to standard error.
+llvm::Error tune(const Options &options, llvm::raw_ostream &out);
+
 // Prints metadata and tensors of a checkpoint.
 llvm::Error inspect(llvm::StringRef model, llvm::raw_ostream &out);
 

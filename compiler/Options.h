@@ -21,6 +21,7 @@ struct Options {
   std::string remarks;                      // print the passes' remarks of the categories this expression matches
   std::vector<std::string> passPlugins;     // shared libraries with further passes
   std::vector<std::pair<std::string, std::string>> extraPasses; // (phase, pass pipeline to run after it)
+  std::string tuning; // file with a configuration of tiles, "" for none; see the pass apply-tuning
   int64_t depth = 0;  // explain: positions in the KV cache before what is counted
   Machine machine;    // explain: what is predicted for
   int64_t prompt = 0; // explain: tokens of a prompt to count, 0 for one token of the answer

@@ -16,7 +16,7 @@ using codegen::Target;
 
 //===-- Passes ----------------------------------------------------------------------===//
 
-static void addFusion(OpPassManager &manager, const Target *) {
+static void addFusion(OpPassManager &manager, const Target *, const Options &) {
   OpPassManager &model = manager.nest<llama::ModelOp>();
   model.addPass(createFormStages());
   // Siblings first: what follows them is fused into the joined stage.
@@ -28,12 +28,19 @@ static void addFusion(OpPassManager &manager, const Target *) {
   model.addPass(createFuseNorm());
 }
 
-static void addScheduling(OpPassManager &manager, const Target *) {
+static void addScheduling(OpPassManager &manager, const Target *, const Options &) {
   manager.nest<llama::ModelOp>().addPass(createSchedulePhases());
 }
 
-static void addConfiguration(OpPassManager &manager, const Target *target) { target->addConfigurePasses(manager); }
-static void addLowering(OpPassManager &manager, const Target *target) { target->addLowerPasses(manager); }
+static void addConfiguration(OpPassManager &manager, const Target *target, const Options &options) {
+  if (!options.tuning.empty())
+    manager.nest<llama::ModelOp>().addPass(createApplyTuning({options.tuning, target->name().str()}));
+  target->addConfigurePasses(manager);
+}
+
+static void addLowering(OpPassManager &manager, const Target *target, const Options &) {
+  target->addLowerPasses(manager);
+}
 
 //===-- What holds after them -------------------------------------------------------===//
 

@@ -17,6 +17,7 @@
 namespace sluice {
 
 class Compilation;
+struct Options;
 
 // Model: runs once, on the model's module. Target: on every target's. File: once, on all of it.
 enum class PhaseScope { Model, Target, File };
@@ -33,7 +34,7 @@ struct Phase {
   llvm::StringRef summary; // one line
   PhaseScope scope;
   // A phase of passes: adds them to the manager of a module. `target` is null in scope Model.
-  void (*addPasses)(mlir::OpPassManager &manager, const codegen::Target *target);
+  void (*addPasses)(mlir::OpPassManager &manager, const codegen::Target *target, const Options &options);
   // Any other phase: does its work.
   llvm::Error (Compilation::*run)();
   // What holds in a module afterwards; reports what does not. May be null.

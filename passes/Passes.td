@@ -54,3 +54,14 @@ def SchedulePhases : Pass<"schedule-phases", "::sluice::llama::ModelOp"> {
                  Option<"peaks", "peaks", "int64_t", "1", "of stream.prepare, of phases that read every token of a prompt">];
   let dependentDialects = ["::sluice::stream::StreamDialect"];
 }
+
+def ApplyTuning : LlamaPass<"apply-tuning"> {
+  let summary = "takes the configuration of tiles from a file that `sluice tune` wrote";
+  let description = [{
+    A line of the file is `TARGET PROGRAM.PHASE NAME=NUMBER ...` with attributes of `stream.tiles` that decide no layout; `#`
+    begins a comment. Lines for other targets are passed over; a phase that the model does not have is an error. What the
+    file leaves open is for the target's configuration.
+  }];
+  let options = [Option<"file", "file", "std::string", "", "the file">,
+                 Option<"target", "target", "std::string", "", "the target whose lines are taken">];
+}

@@ -22,15 +22,13 @@ PhaseRunner::Memory PhaseRunner::allocate(int64_t bytes) {
 static int64_t tokensOf(PhaseOp phase) { return phase->getParentOfType<ProgramOp>().getMaxTokens(); }
 
 PhaseRunner::PhaseRunner(llama::ModelOp model, const codegen::Target &target, int64_t position)
-    : position(position), weightBytes(256 << 20) { // more than caches hold
+    : target(target), position(position), weightBytes(256 << 20) { // more than caches hold
   int64_t arenaBytes = 0, tokens = 0, kvHeads = 0, blockBytes = 0;
-  codegen::WorkerMemory worker;
   model.walk([&](ProgramOp program) {
     int64_t bytes = 0;
     bufferOffsets(program, &bytes);
     arenaBytes = std::max(arenaBytes, bytes);
     tokens = std::max<int64_t>(tokens, program.getMaxTokens());
-    worker = worker.max(target.workerMemory(program));
   });
   model.walk([&](PhaseOp phase) { weightBytes = std::max(weightBytes, PhaseStream::get(phase).bytes); });
   model.walk([&](AttentionOp attention) {
@@ -41,8 +39,6 @@ PhaseRunner::PhaseRunner(llama::ModelOp model, const codegen::Target &target, in
   kvHeadStride = llvm::divideCeil(position + tokens, SLUICE_KV_BLOCK) * blockBytes;
   weights = allocate(weightBytes);
   arena = allocate(arenaBytes);
-  scratch = allocate(worker.scratch);
-  prepared = allocate(worker.prepared);
   kv = allocate(kvHeads * kvHeadStride);
   ids.resize(tokens);
 }
@@ -59,25 +55,34 @@ int64_t PhaseRunner::operationsOf(PhaseOp phase) const {
   return traffic.operations * tokensOf(phase) + traffic.cacheOperations * positions;
 }
 
-void PhaseRunner::run(PhaseOp phase, const sluice_kernel &kernel) {
+std::function<void()> PhaseRunner::bind(PhaseOp phase, const sluice_kernel &kernel) {
+  codegen::WorkerMemory needed = worker.max(target.workerMemory(phase->getParentOfType<ProgramOp>()));
+  if (needed.scratch > worker.scratch)
+    scratch = allocate(needed.scratch);
+  if (needed.prepared > worker.prepared)
+    prepared = allocate(needed.prepared);
+  worker = needed;
   const int64_t bytes = PhaseStream::get(phase).bytes, tokens = tokensOf(phase);
-  if (weightsAt + bytes > weightBytes)
-    weightsAt = 0;
-  sluice_args args{};
-  args.weights = weights.get() + std::exchange(weightsAt, weightsAt + bytes);
-  args.arena = arena.get();
-  args.scratch = scratch.get();
-  args.prepared = prepared.get();
-  args.kv = kv.get();
-  args.kv_head_stride = kvHeadStride;
-  args.ids = ids.data();
-  args.position = position;
-  args.token_end = tokens;
-  args.parameter = 1;
-  args.count = 1;
   const PhaseUnits units = PhaseUnits::get(phase);
   auto pieces = [](int64_t count, int64_t size) { return size ? llvm::divideCeil(count, size) : 1; };
-  if (kernel.prologue)
-    kernel.prologue(&args);
-  kernel.run(&args, 0, units.units * pieces(tokens, units.unitTokens) * pieces(position + tokens, units.unitPositions));
+  const int64_t count = units.units * pieces(tokens, units.unitTokens) * pieces(position + tokens, units.unitPositions);
+  return [=, this] {
+    if (weightsAt + bytes > weightBytes)
+      weightsAt = 0;
+    sluice_args args{};
+    args.weights = weights.get() + std::exchange(weightsAt, weightsAt + bytes);
+    args.arena = arena.get();
+    args.scratch = scratch.get();
+    args.prepared = prepared.get();
+    args.kv = kv.get();
+    args.kv_head_stride = kvHeadStride;
+    args.ids = ids.data();
+    args.position = position;
+    args.token_end = tokens;
+    args.parameter = 1;
+    args.count = 1;
+    if (kernel.prologue)
+      kernel.prologue(&args);
+    kernel.run(&args, 0, count);
+  };
 }

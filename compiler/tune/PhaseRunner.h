@@ -10,16 +10,18 @@
 #include "codegen/Target.h"
 #include "passes/Traffic.h"
 #include "runtime/abi.h"
+#include <functional>
 
 namespace sluice {
 
 class PhaseRunner {
 public:
-  // For phases of `model`, which is configured for `target`, and of copies of it; `position` tokens lie in the cache.
+  // For phases of `model`, which is configured for `target`, and of copies of it configured otherwise; `position`
+  // tokens lie in the cache.
   PhaseRunner(llama::ModelOp model, const codegen::Target &target, int64_t position);
 
-  // Runs `kernel`, which is `phase` compiled, for as many tokens as its program takes.
-  void run(stream::PhaseOp phase, const sluice_kernel &kernel);
+  // What runs `kernel`, which is `phase` compiled, for as many tokens as its program takes.
+  std::function<void()> bind(stream::PhaseOp phase, const sluice_kernel &kernel);
 
   // Of a run: what it reads, and its multiplications and additions.
   int64_t bytesOf(stream::PhaseOp phase) const;
@@ -32,7 +34,9 @@ private:
   using Memory = std::unique_ptr<uint8_t, Deleter>;
   static Memory allocate(int64_t bytes);
 
+  const codegen::Target &target;
   int64_t position, weightBytes, kvHeadStride, weightsAt = 0;
+  codegen::WorkerMemory worker; // of scratch and prepared
   Memory weights, arena, scratch, prepared, kv;
   std::vector<int32_t> ids;
 };

@@ -58,9 +58,10 @@ int main(int argc, char **argv) {
     stream::PhaseOp phase = schedule.kernels()[index];
     const sluice_kernel &kernel = jit->kernels()[index];
     std::string name = (phase->getParentOfType<stream::ProgramOp>().getSymName() + "." + phase.getName()).str();
-    benchmark::RegisterBenchmark(name.c_str(), [&runner, phase, &kernel](benchmark::State &state) {
+    benchmark::RegisterBenchmark(name.c_str(), [&runner, phase,
+                                                run = runner.bind(phase, kernel)](benchmark::State &state) {
       for (auto _ : state)
-        runner.run(phase, kernel);
+        run();
       auto rate = [&](int64_t amount) {
         return benchmark::Counter(double(amount) * double(state.iterations()), benchmark::Counter::kIsRate);
       };

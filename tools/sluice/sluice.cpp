@@ -139,6 +139,7 @@ int main(int argc, char **argv) {
       ->delimiter(',')
       ->allow_extra_args(false)
       ->capture_default_str();
+  compileCommand->add_option("--tuning", options.tuning, "configuration that 'sluice tune' wrote")->type_name("FILE");
   compileCommand->add_option("--emit", options.emit, "stop after PHASE and print what it made, to FILE if -o is given")
       ->type_name("PHASE")
       ->check(checkPhase);
@@ -166,6 +167,16 @@ int main(int argc, char **argv) {
       ->type_name("X")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  CLI::App *tuneCommand =
+      app.add_subcommand("tune", "try configurations of MODEL's phases on this machine; minutes; for compile --tuning");
+  addPhaseOptions(*tuneCommand, options);
+  tuneCommand->add_option("-o,--output", options.output, "file to write; default: standard output")->type_name("FILE");
+  tuneCommand->add_option("--target", options.targets, "tune code for these; this machine must run them")
+      ->type_name("NAME[,NAME]")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->capture_default_str();
+  tuneCommand->add_flag("-q,--quiet", options.quiet, "say nothing of what is found");
   CLI::App *inspectCommand = app.add_subcommand("inspect", "print metadata and tensors of MODEL");
   inspectCommand->add_option("MODEL", options.model, "checkpoint: a GGUF file")->required();
   CLI::App *targetsCommand = app.add_subcommand("targets", "print the targets that this build can compile for");
@@ -189,6 +200,8 @@ int main(int argc, char **argv) {
     error = compile(options);
   else if (*explainCommand)
     error = explain(options, llvm::outs());
+  else if (*tuneCommand)
+    error = tune(options, llvm::outs());
   else if (*inspectCommand)
     error = inspect(options.model, llvm::outs());
   else if (*targetsCommand)
