@@ -20,6 +20,7 @@ enum ArgsOffset : int64_t {
   TokenEndArg = offsetof(sluice_args, token_end),
   ParameterArg = offsetof(sluice_args, parameter),
   CountArg = offsetof(sluice_args, count),
+  CacheTypeArg = offsetof(sluice_args, cache_type),
 };
 
 } // namespace sluice::codegen

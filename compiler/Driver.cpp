@@ -114,7 +114,9 @@ llvm::Error sluice::explain(const Options &options, llvm::raw_ostream &out) {
     return llvm::createStringError(options.model + ": expected --depth and --prefill within the context of " +
                                    llvm::Twine(context) + " tokens, got " + llvm::Twine(options.depth) + " and " +
                                    llvm::Twine(options.prompt));
-  printTraffic(model, out, {options.depth, options.prompt}, options.machine);
+  static constexpr llvm::StringRef types[] = {SLUICE_CACHE_NAMES};
+  const uint32_t cacheType = llvm::find(types, options.cacheType) - types;
+  printTraffic(model, out, {options.depth, options.prompt, cacheType}, options.machine);
   return llvm::Error::success();
 }
 

@@ -15,13 +15,13 @@ struct Options {
   std::string model;                        // path of the checkpoint
   std::string output;                       // path of the executable, or of what `emit` prints (then "" is stdout)
   std::vector<std::string> targets{"host"}; // code for each; the executable takes the best that its machine can run
-  std::string cacheType = "f16";            // element type of the KV cache: f16 or f32
   std::string emit;                         // stop after the phase of this name and print what it made
   std::string dumpPhases;                   // folder to write what every phase made to, "" for none
   std::string remarks;                      // print the passes' remarks of the categories this expression matches
   std::vector<std::string> passPlugins;     // shared libraries with further passes
   std::vector<std::pair<std::string, std::string>> extraPasses; // (phase, pass pipeline to run after it)
   std::string tuning; // file with a configuration of tiles, "" for none; see the pass apply-tuning
+  std::string cacheType = "f16"; // explain: of SLUICE_CACHE_NAMES
   int64_t depth = 0;  // explain: positions in the KV cache before what is counted
   Machine machine;    // explain: what is predicted for
   int64_t prompt = 0; // explain: tokens of a prompt to count, 0 for one token of the answer

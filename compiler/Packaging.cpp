@@ -23,8 +23,7 @@ llvm::Error Compilation::importCheckpoint() {
   if (!opened)
     return opened.takeError();
   checkpoint = std::move(*opened);
-  llvm::Expected<OwningOpRef<ModuleOp>> imported =
-      importModel(*context, *checkpoint, {.f32Cache = options.cacheType == "f32"});
+  llvm::Expected<OwningOpRef<ModuleOp>> imported = importModel(*context, *checkpoint);
   if (!imported)
     return imported.takeError();
   module = std::move(*imported);

@@ -174,6 +174,14 @@ private:
                                             attention.getHeadsAttr(), TypeAttr::get(cache), IntegerAttr(),
                                             split ? b.getUnitAttr() : UnitAttr());
       op.setTokenBlock(maxTokens == 1 ? 1 : attentionTokens);
+      if (AppendOp append = appendOf(attention.getCache())) {
+        OpBuilder::InsertionGuard guard(b);
+        b.setInsertionPoint(op);
+        stream::AppendOp::create(b, scope.buffers.lookup(append.getKey()), scope.buffers.lookup(append.getValue()),
+                                 TypeAttr::get(cache));
+        if (maxTokens > 1)
+          phase.setPrologueTokens(prologueTokens);
+      }
       return success();
     }
     if (maxTokens > 1)
@@ -188,7 +196,13 @@ private:
            llvm::all_of(stage.getResult(0).getUsers(), [](Operation *user) { return isa<LinearOp, RmsNormOp>(user); });
   }
 
-  // The rows that leave a stage, into buffers or the cache.
+  // What a stage appends to the cache that is its result; null for other values.
+  static AppendOp appendOf(Value cache) {
+    StageOp stage = producingStage(cache);
+    return stage ? dyn_cast_or_null<AppendOp>(yieldedBy(cache)) : AppendOp();
+  }
+
+  // The rows that leave a stage, into buffers.
   static SmallVector<Value> leaving(StageOp stage) {
     SmallVector<Value> values;
     for (AppendOp append : stage.getBody().getOps<AppendOp>())
@@ -215,6 +229,13 @@ private:
     for (Value value : leaving(stage))
       if (linearsOf(value, stage).empty())
         return stage.emitError("expected every result of a stage to be made of rows of its linears");
+    // What is appended is left in buffers: attention brings it into the cache.
+    for (AppendOp append : stage.getBody().getOps<AppendOp>()) {
+      auto results =
+          llvm::make_filter_range(stage.getResults(), [&](Value result) { return appendOf(result) == append; });
+      if (results.empty() || !llvm::hasSingleElement((*results.begin()).getUses()))
+        return append.emitError("expected one attention to read the cache that is appended to");
+    }
     return success();
   }
 
@@ -238,6 +259,12 @@ private:
     for (auto [value, result] : llvm::zip_equal(yield.getValues(), stage.getResults()))
       if (!isa<CacheType>(value.getType()))
         writes.push_back({value, bufferOf(result)});
+    for (auto append : body.getOps<AppendOp>())
+      for (Value value : {append.getKey(), append.getValue()})
+        if (FlatSymbolRefAttr &buffer = scope.buffers[value]; !buffer) {
+          buffer = newBuffer(originOf(value), widthOf(value));
+          writes.push_back({value, buffer});
+        }
 
     // Prologue.
     llvm::MapVector<std::pair<Value, int>, Value> prepared; // (input, operand kind)
@@ -282,10 +309,6 @@ private:
       for (LinearOp member : members)
         lowered[member] = epilogue->addArgument(lanes, member.getLoc());
       auto belongs = [&](Value value) { return llvm::is_contained(members, linearsOf(value, stage)[0]); };
-      for (auto append : body.getOps<AppendOp>())
-        for (bool isKey : {true, false})
-          if (Value value = isKey ? append.getKey() : append.getValue(); belongs(value))
-            stream::AppendOp::create(b, epilogueValue(value, stage, lowered), isKey, append.getCache().getType());
       // All reads come before the first write, which may be to a buffer that is read (a layer's input and output).
       for (auto [value, symbol] : writes)
         if (belongs(value))

@@ -7,7 +7,7 @@
 using namespace sluice;
 using namespace sluice::stream;
 
-PhaseTraffic PhaseTraffic::get(PhaseOp phase, int64_t runs) {
+PhaseTraffic PhaseTraffic::get(PhaseOp phase, int64_t runs, uint32_t cacheType) {
   PhaseTraffic traffic{.phase = phase, .runs = runs};
   PhaseStream stream = PhaseStream::get(phase);
   if (!stream.lookedUp)
@@ -21,19 +21,18 @@ PhaseTraffic PhaseTraffic::get(PhaseOp phase, int64_t runs) {
     }
   for (auto attention : phase.getBody().getOps<AttentionOp>()) {
     auto cache = mlir::cast<llama::CacheType>(attention.getCache());
-    int64_t elementBytes = cache.getElementType().getIntOrFloatBitWidth() / 8;
     // A key and a value of every KV head; for every head a product with each.
-    traffic.cacheBytes += 2 * cache.getKvHeads() * cache.getHeadDim() * elementBytes;
+    traffic.cacheBytes += cache.getKvHeads() * sluice_kv_block_bytes(cacheType, cache.getHeadDim()) / SLUICE_KV_BLOCK;
     traffic.cacheOperations += 2 * 2 * int64_t(attention.getHeads()) * cache.getHeadDim();
     traffic.cacheTokens = attention.getTokenBlock().value_or(1);
   }
   return traffic;
 }
 
-Traffic Traffic::get(ProgramOp program) {
+Traffic Traffic::get(ProgramOp program, uint32_t cacheType) {
   Traffic traffic;
   auto add = [&](PhaseOp phase, int64_t runs) {
-    PhaseTraffic one = PhaseTraffic::get(phase, runs);
+    PhaseTraffic one = PhaseTraffic::get(phase, runs, cacheType);
     traffic.streamedBytes += runs * one.streamedBytes;
     traffic.lookedUpBytes += runs * one.lookedUpBytes;
     traffic.cacheBytes += runs * one.cacheBytes;
@@ -73,7 +72,7 @@ void sluice::printTraffic(llama::ModelOp model, llvm::raw_ostream &out, Workload
   if (programs.empty())
     return;
   ProgramOp program = *programs.begin();
-  Traffic traffic = Traffic::get(program);
+  Traffic traffic = Traffic::get(program, workload.cacheType);
   const int64_t tokens = std::max<int64_t>(workload.prompt, 1), capacity = program.getMaxTokens();
   const int64_t chunks = llvm::divideCeil(tokens, capacity);
   const int64_t positions = tokens * workload.depth + tokens * (tokens - 1) / 2; // before each token, summed

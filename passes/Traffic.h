@@ -8,6 +8,7 @@
 #define SLUICE_PASSES_TRAFFIC_H
 
 #include "dialects/stream/Schedule.h"
+#include "runtime/abi.h"
 #include "llvm/Support/raw_ostream.h"
 
 namespace sluice {
@@ -18,12 +19,12 @@ struct PhaseTraffic {
   int64_t runs;                // layers that run it, 1 outside the layers
   int64_t streamedBytes = 0;   // of packed weights, padding included, read from begin to end
   int64_t lookedUpBytes = 0;   // of the rows that a token looks up
-  int64_t cacheBytes = 0;      // of the KV cache, for each position before the token
+  int64_t cacheBytes = 0;      // of the KV cache, for each position before the token, in `cacheType`
   int64_t operations = 0;      // multiplications and additions of the matrix products
   int64_t cacheOperations = 0; // of attention, for each position before the token
   int64_t cacheTokens = 0;     // tokens of a chunk for which attention reads the cache once; 0: it reads none
 
-  static PhaseTraffic get(stream::PhaseOp phase, int64_t runs = 1);
+  static PhaseTraffic get(stream::PhaseOp phase, int64_t runs = 1, uint32_t cacheType = SLUICE_CACHE_F16);
 };
 
 struct Traffic {
@@ -31,13 +32,14 @@ struct Traffic {
   // Over all phases and their runs.
   int64_t streamedBytes = 0, lookedUpBytes = 0, cacheBytes = 0, operations = 0, cacheOperations = 0;
 
-  static Traffic get(stream::ProgramOp program);
+  static Traffic get(stream::ProgramOp program, uint32_t cacheType = SLUICE_CACHE_F16);
 };
 
 // What printTraffic counts: one token, or a prompt.
 struct Workload {
   int64_t depth = 0;  // positions in the KV cache before it
   int64_t prompt = 0; // tokens of the prompt, in chunks of @prefill; 0: a token, by @decode
+  uint32_t cacheType = SLUICE_CACHE_F16;
 };
 
 // What it is predicted for; a compiled model's `bench --profile` measures both. Default: about one core of a server of

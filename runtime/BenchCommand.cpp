@@ -40,10 +40,10 @@ static std::vector<int32_t> someTokens(uint64_t count, uint32_t vocabulary) {
 }
 
 // Of weights and cache, for a token on average.
-static double bytesPerToken(const Workload &test, const Program &program) {
+static double bytesPerToken(const Workload &test, const Model &model, const Program &program) {
   double total = 0;
   for (const sluice_step &step : program.steps())
-    total += workOf(step, program, test).bytes();
+    total += workOf(step, model, program, test).bytes();
   return total / double(test.count());
 }
 
@@ -77,7 +77,7 @@ Json Bench::measure(const Workload &test, Session &session, unsigned threads, co
   for (double rate : rates)
     squares += (rate - mean) * (rate - mean);
   const double deviation = rates.size() > 1 ? std::sqrt(squares / double(rates.size() - 1)) : 0;
-  const double bytes = bytesPerToken(test, program), speed = bytes * mean;
+  const double bytes = bytesPerToken(test, executable.model, program), speed = bytes * mean;
   return {{"test", test.name()},
           {"model", executable.model.string(executable.model.description().name)},
           {"target", executable.variant().target},
@@ -101,10 +101,10 @@ std::vector<Json> Bench::run() {
   for (uint64_t depth : options.benchDepths) {
     for (uint64_t prompt : options.benchPrompts)
       if (prompt)
-        tests.push_back({prompt, 0, depth});
+        tests.push_back({prompt, 0, depth, options.cacheType});
     for (uint64_t tokens : options.benchTokens)
       if (tokens)
-        tests.push_back({0, tokens, depth});
+        tests.push_back({0, tokens, depth, options.cacheType});
   }
   for (const Workload &test : tests)
     context = std::max(context, test.depth + test.count());
@@ -122,7 +122,7 @@ std::vector<Json> Bench::run() {
     Machine machine{.bandwidth = readBandwidth(team, model.section(SLUICE_SECTION_WEIGHTS)), .peak = 0};
     if (options.profile)
       machine.peak = arithmeticPeak(team, model, executable.variant());
-    Session session(model, executable.variant(), team, context);
+    Session session(model, executable.variant(), team, context, options.cacheType);
     for (const Workload &test : tests)
       rows.push_back(measure(test, session, threads, machine));
   }

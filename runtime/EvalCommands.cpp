@@ -21,7 +21,7 @@ void sluice::runtime::evaluate(const Executable &executable, const Options &opti
   if (ids.empty())
     throw Error(options.file + ": expected token ids, got none");
   Workers team(options.threads ? options.threads : defaultThreadCount());
-  Session session(model, executable.variant(), team, context);
+  Session session(model, executable.variant(), team, context, options.cacheType);
   if (ids.size() > context)
     throw Error(options.file + ": " + std::to_string(ids.size()) + " tokens do not fit the context of " +
                 std::to_string(context) + "; " + session.remedy());
@@ -74,7 +74,7 @@ void sluice::runtime::perplexity(const Executable &executable, const Options &op
 
   Workers team(options.threads ? options.threads : defaultThreadCount());
   const sluice_variant &variant = executable.variant();
-  Session session(model, variant, team, context);
+  Session session(model, variant, team, context, options.cacheType);
   Softmax softmax(model, variant);
   Score score;
   const auto start = std::chrono::steady_clock::now();

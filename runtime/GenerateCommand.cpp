@@ -95,7 +95,7 @@ void sluice::runtime::generate(const Executable &executable, const Options &opti
 
   const Tokenizer tokenizer(model.section(SLUICE_SECTION_TOKENIZER));
   Workers team(options.threads ? options.threads : defaultThreadCount());
-  Session session(model, variant, team, context);
+  Session session(model, variant, team, context, options.cacheType);
   Softmax softmax(model, variant);
   SamplingOptions sampling = options.sampling;
   sampling.seed = options.seed < 0 ? freshSeed() : uint64_t(options.seed);

@@ -26,6 +26,11 @@ static std::string chosenTarget(const Executable &executable) {
   }
 }
 
+// Bytes of the KV cache that a token takes.
+static uint64_t kvBytes(const sluice_model &model, uint32_t type) {
+  return uint64_t(model.layers) * model.kv_heads * sluice_kv_block_bytes(type, model.head_dim) / SLUICE_KV_BLOCK;
+}
+
 static Json describe(const Executable &executable) {
   const Model &model = executable.model;
   const sluice_model &m = model.description();
@@ -40,8 +45,9 @@ static Json describe(const Executable &executable) {
           {"feed_forward", m.feed_forward},
           {"vocabulary", m.vocabulary},
           {"context_length", m.context_length},
-          {"kv_type", m.kv_element_bytes == 2 ? "f16" : "f32"},
-          {"kv_bytes_per_token", uint64_t(m.layers) * m.kv_heads * m.kv_block_bytes / SLUICE_KV_BLOCK},
+          {"kv_bytes_per_token_f16", kvBytes(m, SLUICE_CACHE_F16)},
+          {"kv_bytes_per_token_f32", kvBytes(m, SLUICE_CACHE_F32)},
+          {"kv_bytes_per_token_q8_0", kvBytes(m, SLUICE_CACHE_Q8_0)},
           {"bytes_per_token", m.weight_bytes},
           {"packed_bytes", model.section(SLUICE_SECTION_WEIGHTS).size()},
           {"file_bytes", model.fileBytes()},
@@ -67,7 +73,7 @@ void sluice::runtime::info(const Executable &executable, const Options &options)
       shown = value.get<bool>() ? "yes" : "no";
     for (char &c : name)
       c = c == '_' ? ' ' : c;
-    text += name + std::string(20 - std::min<size_t>(name.size(), 19), ' ') + shown + "\n";
+    text += name + std::string(25 - std::min<size_t>(name.size(), 24), ' ') + shown + "\n";
   }
   writeOut(text);
 }

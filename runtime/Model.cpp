@@ -103,8 +103,6 @@ void Model::checkModel() const {
   check(model.layers && model.kv_heads && model.head_dim && model.vocabulary && model.context_length,
         "the model has an empty dimension");
   check(model.vocabulary <= INT32_MAX && model.logits_padded >= model.vocabulary, "the vocabulary has a wrong size");
-  check(model.kv_block_bytes == uint64_t(2) * SLUICE_KV_BLOCK * model.head_dim * model.kv_element_bytes,
-        "a block of the cache has a wrong size");
   uint64_t weightBytes = section(SLUICE_SECTION_WEIGHTS).size();
   for (const sluice_tensor &tensor : tensors())
     check(tensor.name < strings.size() && tensor.format < strings.size() &&

@@ -58,6 +58,18 @@ static void addContext(CLI::App &app, Options &options, const char *help) {
   app.add_option("-c,--ctx-size", options.context, help)->check(range(uint64_t(0), uint64_t(1) << 31))->type_name("N");
 }
 
+static void addCacheType(CLI::App &app, Options &options) {
+  static const std::vector<std::string> names = {SLUICE_CACHE_NAMES};
+  app.add_option_function<std::string>(
+         "--cache-type",
+         [&options](const std::string &name) {
+           options.cacheType = uint32_t(std::find(names.begin(), names.end(), name) - names.begin());
+         },
+         "numbers of the KV cache: f16, f32 or, half of f16's size, q8_0 (default: f16)")
+      ->check(CLI::IsMember(names))
+      ->type_name("TYPE");
+}
+
 static void addGenerate(CLI::App &app, Options &options) {
   app.add_option("-p,--prompt", options.prompt, "what to answer; without it, standard input, or a chat in a terminal")
       ->type_name("TEXT");
@@ -76,6 +88,7 @@ static void addGenerate(CLI::App &app, Options &options) {
       ->check(range(int64_t(-2), int64_t(1) << 40)) // llama.cpp's -2: until the context is full
       ->type_name("N");
   addContext(app, options, "most tokens of a conversation (default: what the model was trained for)");
+  addCacheType(app, options);
   addThreads(app, options);
   SamplingOptions &s = options.sampling;
   app.add_option("-s,--seed", options.seed, "the same seed gives the same text (default: -1, a new one each time)")
@@ -117,6 +130,7 @@ static void addBench(CLI::App &app, Options &options) {
       ->delimiter(',')
       ->check(range(1u, 1024u))
       ->type_name("N,..");
+  addCacheType(app, options);
   app.add_option("-r,--repetitions", options.repetitions, "runs of each test after one to warm up (default: 5)")
       ->check(range(1u, 100000u))
       ->type_name("N");
@@ -169,10 +183,12 @@ std::optional<Options> sluice::runtime::parseOptions(std::vector<std::string> ar
                  "one token at a time (the decode program), not in chunks (the prefill program)");
   addThreads(*eval, options);
   addContext(*eval, options, "context (default: what the model was trained for)");
+  addCacheType(*eval, options);
   CLI::App *perplexity =
       command("perplexity", Command::Perplexity, "how well the model predicts a text, as llama.cpp defines it");
   perplexity->add_option("file", options.file, "the text; - for standard input")->required()->type_name("FILE");
   addContext(*perplexity, options, "tokens of a chunk, of which the second half is scored (default: 512)");
+  addCacheType(*perplexity, options);
   perplexity->add_option("--chunks", options.chunks, "most chunks to score (default: -1, all)")
       ->check(range(int64_t(-1), INT64_MAX))
       ->type_name("N");

@@ -3,6 +3,7 @@
 #define SLUICE_RUNTIME_OPTIONS_H
 
 #include "runtime/Sampler.h"
+#include "runtime/abi.h"
 #include <optional>
 #include <string>
 #include <vector>
@@ -28,6 +29,7 @@ struct Options {
   std::string file;     // the command's input; "-": standard input
   unsigned threads = 0; // 0: as many as help
   uint64_t context = 0; // tokens; 0: what the command takes by default
+  uint32_t cacheType = SLUICE_CACHE_F16;
   bool json = false;
 
   bool parseSpecial = true;     // Tokenize

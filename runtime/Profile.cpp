@@ -5,9 +5,15 @@
 
 using namespace sluice::runtime;
 
+static const char *cacheTypeName(uint32_t type) {
+  static constexpr const char *names[] = {SLUICE_CACHE_NAMES};
+  return names[type];
+}
+
 std::string Workload::name() const {
   return (prompt ? "pp" + std::to_string(prompt) : "tg" + std::to_string(tokens)) +
-         (depth ? " @ d" + std::to_string(depth) : "");
+         (depth ? " @ d" + std::to_string(depth) : "") +
+         (cacheType == SLUICE_CACHE_F16 ? "" : std::string(" ") + cacheTypeName(cacheType));
 }
 
 Work &Work::operator+=(const Work &other) {
@@ -17,14 +23,17 @@ Work &Work::operator+=(const Work &other) {
   return *this;
 }
 
-Work sluice::runtime::workOf(const sluice_step &step, const Program &program, const Workload &workload) {
+Work sluice::runtime::workOf(const sluice_step &step, const Model &model, const Program &program,
+                             const Workload &workload) {
   const double count = double(workload.count());
   const double positions = count * double(workload.depth) + count * (count - 1) / 2; // before each token, summed
   const uint64_t chunks = (workload.prompt + program.maxTokens() - 1) / program.maxTokens();
   const bool once = workload.prompt && step.flags & SLUICE_STEP_HEAD; // for the prompt's last token
   const double passes = once ? 1 : workload.prompt ? double(chunks) : count;
-  return {double(step.weights_bytes) * passes,
-          step.cache_tokens ? double(step.cache_bytes) * positions / step.cache_tokens : 0,
+  const sluice_model &shape = model.description();
+  const double cacheBytes = // of a layer, for each position
+      double(shape.kv_heads * sluice_kv_block_bytes(workload.cacheType, shape.head_dim)) / SLUICE_KV_BLOCK;
+  return {double(step.weights_bytes) * passes, step.cache_tokens ? cacheBytes * positions / step.cache_tokens : 0,
           double(step.operations) * (once ? 1 : count) + double(step.cache_operations) * positions};
 }
 
@@ -68,7 +77,7 @@ std::string sluice::runtime::profileTable(const Model &model, const Program &pro
       lines.emplace_back().name = model.string(step.phase);
     const Program::StepTime time = program.timeOf(i);
     const double each = tokens * double(runs);
-    const Work work = workOf(step, program, workload) / tokens;
+    const Work work = workOf(step, model, program, workload) / tokens;
     const Line line{"", 1, work, machine.seconds(work) * 1e9, time.nanoseconds / each, time.waiting / each};
     lines[entry->second] += line;
     total += line;

@@ -10,6 +10,7 @@ namespace sluice::runtime {
 // `prompt` tokens at once or, where that is 0, `tokens` one by one, after `depth` tokens of context.
 struct Workload {
   uint64_t prompt, tokens, depth;
+  uint32_t cacheType;
 
   std::string name() const;
   uint64_t count() const { return prompt ? prompt : tokens; }
@@ -25,7 +26,7 @@ struct Work {
 };
 
 // Of a step of `program`, in all chunks of a prompt or for all tokens.
-Work workOf(const sluice_step &step, const Program &program, const Workload &workload);
+Work workOf(const sluice_step &step, const Model &model, const Program &program, const Workload &workload);
 
 // What the machine can do, in bytes and operations a second.
 struct Machine {

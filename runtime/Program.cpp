@@ -52,6 +52,8 @@ void Program::runSteps(const Chunk &chunk, unsigned worker) {
         .token_end = chunk.tokens,
         .parameter = chunk.parameter,
         .count = chunk.count,
+        .cache_type = chunk.cacheType,
+        .reserved = 0,
     };
     const sluice_kernel &kernel = variant.kernels[step.kernel];
     auto pieces = [](uint64_t count, uint64_t size) { return size ? (count + size - 1) / size : 1; };

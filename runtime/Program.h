@@ -17,6 +17,7 @@ struct Chunk {
   uint64_t position = 0;
   uint8_t *kv = nullptr;
   uint64_t kvHeadStride = 0, kvLayerStride = 0;
+  uint32_t cacheType = SLUICE_CACHE_F16;
   float parameter = 0;
   uint32_t count = 0;
 };

@@ -8,8 +8,9 @@ using namespace sluice::runtime;
 static uint64_t blocksOf(uint64_t positions) { return (positions + SLUICE_KV_BLOCK - 1) / SLUICE_KV_BLOCK; }
 
 // The cache is touched block by block in every head's run, so large pages would take and clear far more than is used.
-Session::Session(const Model &model, const sluice_variant &variant, Workers &team, uint64_t context)
-    : model(model), capacity(context), headStride(blocksOf(context) * model.description().kv_block_bytes),
+Session::Session(const Model &model, const sluice_variant &variant, Workers &team, uint64_t context, uint32_t cacheType)
+    : model(model), capacity(context), cacheType(cacheType),
+      headStride(blocksOf(context) * sluice_kv_block_bytes(cacheType, model.description().head_dim)),
       layerStride(headStride * model.description().kv_heads),
       cache(layerStride * model.description().layers, false, "the context"),
       decoder(model, variant, SLUICE_PROGRAM_DECODE, &team), prefiller(model, variant, SLUICE_PROGRAM_PREFILL, &team) {
@@ -40,6 +41,7 @@ Chunk Session::chunkOf(std::span<const int32_t> newIds) const {
   chunk.kv = cache.data();
   chunk.kvHeadStride = headStride;
   chunk.kvLayerStride = layerStride;
+  chunk.cacheType = cacheType;
   return chunk;
 }
 

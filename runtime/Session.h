@@ -16,8 +16,10 @@ enum class Logits { None, Last, All };
 
 class Session {
 public:
-  // `context`: the most tokens that the sequence can have. Throws Error when there is no memory for it.
-  Session(const Model &model, const sluice_variant &variant, Workers &team, uint64_t context);
+  // `context`: the most tokens that the sequence can have; `cacheType`: SLUICE_CACHE_*. Throws Error when there is no
+  // memory for it.
+  Session(const Model &model, const sluice_variant &variant, Workers &team, uint64_t context,
+          uint32_t cacheType = SLUICE_CACHE_F16);
 
   uint64_t context() const { return capacity; }
   // What to do when a text is too long for it.
@@ -48,6 +50,7 @@ private:
 
   const Model &model;
   const uint64_t capacity;
+  const uint32_t cacheType;
   const uint64_t headStride, layerStride; // bytes
   Memory cache;
   Program decoder, prefiller;

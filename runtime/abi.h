@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-#define SLUICE_ABI_VERSION 4u
+#define SLUICE_ABI_VERSION 5u
 
 //===-- What generated code reads --------------------------------------------------===//
 
@@ -36,10 +36,12 @@ typedef struct sluice_args {
   uint64_t token_end;       // at most sluice_program.max_tokens
   float parameter;          // a scalar for utility programs (softmax: 1 / temperature)
   uint32_t count;           // a count for utility programs (softmax: logits; peak: rounds)
+  uint32_t cache_type;      // SLUICE_CACHE_*: how `kv` is laid out
+  uint32_t reserved;        // 0
 } sluice_args;
 
-// A kernel is a phase compiled. `prologue` (may be null) fills args->prepared for tokens [token_begin, token_end); it
-// is called before any `run` of the same step (see sluice_step.prologue_tokens). `run` computes units [begin, end). Any
+// A kernel is a phase compiled. `prologue` (may be null) fills args->prepared for tokens [token_begin, token_end), or
+// appends those to the cache; it is called before any `run` of the same step (see sluice_step.prologue_tokens). `run` computes units [begin, end). Any
 // split of the units over workers and calls gives the same bits. No two units write the same bytes.
 typedef void (*sluice_prologue_fn)(const sluice_args *);
 typedef void (*sluice_run_fn)(const sluice_args *, uint64_t begin, uint64_t end);
@@ -75,15 +77,27 @@ extern const uint64_t sluice_variant_count;     // defined by generated code
 
 //===-- KV cache -------------------------------------------------------------------===//
 //
-// Blocks of SLUICE_KV_BLOCK positions. Per layer and KV head a run of blocks; per block first K, then V:
+// Chosen when a sequence begins; generated code knows every type. Blocks of SLUICE_KV_BLOCK positions. Per layer and KV
+// head a run of blocks; per block first K, then V:
 //   K: [head_dim][SLUICE_KV_BLOCK]   (a lane is a position)
 //   V: [SLUICE_KV_BLOCK][head_dim]   (a lane is a channel)
-// in elements of sluice_model.kv_element_bytes. A context of n positions has B = ceil(n / SLUICE_KV_BLOCK) blocks;
-// kv_head_stride = B * sluice_model.kv_block_bytes, kv_layer_stride = kv_heads * kv_head_stride, total = layers * that.
-// The cache must be zeroed once before first use (masked positions are read, multiplied by zero).
+// q8_0: signed bytes, each of K and V followed by f16 scales [ceil(head_dim / 32)][SLUICE_KV_BLOCK]: a position's 32
+// channels share one (see GGML's block_q8_0), the last block may be shorter. A context of n positions has
+// B = ceil(n / SLUICE_KV_BLOCK) blocks; kv_head_stride = B * sluice_kv_block_bytes, kv_layer_stride = kv_heads *
+// kv_head_stride, total = layers * that. The cache must be zeroed once before first use (masked positions are read,
+// multiplied by zero).
+enum { SLUICE_CACHE_F16, SLUICE_CACHE_F32, SLUICE_CACHE_Q8_0, SLUICE_CACHE_COUNT };
+#define SLUICE_CACHE_NAMES "f16", "f32", "q8_0" // by type
+#define SLUICE_CACHE_SCALED 32u // channels that share a scale in q8_0
 #define SLUICE_KV_BLOCK 64u
 // Attention starts anew every so many positions and merges the parts, so that workers can share them.
 #define SLUICE_KV_SEGMENT 256u
+// Of a block, K and V, of one KV head.
+static inline uint64_t sluice_kv_block_bytes(uint32_t cache_type, uint64_t head_dim) {
+  const uint64_t elements[SLUICE_CACHE_COUNT] = {2, 4, 1};
+  const uint64_t scales = cache_type == SLUICE_CACHE_Q8_0 ? (head_dim + SLUICE_CACHE_SCALED - 1) / SLUICE_CACHE_SCALED : 0;
+  return 2 * SLUICE_KV_BLOCK * (head_dim * elements[cache_type] + 2 * scales);
+}
 
 //===-- The file -------------------------------------------------------------------===//
 //
@@ -128,8 +142,6 @@ typedef struct sluice_model {
   uint32_t name, architecture, compiler_version, source_file, source_hash, formats; // strings
   uint32_t layers, width, heads, kv_heads, head_dim, feed_forward, vocabulary;
   uint32_t context_length;      // what the model was trained for: default and upper bound of -c
-  uint32_t kv_block_bytes;      // bytes of one block (K and V) of one KV head
-  uint32_t kv_element_bytes;    // 2: f16, 4: f32
   uint32_t logits_padded;       // floats from one token's logits to the next one's
   uint32_t reserved;
   uint64_t weight_bytes;        // the packed stream a token reads once (without rows of the embedding merely looked up)
@@ -181,9 +193,8 @@ typedef struct sluice_step {
   uint64_t weights_bytes;   // bytes this step streams; 0 if none, or if rows are merely looked up (embedding)
   uint64_t shared_bytes;    // of these, the first bytes that every worker reads (its prologue's: norm weights)
   uint64_t operations;      // multiplications and additions of its matrix products, for a token
-  uint64_t cache_bytes;     // read of the KV cache for each position before cache_tokens tokens; 0 if none
   uint32_t cache_operations; // of attention, for each position before a token
-  uint32_t cache_tokens;    // tokens of a chunk for which the cache is read once; 0 if it is not read
+  uint32_t cache_tokens;    // tokens of a chunk for which the layer's cache is read once; 0 if it is not read
 } sluice_step;
 
 typedef struct sluice_tensor {

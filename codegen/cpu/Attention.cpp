@@ -4,11 +4,12 @@
 // blocks of 64 positions of their KV head together: scores (a lane is a position), a running maximum and sum, values (a
 // lane is a channel). Positions after a row's own are masked, so every block is whole. Each segment of
 // SLUICE_KV_SEGMENT positions starts anew; its part is then merged with those before. All this depends on positions
-// only, so that every chunking and every division of the work gives the same bits.
+// only, so that every chunking and every division of the work gives the same bits. Scales of a quantised cache are
+// multiplied with sums over keys, and with the probabilities of values, not with every element.
 //
 //===------------------------------------------------------------------------------===//
 
-#include "codegen/cpu/PhaseScope.h"
+#include "codegen/cpu/Cache.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "llvm/ADT/bit.h"
@@ -23,11 +24,10 @@ namespace {
 
 class AttentionLowering {
 public:
-  AttentionLowering(PhaseScope &scope, AttentionOp op, Lanes &l, Value args)
-      : scope(scope), op(op), cache(cast<llama::CacheType>(op.getCache())), l(l), args(args),
-        layout(AttentionScratch::get(op)), scratch(l.at(l.argPointer(args, ScratchArg), scope.scratchAt(op))) {
-    format = cache.getElementType().isF16() ? llama::Format::F16 : llama::Format::F32;
-    element = cache.getElementType().getIntOrFloatBitWidth() / 8;
+  AttentionLowering(PhaseScope &scope, AttentionOp op, const CacheLayout &cache, Lanes &l, Value args)
+      : scope(scope), op(op), cache(cache), l(l), args(args), layout(AttentionScratch::get(op)),
+        scratch(l.at(l.argPointer(args, ScratchArg), scope.scratchAt(op))) {
+    element = cache.elementBytes();
     channels = layout.headDim;
     // Vectors over channels must divide the head: nothing past a cache may be touched.
     channelLanes = std::min<int64_t>(l.facts.lanes(), channels & -channels);
@@ -38,7 +38,7 @@ public:
 
   // Tokens [token, token + tokens()) of a KV head; where those pass the last, the last once more.
   void lowerTokens(Value kvHead, Value token, Value tokenEnd) {
-    Value head = headAt(kvHead), rowAt = l.mul(kvHead, layout.group * channels * 4);
+    Value head = cacheOfHead(l, args, kvHead), rowAt = l.mul(kvHead, layout.group * channels * 4);
     Values rowTokens, positions;
     for (int64_t t = 0; t < tokens(); ++t) {
       rowTokens.push_back(l.min(l.add(token, t), l.sub(tokenEnd, l.c64(1))));
@@ -63,7 +63,7 @@ public:
   void lowerPart(Value kvHead, Value segment) {
     Value position = l.arg(args, PositionArg, l.i64()), first = l.mul(segment, SLUICE_KV_SEGMENT);
     start(0, l.at(scope.bufferRow(l, args, op.getQueryAttr(), l.c64(0)), l.mul(kvHead, layout.group * channels * 4)));
-    walk(headAt(kvHead), first, l.min(l.add(position, 1), l.add(first, SLUICE_KV_SEGMENT)), {position});
+    walk(cacheOfHead(l, args, kvHead), first, l.min(l.add(position, 1), l.add(first, SLUICE_KV_SEGMENT)), {position});
     Value parts = scope.bufferRow(l, args, op.getResultAttr(), l.c64(0));
     Value firstRow = l.add(l.mul(segment, int64_t(op.getHeads())), l.mul(kvHead, layout.group));
     forEachRow([&](Value row) {
@@ -77,9 +77,6 @@ public:
   }
 
 private:
-  Value headAt(Value kvHead) {
-    return l.at(l.argPointer(args, KvArg), l.mul(kvHead, l.arg(args, KvHeadStrideArg, l.i64())));
-  }
   Type channelVector() { return l.vec(channelLanes, l.f32()); }
   Type positionVector() { return l.vec(positionLanes, l.f32()); }
   Value floatAt(int64_t base, int64_t index) { return l.at(scratch, base + index * 4); }
@@ -125,9 +122,9 @@ private:
   void walk(Value head, Value segment, Value end, ArrayRef<Value> positions) {
     forEachRow([&](Value row) { clearAttention(l, channels, part(row)); });
     l.loop(segment, end, SLUICE_KV_BLOCK, [&](Value at) {
-      Value block = l.at(head, l.mul(at, 2 * channels * element));
+      Value block = l.at(head, l.mul(l.div(at, SLUICE_KV_BLOCK), cache.blockBytes()));
       forRows([&](int64_t row, int64_t count) { scores(block, at, positions, row, count); });
-      Value values = l.at(block, channels * SLUICE_KV_BLOCK * element);
+      Value values = l.at(block, cache.valuesAt());
       Value seen = l.min(l.sub(end, at), l.c64(SLUICE_KV_BLOCK));
       forRows([&](int64_t row, int64_t count) { accumulate(values, seen, row, count); });
     });
@@ -139,19 +136,30 @@ private:
     l.loop(l.c64(0), l.c64(vectors), together, [&](Value vector) {
       Value positionAt = l.mul(vector, n);
       Values zero(count * together, l.constantLike(positionVector(), 0.0));
-      Values sums = l.loop(l.c64(0), l.c64(channels), 1, zero, [&](Value c, ValueRange state) {
-        Values next(state.begin(), state.end());
-        Value keyRow = l.at(keys, l.mul(l.add(l.mul(c, SLUICE_KV_BLOCK), positionAt), element));
-        Value query = floatAt(layout.queriesAt() + row * channels * 4, c);
-        for (int64_t v = 0; v < together; ++v) {
-          Value key = l.loadFloat(format, n, l.at(keyRow, v * n * element), element);
-          for (int64_t q = 0; q < count; ++q) {
-            Value splat = l.loadSplat(positionVector(), l.at(query, q * channels * 4), 4);
-            next[q * together + v] = l.fma(key, splat, next[q * together + v]);
+      auto sumOver = [&](Value from, Value to) {
+        return l.loop(from, to, 1, zero, [&](Value c, ValueRange state) {
+          Values next(state.begin(), state.end());
+          Value keyRow = l.at(keys, l.mul(l.add(l.mul(c, SLUICE_KV_BLOCK), positionAt), element));
+          Value query = floatAt(layout.queriesAt() + row * channels * 4, c);
+          for (int64_t v = 0; v < together; ++v) {
+            Value key = cache.loadElements(l, n, l.at(keyRow, v * n * element));
+            for (int64_t q = 0; q < count; ++q) {
+              Value splat = l.loadSplat(positionVector(), l.at(query, q * channels * 4), 4);
+              next[q * together + v] = l.fma(key, splat, next[q * together + v]);
+            }
           }
-        }
+          return next;
+        });
+      };
+      auto sumScaled = [&](Value c, ValueRange state) {
+        Values parts = sumOver(c, l.min(l.add(c, cache.scaleChannels()), l.c64(channels))), next;
+        Value scales = l.at(cache.scalesAt(l, keys, c), l.mul(positionAt, 2));
+        for (auto [i, part] : llvm::enumerate(parts))
+          next.push_back(l.fma(part, cache.loadScales(l, n, l.at(scales, i % together * n * 2)), state[i]));
         return next;
-      });
+      };
+      Values sums = cache.scaled() ? l.loop(l.c64(0), l.c64(channels), cache.scaleChannels(), zero, sumScaled)
+                                   : sumOver(l.c64(0), l.c64(channels));
       for (int64_t q = 0; q < count; ++q)
         for (int64_t v = 0; v < together; ++v)
           l.store(sums[q * together + v],
@@ -195,6 +203,8 @@ private:
   // outputs += probabilities x values of the first `seen` positions of a block, for `count` rows from `row`.
   void accumulate(Value values, Value seen, int64_t row, int64_t count) {
     const int64_t n = channelLanes, vectors = channels / n, together = vectorsTogether(vectors, count);
+    if (cache.scaled())
+      scaleScores(values, row, count);
     l.loop(l.c64(0), l.c64(vectors), together, [&](Value vector) {
       auto outputAt = [&](int64_t q, int64_t v) {
         return l.at(floatAt(layout.outputsAt() + (row + q) * channels * 4, l.mul(vector, n)), v * n * 4);
@@ -204,12 +214,15 @@ private:
         for (int64_t v = 0; v < together; ++v)
           init.push_back(l.load(channelVector(), outputAt(q, v), 4));
       Value column = l.at(values, l.mul(vector, n * element));
+      Values scores; // of `row` with the channels of a vector
+      for (int64_t v = 0; v < together; ++v)
+        scores.push_back(scoresFor(l.mul(l.add(vector, v), n), row));
       Values sums = l.loop(l.c64(0), seen, 1, init, [&](Value p, ValueRange state) {
         Values next(state.begin(), state.end());
         Value line = l.at(column, l.mul(p, channels * element));
-        Value score = floatAt(layout.scoresAt() + row * SLUICE_KV_BLOCK * 4, p);
         for (int64_t v = 0; v < together; ++v) {
-          Value value = l.loadFloat(format, n, l.at(line, v * n * element), element);
+          Value value = cache.loadElements(l, n, l.at(line, v * n * element));
+          Value score = l.at(scores[v], l.mul(p, 4));
           for (int64_t q = 0; q < count; ++q) {
             Value splat = l.loadSplat(channelVector(), l.at(score, q * SLUICE_KV_BLOCK * 4), 4);
             next[q * together + v] = l.fma(value, splat, next[q * together + v]);
@@ -223,14 +236,36 @@ private:
     });
   }
 
+  // Probabilities of a row, as they are multiplied with `channel` of the values.
+  Value scoresFor(Value channel, int64_t row) {
+    if (!cache.scaled())
+      return l.at(scratch, layout.scoresAt() + row * SLUICE_KV_BLOCK * 4);
+    Value scaled = l.mul(l.div(channel, cache.scaleChannels()), layout.scaledStride());
+    return l.at(l.at(scratch, scaled), layout.scaledAt() + row * SLUICE_KV_BLOCK * 4);
+  }
+
+  void scaleScores(Value values, int64_t row, int64_t count) {
+    const int64_t n = positionLanes;
+    l.loop(l.c64(0), l.c64(channels), cache.scaleChannels(), [&](Value channel) {
+      Value scales = cache.scalesAt(l, values, channel), scaled = scoresFor(channel, row);
+      l.loop(l.c64(0), l.c64(SLUICE_KV_BLOCK), n, [&](Value p) {
+        Value scale = cache.loadScales(l, n, l.at(scales, l.mul(p, 2)));
+        for (int64_t q = 0; q < count; ++q) {
+          Value score = floatAt(layout.scoresAt() + (row + q) * SLUICE_KV_BLOCK * 4, p);
+          l.store(l.mulf(l.load(positionVector(), score, 4), scale),
+                  l.at(scaled, l.add(l.mul(p, 4), q * SLUICE_KV_BLOCK * 4)), 4);
+        }
+      });
+    });
+  }
+
   PhaseScope &scope;
   AttentionOp op;
-  llama::CacheType cache;
+  const CacheLayout &cache;
   Lanes &l;
   Value args;
   AttentionScratch layout;
   Value scratch;
-  llama::Format format;
   int64_t element, channels, channelLanes, positionLanes;
 };
 
@@ -277,16 +312,40 @@ void sluice::codegen::divideAttention(Lanes &l, int64_t channels, AttentionPart 
   });
 }
 
+static int64_t headDimOf(Type cache) { return cast<llama::CacheType>(cache).getHeadDim(); }
+
+void sluice::codegen::lowerAppends(PhaseScope &scope, AppendOp op, Lanes &l, Value args) {
+  const int64_t kvHeads = cast<llama::CacheType>(op.getCache()).getKvHeads();
+  forCacheType(l, args, headDimOf(op.getCache()), [&](const CacheLayout &cache) {
+    l.loop(l.arg(args, TokenBeginArg, l.i64()), l.arg(args, TokenEndArg, l.i64()), 1, [&](Value token) {
+      l.loop(l.c64(0), l.c64(kvHeads), 1, [&](Value kvHead) { lowerAppend(scope, op, cache, l, args, kvHead, token); });
+    });
+  });
+}
+
 void sluice::codegen::lowerAttention(PhaseScope &scope, AttentionOp op, Lanes &l, Value args, Value begin, Value end) {
-  AttentionLowering lowering(scope, op, l, args);
   PhaseUnits units = PhaseUnits::get(scope.phase);
-  Value tokenBegin = l.arg(args, TokenBeginArg, l.i64()), tokenEnd = l.arg(args, TokenEndArg, l.i64());
-  l.loop(begin, end, 1, [&](Value unit) {
-    Value kvHead = l.rem(unit, units.units);
-    if (op.getSplit())
-      return lowering.lowerPart(kvHead, l.div(unit, units.units));
-    Value from = l.add(tokenBegin, l.mul(l.div(unit, units.units), units.unitTokens));
-    Value to = l.min(l.add(from, units.unitTokens), tokenEnd);
-    l.loop(from, to, lowering.tokens(), [&](Value token) { lowering.lowerTokens(kvHead, token, to); });
+  auto appends = scope.phase.getBody().getOps<AppendOp>();
+  // One token is appended by the unit that reads its position.
+  auto appendToken = [&](const CacheLayout &cache, Value kvHead) {
+    if (scope.maxTokens == 1 && !appends.empty())
+      lowerAppend(scope, *appends.begin(), cache, l, args, kvHead, l.c64(0));
+  };
+  forCacheType(l, args, headDimOf(op.getCache()), [&](const CacheLayout &cache) {
+    AttentionLowering lowering(scope, op, cache, l, args);
+    Value tokenBegin = l.arg(args, TokenBeginArg, l.i64()), tokenEnd = l.arg(args, TokenEndArg, l.i64());
+    l.loop(begin, end, 1, [&](Value unit) {
+      Value kvHead = l.rem(unit, units.units);
+      if (op.getSplit()) {
+        Value segment = l.div(unit, units.units);
+        Value last = l.div(l.arg(args, PositionArg, l.i64()), SLUICE_KV_SEGMENT);
+        l.when(l.equal(segment, last), [&] { appendToken(cache, kvHead); });
+        return lowering.lowerPart(kvHead, segment);
+      }
+      appendToken(cache, kvHead);
+      Value from = l.add(tokenBegin, l.mul(l.div(unit, units.units), units.unitTokens));
+      Value to = l.min(l.add(from, units.unitTokens), tokenEnd);
+      l.loop(from, to, lowering.tokens(), [&](Value token) { lowering.lowerTokens(kvHead, token, to); });
+    });
   });
 }

@@ -187,7 +187,13 @@ Value Lanes::rsqrt(Value x) { return divf(constantLike(x.getType(), 1.0), math::
 
 //===-- Weights -----------------------------------------------------------------------===//
 
-Value Lanes::halfToFloat(Value bits) {
+// Adding 1.5 * 2^23 leaves the integer in the sum's low bits.
+Value Lanes::round(Value x) {
+  Type ints = vec(laneCount(x), i32());
+  return add(bitcast(addf(x, constantLike(x.getType(), 12582912.0)), ints), -int64_t(0x4B400000));
+}
+
+Value Lanes::fromHalf(Value bits) {
   int64_t n = laneCount(bits);
   if (facts.hasHalf)
     return arith::ExtFOp::create(b, vec(n, f32()), bitcast(bits, vec(n, b.getF16Type())));
@@ -207,7 +213,7 @@ Value Lanes::loadFloat(llama::Format format, int64_t n, Value pointer, unsigned 
     return load(vec(n, f32()), pointer, alignment);
   Value bits = load(vec(n, i16()), pointer, alignment);
   if (format == llama::Format::F16)
-    return halfToFloat(bits);
+    return fromHalf(bits);
   return bitcast(shl(arith::ExtUIOp::create(b, vec(n, i32()), bits), 16), vec(n, f32()));
 }
 

@@ -90,6 +90,7 @@ public:
   Value reduceAdd(Value vector); // as a balanced tree
   Value reduceMax(Value vector);
   Value toFloat(Value i32OrVector);
+  Value round(Value vector); // below 2^22, to the nearest i32, halves to even
   // e^x for f32 lanes; 0 below -87.3, finite up to 88.3. Cephes' expf polynomial, 2 ulp.
   Value exp(Value x);
   // 1/sqrt of a scalar f32, correctly rounded steps.
@@ -100,6 +101,7 @@ public:
   Value loadFloat(llama::Format format, int64_t n, Value pointer, unsigned alignment);
   // f32 lanes as f16, rounded to nearest even; the result is a vector<n x i16>.
   Value toHalf(Value x);
+  Value fromHalf(Value halfBits); // vector<n x i16> -> vector<n x f32>
   // acc[l] + sum over j of weights[4l + j] * activations[4l + j]; weights unsigned up to maxCode, activations signed.
   Value dot4(Value acc, Value weights, Value activations, unsigned maxCode);
   // Whether dot4 takes codes up to 240: then a high nibble is used where it lies, 16 times its value.
@@ -114,7 +116,6 @@ public:
 
 private:
   Value intrinsic(llvm::StringRef name, Type result, mlir::ValueRange arguments);
-  Value halfToFloat(Value halfBits); // vector<n x i16> -> vector<n x f32>
   Value pairDots(Value weights16, Value activations16);
 };
 

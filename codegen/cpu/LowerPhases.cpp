@@ -84,6 +84,10 @@ struct LowerPhases : codegen::impl::LowerPhasesBase<LowerPhases> {
       prologue = makeFunction(module, loc, name + ".prologue", facts, /*hasRange=*/false);
       emitInto(prologue, [&](Lanes &l) { lowerPrologue(scope, l, prologue.getArgument(0)); });
     }
+    if (auto appends = phase.getBody().getOps<AppendOp>(); !appends.empty() && scope.maxTokens > 1) {
+      prologue = makeFunction(module, loc, name + ".prologue", facts, /*hasRange=*/false);
+      emitInto(prologue, [&](Lanes &l) { lowerAppends(scope, *appends.begin(), l, prologue.getArgument(0)); });
+    }
     LLVM::LLVMFuncOp run = makeFunction(module, loc, name + ".run", facts, /*hasRange=*/true);
     Value args = run.getArgument(0), begin = run.getArgument(1), end = run.getArgument(2);
     emitInto(run, [&](Lanes &l) {
@@ -100,7 +104,7 @@ struct LowerPhases : codegen::impl::LowerPhasesBase<LowerPhases> {
           lowerSoftmax(scope, softmax, l, args);
         else if (auto peak = dyn_cast<PeakOp>(op))
           lowerPeak(scope, peak, l, args, begin, end);
-        else if (!isa<ReadOp, RmsNormOp, MergeOp, PrepareOp, TilesOp>(op))
+        else if (!isa<ReadOp, RmsNormOp, MergeOp, PrepareOp, TilesOp, AppendOp>(op))
           llvm::report_fatal_error("no lowering for '" + op.getName().getStringRef() + "' in a phase");
       }
     });

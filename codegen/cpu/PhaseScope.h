@@ -102,7 +102,12 @@ struct AttentionScratch {
   int64_t sumsAt() const { return maximaAt() + rows() * 4; }
   int64_t mergedMaximaAt() const { return sumsAt() + rows() * 4; }
   int64_t mergedSumsAt() const { return mergedMaximaAt() + rows() * 4; }
-  int64_t bytes() const { return mergedSumsAt() + rows() * 4; }
+  // Scores times the scales of values, for each of those that share a head's positions.
+  int64_t scaledAt() const { return mergedSumsAt() + rows() * 4; }
+  int64_t scaledStride() const { return rows() * SLUICE_KV_BLOCK * 4; }
+  int64_t bytes() const {
+    return scaledAt() + (headDim + SLUICE_CACHE_SCALED - 1) / SLUICE_CACHE_SCALED * scaledStride();
+  }
   static AttentionScratch get(stream::AttentionOp op);
 };
 
@@ -121,6 +126,8 @@ void divideAttention(Lanes &l, int64_t channels, AttentionPart merged, Value out
 // Each emits the body of one function at the builder's insertion point.
 void lowerPrologue(PhaseScope &scope, Lanes &l, Value args);
 void lowerTiles(PhaseScope &scope, Lanes &l, Value args, Value begin, Value end);
+// Where `append` is a prologue: tokens [token_begin, token_end) of a chunk. Otherwise attention does it.
+void lowerAppends(PhaseScope &scope, stream::AppendOp op, Lanes &l, Value args);
 void lowerAttention(PhaseScope &scope, stream::AttentionOp op, Lanes &l, Value args, Value begin, Value end);
 void lowerEmbed(PhaseScope &scope, stream::EmbedOp op, Lanes &l, Value args, Value begin, Value end);
 void lowerRopeTable(PhaseScope &scope, stream::RopeTableOp op, Lanes &l, Value args, Value begin, Value end);

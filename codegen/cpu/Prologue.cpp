@@ -111,10 +111,6 @@ private:
   Value codesAt(Value block, int64_t offset) { return l.at(l.at(block, tokenCodes), offset); }
   Value wordAt(Value block, int64_t offset) { return l.at(l.at(block, tokenWord), offset); }
 
-  // Rounds to integers: adding 1.5 * 2^23 leaves the integer in the sum's low bits.
-  Value round(Value x) {
-    return l.add(l.bitcast(l.addf(x, l.constantLike(floats(), 12582912.0)), ints()), -int64_t(0x4B400000));
-  }
   // Each lane's largest of its group of four lanes.
   Value largestOfGroup(Value x) {
     for (int64_t distance : {1, 2}) {
@@ -178,7 +174,7 @@ private:
     Values codes, highs(vectors());
     Value sum;
     for (auto [v, value] : llvm::enumerate(block.x)) {
-      codes.push_back(round(l.mulf(value, factor)));
+      codes.push_back(l.round(l.mulf(value, factor)));
       sum = v ? l.add(sum, codes[v]) : codes[v];
       if (layout.peaks)
         highs[v] = l.sar(l.add(codes[v], 1 << (OperandLayout::highShift - 1)), OperandLayout::highShift);

@@ -57,7 +57,6 @@ private:
       l.prefetch(l.at(packed, ahead + at), scope.maxTokens == 1 ? 1 : 2);
   }
   void epilogue(const Tile &tile, ArrayRef<Sums> sums, Value tileRow, Value token, int64_t tokenInBlock);
-  void append(AppendOp append, const Tile &tile, ArrayRef<Value> rows, Value firstRow, Value token);
   Values rope(RopeOp rope, const Tile &tile, ArrayRef<Value> rows, Value firstRow, Value token);
 
   PhaseScope &scope;
@@ -389,8 +388,6 @@ void TilesLowering::epilogue(const Tile &tile, ArrayRef<Sums> sums, Value tileRo
     } else if (auto ropeOp = dyn_cast<RopeOp>(operation)) {
       Values rows = lanes[ropeOp.getInput()];
       lanes[ropeOp] = rope(ropeOp, tile, rows, firstRow, token);
-    } else if (auto appendOp = dyn_cast<AppendOp>(operation)) {
-      append(appendOp, tile, lanes[appendOp.getValue()], firstRow, token);
     } else {
       llvm::report_fatal_error("no lowering for '" + operation.getName().getStringRef() + "' after tiles");
     }
@@ -414,51 +411,6 @@ Values TilesLowering::rope(RopeOp rope, const Tile &tile, ArrayRef<Value> rows, 
     result.push_back(l.fma(partner, sine, l.mulf(x, cosine)));
   }
   return result;
-}
-
-void TilesLowering::append(AppendOp append, const Tile &tile, ArrayRef<Value> rows, Value firstRow, Value token) {
-  auto cache = cast<llama::CacheType>(append.getCache());
-  const int64_t headDim = cache.getHeadDim(), total = cache.getKvHeads() * headDim, n = tile.lanes;
-  const int64_t element = cache.getElementType().getIntOrFloatBitWidth() / 8;
-  const int64_t half = headDim * SLUICE_KV_BLOCK * element; // bytes of K, and of V, of a block
-  Value position = l.add(l.arg(args, PositionArg, l.i64()), token);
-  Value inBlock = l.rem(position, SLUICE_KV_BLOCK);
-  Value block = l.at(l.argPointer(args, KvArg), l.mul(l.div(position, SLUICE_KV_BLOCK), 2 * half));
-  Value headStride = l.arg(args, KvHeadStrideArg, l.i64());
-
-  // Where row `row` of this token goes.
-  auto place = [&](Value row) {
-    Value channel = l.rem(row, headDim);
-    Value head = l.at(block, l.mul(l.div(row, headDim), headStride));
-    if (append.getIsKey())
-      return l.at(head, l.mul(l.add(l.mul(channel, SLUICE_KV_BLOCK), inBlock), element));
-    return l.at(l.at(head, half), l.mul(l.add(l.mul(inBlock, headDim), channel), element));
-  };
-  const int64_t laneStride = (append.getIsKey() ? SLUICE_KV_BLOCK : 1) * element;
-  auto guarded = [&](Value row, function_ref<void()> body) {
-    total % tile.tileRows == 0 ? body() : l.when(l.less(row, l.c64(total)), body);
-  };
-
-  for (auto [v, value] : llvm::enumerate(rows)) {
-    Value stored = element == 2 ? l.toHalf(value) : value;
-    Value row = l.add(firstRow, v * n);
-    if (headDim % n == 0) { // all lanes in one head
-      guarded(row, [&] {
-        Value at = place(row);
-        if (!append.getIsKey()) {
-          l.store(stored, at, element);
-          return;
-        }
-        for (int64_t i = 0; i < n; ++i)
-          l.store(l.extract(stored, i), l.at(at, i * laneStride), element);
-      });
-      continue;
-    }
-    for (int64_t i = 0; i < n; ++i) {
-      Value lane = l.add(row, i);
-      guarded(lane, [&] { l.store(l.extract(stored, i), place(lane), element); });
-    }
-  }
 }
 
 void sluice::codegen::lowerTiles(PhaseScope &scope, Lanes &l, Value args, Value begin, Value end) {

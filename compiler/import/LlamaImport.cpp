@@ -33,8 +33,7 @@ struct Shape {
 
 class Importer {
 public:
-  Importer(MLIRContext &context, const Checkpoint &checkpoint, const ImportOptions &options)
-      : context(context), checkpoint(checkpoint), options(options) {}
+  Importer(MLIRContext &context, const Checkpoint &checkpoint) : context(context), checkpoint(checkpoint) {}
 
   llvm::Expected<OwningOpRef<ModuleOp>> run() {
     if (llvm::Error failure = readShape())
@@ -215,7 +214,8 @@ private:
                               tensor->shape());
     if (!tensor->format)
       return checkpoint.error("tensor '" + name + "' has type " + tensor->typeName +
-                              ", which is not supported; re-quantise the model (llama-quantize --pure) to one of " + supportedTypes());
+                              ", which is not supported; re-quantise the model (llama-quantize --pure) to one of " +
+                              supportedTypes());
     if (isNorm && !tensor->format->isFloat)
       return checkpoint.error("tensor '" + name + "': expected F32, F16 or BF16 for a norm, got " + tensor->typeName);
     return llvm::Error::success();
@@ -331,10 +331,7 @@ private:
   RankedTensorType activations(int64_t width) {
     return RankedTensorType::get({ShapedType::kDynamic, width}, Float32Type::get(&context));
   }
-  CacheType cacheType() {
-    Type element = options.f32Cache ? Type(Float32Type::get(&context)) : Type(Float16Type::get(&context));
-    return CacheType::get(&context, shape.kvHeads, shape.headDim, element);
-  }
+  CacheType cacheType() { return CacheType::get(&context, shape.kvHeads, shape.headDim); }
   FlatSymbolRefAttr symbol(const Twine &name) { return FlatSymbolRefAttr::get(&context, name.str()); }
 
   void buildBlock(ImplicitLocOpBuilder &b, const std::string &name, const std::string &prefix, int64_t example) {
@@ -400,7 +397,6 @@ private:
 
   MLIRContext &context;
   const Checkpoint &checkpoint;
-  const ImportOptions &options;
   std::string architecture;
   Shape shape{};
   llvm::StringSet<> known;
@@ -408,9 +404,8 @@ private:
 
 } // namespace
 
-llvm::Expected<OwningOpRef<ModuleOp>> sluice::importModel(MLIRContext &context, const Checkpoint &checkpoint,
-                                                          const ImportOptions &options) {
-  llvm::Expected<OwningOpRef<ModuleOp>> module = Importer(context, checkpoint, options).run();
+llvm::Expected<OwningOpRef<ModuleOp>> sluice::importModel(MLIRContext &context, const Checkpoint &checkpoint) {
+  llvm::Expected<OwningOpRef<ModuleOp>> module = Importer(context, checkpoint).run();
   if (module && failed(verify(**module)))
     return checkpoint.error("its import does not verify"); // a defect of ours: the diagnostic says which
   return module;

@@ -8,13 +8,8 @@
 
 namespace sluice {
 
-struct ImportOptions {
-  bool f32Cache = false; // f16 otherwise
-};
-
 // A module with one llama.model. Errors name the file, the key or tensor, what was expected and what came.
-llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> importModel(mlir::MLIRContext &context, const Checkpoint &checkpoint,
-                                                              const ImportOptions &options = {});
+llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> importModel(mlir::MLIRContext &context, const Checkpoint &checkpoint);
 
 } // namespace sluice
 #endif

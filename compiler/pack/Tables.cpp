@@ -58,8 +58,6 @@ static llvm::Error fillModel(Tables &tables, ProgramOp decode) {
   model.head_dim = cache.getHeadDim();
   model.vocabulary = logits.getWidth();
   model.logits_padded = paddedWidth(logits.getWidth());
-  model.kv_element_bytes = cache.getElementType().getIntOrFloatBitWidth() / 8;
-  model.kv_block_bytes = 2 * SLUICE_KV_BLOCK * model.head_dim * model.kv_element_bytes;
   if (auto swiglu = firstOf<SwigluOp>(decode)) {
     auto tiles = swiglu->getParentOfType<TilesOp>();
     auto weight = mlir::cast<mlir::FlatSymbolRefAttr>(tiles.getWeights()[0]);
@@ -88,7 +86,6 @@ static sluice_step stepOf(const Step &step, Strings &strings) {
   entry.shared_bytes = stream.sharedBytes;
   PhaseTraffic traffic = PhaseTraffic::get(phase);
   entry.operations = traffic.operations;
-  entry.cache_bytes = traffic.cacheBytes;
   entry.cache_operations = traffic.cacheOperations;
   entry.cache_tokens = traffic.cacheTokens;
   return entry;

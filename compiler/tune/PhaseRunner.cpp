@@ -9,6 +9,7 @@ using namespace sluice::stream;
 
 // f16 1.06, bf16 and f32 0.0115, codes within their range.
 static constexpr uint8_t moderate = 0x3C;
+static constexpr uint32_t cacheType = SLUICE_CACHE_F16;
 
 PhaseRunner::Memory PhaseRunner::allocate(int64_t bytes) {
   bytes = llvm::alignTo(std::max<int64_t>(bytes, 1), 4096);
@@ -34,7 +35,7 @@ PhaseRunner::PhaseRunner(llama::ModelOp model, const codegen::Target &target, in
   model.walk([&](AttentionOp attention) {
     auto cache = mlir::cast<llama::CacheType>(attention.getCache());
     kvHeads = cache.getKvHeads();
-    blockBytes = 2 * SLUICE_KV_BLOCK * cache.getHeadDim() * cache.getElementType().getIntOrFloatBitWidth() / 8;
+    blockBytes = sluice_kv_block_bytes(cacheType, cache.getHeadDim());
   });
   kvHeadStride = llvm::divideCeil(position + tokens, SLUICE_KV_BLOCK) * blockBytes;
   weights = allocate(weightBytes);
@@ -81,6 +82,7 @@ std::function<void()> PhaseRunner::bind(PhaseOp phase, const sluice_kernel &kern
     args.token_end = tokens;
     args.parameter = 1;
     args.count = 1;
+    args.cache_type = cacheType;
     if (kernel.prologue)
       kernel.prologue(&args);
     kernel.run(&args, 0, count);

@@ -53,19 +53,16 @@ void WeightType::print(AsmPrinter &printer) const {
 
 Type CacheType::parse(AsmParser &parser) {
   SmallVector<int64_t> shape;
-  Type element;
   SMLoc loc = parser.getCurrentLocation();
-  if (parser.parseLess() || parser.parseDimensionList(shape, /*allowDynamic=*/false) || parser.parseType(element) ||
+  if (parser.parseLess() || parser.parseDimensionList(shape, /*allowDynamic=*/false, /*withTrailingX=*/false) ||
       parser.parseGreater())
     return {};
   if (shape.size() != 2)
     return parser.emitError(loc, "expected KV heads x head size, got ") << shape.size() << " dimensions", Type();
-  return getChecked([&] { return parser.emitError(loc); }, parser.getContext(), shape[0], shape[1], element);
+  return getChecked([&] { return parser.emitError(loc); }, parser.getContext(), shape[0], shape[1]);
 }
 
-void CacheType::print(AsmPrinter &printer) const {
-  printer << "<" << getKvHeads() << "x" << getHeadDim() << "x" << getElementType() << ">";
-}
+void CacheType::print(AsmPrinter &printer) const { printer << "<" << getKvHeads() << "x" << getHeadDim() << ">"; }
 
 std::string WeightDeclOp::tensorName(int64_t layer) {
   auto [before, after] = getFrom().split("{layer}");

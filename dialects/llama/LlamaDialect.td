@@ -42,8 +42,8 @@ def Llama_WeightType : Llama_Type<"Weight", "weight"> {
 
 def Llama_CacheType : Llama_Type<"Cache", "cache"> {
   let summary = "the key and value cache of one layer, or of all layers outside a block";
-  let description = [{`!llama.cache<3x64xf16>`: KV heads x head size, element type f16 or f32.}];
-  let parameters = (ins "int64_t":$kvHeads, "int64_t":$headDim, "::mlir::Type":$elementType);
+  let description = [{`!llama.cache<3x64>`: KV heads x head size. How its numbers are stored is chosen at run time.}];
+  let parameters = (ins "int64_t":$kvHeads, "int64_t":$headDim);
   let hasCustomAssemblyFormat = 1;
   let genVerifyDecl = 1;
 }

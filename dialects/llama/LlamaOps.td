@@ -74,7 +74,7 @@ def Llama_BlockOp : Llama_Op<"block", [IsolatedFromAbove, Symbol, HasParent<"Mod
     2. it yields one value, of the type of its input
 
     ```mlir
-    llama.block @blk(%x: tensor<?x576xf32>, %pos: index, %kv: !llama.cache<3x64xf16>) {
+    llama.block @blk(%x: tensor<?x576xf32>, %pos: index, %kv: !llama.cache<3x64>) {
       llama.yield %x : tensor<?x576xf32>
     }
     ```
@@ -97,7 +97,7 @@ def Llama_GraphOp : Llama_Op<"graph", [IsolatedFromAbove, Symbol, HasParent<"Mod
     2. it ends with `llama.return` of one value
 
     ```mlir
-    llama.graph @token(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<3x64xf16>) {
+    llama.graph @token(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<3x64>) {
       %x = llama.embed %ids, @token_embd : tensor<?x576xf32>
       %l = llama.linear %x, @token_embd : tensor<?x576xf32> -> tensor<?x49152xf32>
       llama.return %l : tensor<?x49152xf32>
@@ -119,7 +119,7 @@ def Llama_LayersOp : Llama_Op<"layers", [AllTypesMatch<["input", "result"]>,
     1. every run names a `llama.block` of this model and has a positive count
 
     ```mlir
-    %x = llama.layers %x0, %pos, %kv [#llama.run<@blk x 30>] : tensor<?x576xf32>, !llama.cache<3x64xf16>
+    %x = llama.layers %x0, %pos, %kv [#llama.run<@blk x 30>] : tensor<?x576xf32>, !llama.cache<3x64>
     ```
   }];
   let arguments = (ins Llama_Activation:$input, Index:$position, Llama_CacheType:$cache, Llama_RunArrayAttr:$runs);
@@ -214,7 +214,7 @@ def Llama_AppendOp : Llama_Op<"append", [Pure, AllTypesMatch<["key", "value"]>, 
     1. key and value are kv_heads x head_dim wide
 
     ```mlir
-    %kv1 = llama.append %k, %v, %kv, %pos : tensor<?x192xf32>, !llama.cache<3x64xf16>
+    %kv1 = llama.append %k, %v, %kv, %pos : tensor<?x192xf32>, !llama.cache<3x64>
     ```
   }];
   let arguments = (ins Llama_Activation:$key, Llama_Activation:$value, Llama_CacheType:$cache, Index:$position);
@@ -236,7 +236,7 @@ def Llama_AttentionOp : Llama_Op<"attention", [Pure, AllTypesMatch<["query", "re
     2. heads is a multiple of the cache's KV heads
 
     ```mlir
-    %a = llama.attention %q, %kv1, %pos heads 9 : tensor<?x576xf32>, !llama.cache<3x64xf16>
+    %a = llama.attention %q, %kv1, %pos heads 9 : tensor<?x576xf32>, !llama.cache<3x64>
     ```
   }];
   let arguments = (ins Llama_Activation:$query, Llama_CacheType:$cache, Index:$position, I64Attr:$heads);

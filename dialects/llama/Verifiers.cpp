@@ -20,12 +20,9 @@ LogicalResult WeightType::verify(function_ref<InFlightDiagnostic()> emitError, i
   return success();
 }
 
-LogicalResult CacheType::verify(function_ref<InFlightDiagnostic()> emitError, int64_t kvHeads, int64_t headDim,
-                                Type element) {
+LogicalResult CacheType::verify(function_ref<InFlightDiagnostic()> emitError, int64_t kvHeads, int64_t headDim) {
   if (kvHeads <= 0 || headDim <= 0)
     return emitError() << "expected positive KV heads and head size, got " << kvHeads << "x" << headDim;
-  if (!element.isF16() && !element.isF32())
-    return emitError() << "expected f16 or f32 elements, got " << element;
   return success();
 }
 

@@ -12,15 +12,6 @@ using namespace sluice::stream;
 #include "dialects/stream/StreamDialect.cpp.inc"
 #include "dialects/stream/StreamEnums.cpp.inc"
 
-static ParseResult parseKeyOrValue(OpAsmParser &parser, BoolAttr &isKey) {
-  bool key = succeeded(parser.parseOptionalKeyword("key"));
-  isKey = parser.getBuilder().getBoolAttr(key);
-  return key ? success() : parser.parseKeyword("value");
-}
-static void printKeyOrValue(OpAsmPrinter &printer, Operation *, BoolAttr isKey) {
-  printer << (isKey.getValue() ? "key" : "value");
-}
-
 #define GET_TYPEDEF_CLASSES
 #include "dialects/stream/StreamTypes.cpp.inc"
 #define GET_OP_CLASSES

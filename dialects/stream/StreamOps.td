@@ -78,7 +78,8 @@ def Stream_PhaseOp : Stream_Op<"phase", [NoTerminator, SingleBlock, NoRegionArgu
     `head` marks a phase that is needed only for tokens whose logits are wanted. `prologue_tokens`: the workers share the
     prologue out in pieces of that many tokens, and meet before the tiles; without it each does all of it.
 
-    1. it contains `tiles`, or one `attention`, `softmax`, `peak` or `embed`, the last with or without `rope_table`
+    1. it contains `tiles`, or one `attention`, `softmax`, `peak` or `embed`; `rope_table` is beside `embed` only, one
+       `append` beside `attention` only
     2. it writes no buffer that its prologue, or a `rope` as its table, reads
     3. a buffer that one `tiles` writes is neither read nor written by another: their rows are other workers'
     4. `tiles` that share an operand have the same token_block, as soon as they have one
@@ -282,22 +283,6 @@ def Stream_RopeOp : Stream_EpilogueSymbolOp<"rope", [SameOperandsAndResultType]>
   let assemblyFormat = "$input `,` $table `head_dim` custom<PlainI64>($head_dim) attr-dict";
 }
 
-def Stream_AppendOp : Stream_EpilogueOp<"append"> {
-  let summary = "writes the tile's rows into the KV cache, at the token's position";
-  let description = [{
-    Row r is channel r % head_dim of KV head r / head_dim. The layout is in runtime/abi.h.
-
-    1. the tiles' rows are the cache's KV heads x head size
-
-    ```mlir
-    stream.append %y, key : !llama.cache<3x64xf16>
-    ```
-  }];
-  let arguments = (ins Stream_LanesType:$value, BoolAttr:$is_key, TypeAttr:$cache);
-  let assemblyFormat = "$value `,` custom<KeyOrValue>($is_key) `:` $cache attr-dict";
-  let hasVerifier = 1;
-}
-
 //===-- Phases of other kinds -------------------------------------------------------------===//
 
 def Stream_EmbedOp : Stream_SymbolOp<"embed", [HasParent<"PhaseOp">]> {
@@ -337,6 +322,24 @@ def Stream_RopeTableOp : Stream_SymbolOp<"rope_table", [HasParent<"PhaseOp">]> {
   let hasVerifier = 1;
 }
 
+def Stream_AppendOp : Stream_SymbolOp<"append", [HasParent<"PhaseOp">]> {
+  let summary = "writes rows of keys and values into the KV cache, at their tokens' positions";
+  let description = [{
+    Before the attention beside it reads them. Channel c is channel c % head size of KV head c / head size. The layouts are
+    in runtime/abi.h. In a program of many tokens this is the phase's prologue; one token is appended by the work item
+    that reads its position.
+
+    1. both buffers are KV heads x head size wide
+    2. the attention of its phase reads such a cache
+
+    ```mlir
+    stream.append @k, @v : !llama.cache<3x64>
+    ```
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$key, FlatSymbolRefAttr:$value, TypeAttr:$cache);
+  let assemblyFormat = "$key `,` $value `:` $cache attr-dict";
+}
+
 def Stream_AttentionOp : Stream_SymbolOp<"attention", [HasParent<"PhaseOp">]> {
   let summary = "see llama.attention; work items are KV heads x blocks of tokens, or KV heads x segments of positions";
   let description = [{
@@ -350,7 +353,7 @@ def Stream_AttentionOp : Stream_SymbolOp<"attention", [HasParent<"PhaseOp">]> {
     4. split is for programs of one token
 
     ```mlir
-    stream.attention @q, @attn heads 9 : !llama.cache<3x64xf16>
+    stream.attention @q, @attn heads 9 : !llama.cache<3x64>
     ```
   }];
   let arguments = (ins FlatSymbolRefAttr:$query, FlatSymbolRefAttr:$result, I64Attr:$heads, TypeAttr:$cache,

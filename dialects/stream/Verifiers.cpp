@@ -49,6 +49,8 @@ LogicalResult PhaseOp::verify() {
     return emitOpError("(1) expected one of tiles, attention, softmax, peak, embed, got ") << kinds << " kinds";
   if (has(RopeTableOp()) && !has(EmbedOp()))
     return emitOpError("(1) expected rope_table beside embed only");
+  if (count(AppendOp()) > count(AttentionOp()))
+    return emitOpError("(1) expected append once, beside attention only");
 
   llvm::StringMap<TilesOp> writers;
   for (auto tiles : getBody().getOps<TilesOp>())
@@ -202,14 +204,6 @@ LogicalResult RopeOp::verifySymbolUses(SymbolTableCollection &) {
   return expectWidth(*this, getTableAttr(), 2 * (head + 32));
 }
 
-LogicalResult AppendOp::verify() {
-  auto cache = dyn_cast<llama::CacheType>(getCache());
-  if (!cache || cache.getKvHeads() * cache.getHeadDim() != rowsOf(*this))
-    return emitOpError("(1) expected a cache whose KV heads x head size is the tiles' rows ")
-           << rowsOf(*this) << ", got " << getCache();
-  return success();
-}
-
 //===-- Phases of other kinds -------------------------------------------------------------===//
 
 LogicalResult EmbedOp::verify() {
@@ -233,6 +227,18 @@ LogicalResult RopeTableOp::verify() {
 
 LogicalResult RopeTableOp::verifySymbolUses(SymbolTableCollection &) {
   return expectWidth(*this, getBufferAttr(), 2 * (getHeadDim() + 32));
+}
+
+LogicalResult AppendOp::verifySymbolUses(SymbolTableCollection &) {
+  auto attentions = (*this)->getParentOfType<PhaseOp>().getBody().getOps<AttentionOp>();
+  if (AttentionOp attention = *attentions.begin(); attention.getCache() != getCache())
+    return emitOpError("(2) expected the cache that attention reads, ")
+           << attention.getCache() << ", got " << getCache();
+  auto cache = dyn_cast<llama::CacheType>(getCache());
+  if (!cache)
+    return emitOpError("(2) expected a cache, got ") << getCache();
+  int64_t width = cache.getKvHeads() * cache.getHeadDim();
+  return failure(failed(expectWidth(*this, getKeyAttr(), width)) || failed(expectWidth(*this, getValueAttr(), width)));
 }
 
 LogicalResult AttentionOp::verify() {

@@ -264,18 +264,33 @@ TEST_P(OnTarget, NormSwigluResidual) {
   }
 }
 
-// RoPE, append and attention over a history of several chunks, for f16 and f32 caches and several head shapes.
+// What a q8_0 cache gives back: 32 channels of a head, or what is left of it, share a scale that is an f16.
+static std::vector<double> throughQ8(const std::vector<double> &row, int64_t headDim) {
+  std::vector<double> result;
+  for (size_t head = 0; head < row.size(); head += headDim)
+    for (int64_t first = 0; first < headDim; first += 32) {
+      const int64_t last = std::min(first + 32, headDim);
+      double largest = 0;
+      for (int64_t c = first; c < last; ++c)
+        largest = std::max(largest, std::fabs(row[head + c]));
+      const double scale = double(_Float16(largest / 127));
+      for (int64_t c = first; c < last; ++c)
+        result.push_back(scale ? scale * std::nearbyint(row[head + c] / scale) : 0);
+    }
+  return result;
+}
+
+// RoPE, append and attention over a history of several chunks, for every type of cache and several head shapes.
 TEST_P(OnTarget, RopeAppendAttention) {
   std::mt19937 rng = freshRng();
   struct Shape {
     int64_t heads, kvHeads, headDim;
-    const char *element;
   };
-  for (Shape s : {Shape{9, 3, 64, "f16"}, Shape{4, 2, 8, "f32"}, Shape{4, 4, 80, "f32"}, Shape{8, 1, 16, "f16"},
-                  Shape{1, 1, 128, "f32"}, Shape{2, 1, 12, "f32"}}) {
+  for (Shape s :
+       {Shape{9, 3, 64}, Shape{4, 2, 8}, Shape{4, 4, 80}, Shape{8, 1, 16}, Shape{1, 1, 128}, Shape{2, 1, 12}}) {
     const int64_t width = s.heads * s.headDim, kvWidth = s.kvHeads * s.headDim, chunk = 48, positions = 300;
     const int64_t turnCount = s.headDim / 2 - (s.headDim == 80 ? 8 : 0); // a partial rotation too
-    std::string cache = "!llama.cache<" + str(s.kvHeads) + "x" + str(s.headDim) + "x" + s.element + ">", turns;
+    std::string cache = "!llama.cache<" + str(s.kvHeads) + "x" + str(s.headDim) + ">", turns;
     std::vector<double> turn;
     for (int64_t i = 0; i < turnCount; ++i) {
       turn.push_back(std::pow(1e4, -2.0 * i / s.headDim) / (2 * M_PI));
@@ -295,15 +310,16 @@ TEST_P(OnTarget, RopeAppendAttention) {
                               weightDecl("wv", kvWidth, kvWidth, "f32") + weightDecl("e", 7, width, "f32"),
                           "stream.program @p max_tokens " + str(chunk) + " {" + bufferDecl("qi", width) +
                               bufferDecl("ki", kvWidth) + bufferDecl("vi", kvWidth) + bufferDecl("q", width) +
-                              bufferDecl("a", width) + bufferDecl("x", width) +
-                              bufferDecl("rope", 2 * (s.headDim + 32)) +
+                              bufferDecl("k", kvWidth) + bufferDecl("v", kvWidth) + bufferDecl("a", width) +
+                              bufferDecl("x", width) + bufferDecl("rope", 2 * (s.headDim + 32)) +
                               "stream.phase \"embed\" { stream.rope_table @rope head_dim " + str(s.headDim) +
                               " turns [" + turns + "]\n stream.embed @e, @x }\n stream.phase \"in\" {" +
                               tiles("qi", "wq", rope + "stream.write_rows %r, @q", width) +
-                              tiles("ki", "wk", rope + "stream.append %r, key : " + cache, kvWidth) +
-                              tiles("vi", "wv", "stream.append %y, value : " + cache, kvWidth) +
-                              "}\n stream.phase \"att\" { stream.attention @q, @a heads " + str(s.heads) + " : " +
-                              cache + " {token_block = 8 : i64} } }\n"),
+                              tiles("ki", "wk", rope + "stream.write_rows %r, @k", kvWidth) +
+                              tiles("vi", "wv", "stream.write_rows %y, @v", kvWidth) +
+                              "}\n stream.phase \"att\" { stream.append @k, @v : " + cache +
+                              " stream.attention @q, @a heads " + str(s.heads) + " : " + cache +
+                              " {token_block = 8 : i64} } }\n"),
                     GetParam());
     if (!kernels.runs())
       GTEST_SKIP() << "this machine cannot run it";
@@ -323,73 +339,80 @@ TEST_P(OnTarget, RopeAppendAttention) {
     packTiles({&wk}, 32, packed.data() + stepAt(1) + in.tiles(1).offset);
     packTiles({&wk}, 32, packed.data() + stepAt(1) + in.tiles(2).offset);
 
-    const int64_t element = s.element == std::string("f16") ? 2 : 4, blocks = (positions + 63) / 64;
-    Bytes kv(s.kvHeads * blocks * 128 * s.headDim * element, 0), ids(chunk * 4, 0);
-    std::vector<float> q = randomFloats(positions * width, rng), k = randomFloats(positions * kvWidth, rng),
-                       v = randomFloats(positions * kvWidth, rng), result(positions * width);
-    auto row = [&](const char *name, int64_t n, int64_t t) {
-      return reinterpret_cast<float *>(arena.data() + kernels.bufferAt(name)) + t * stream::paddedWidth(n);
-    };
-    for (int64_t done = 0; done < positions;) {
-      int64_t n = std::min(chunk - done % 3, positions - done);
-      for (int64_t t = 0; t < n; ++t) {
-        std::copy_n(q.data() + (done + t) * width, width, row("qi", width, t));
-        std::copy_n(k.data() + (done + t) * kvWidth, kvWidth, row("ki", kvWidth, t));
-        std::copy_n(v.data() + (done + t) * kvWidth, kvWidth, row("vi", kvWidth, t));
+    for (uint32_t type = 0; type < SLUICE_CACHE_COUNT; ++type) {
+      const int64_t headStride = (positions + 63) / 64 * sluice_kv_block_bytes(type, s.headDim);
+      Bytes kv(s.kvHeads * headStride, 0), ids(chunk * 4, 0);
+      std::vector<float> q = randomFloats(positions * width, rng), k = randomFloats(positions * kvWidth, rng),
+                         v = randomFloats(positions * kvWidth, rng), result(positions * width);
+      auto row = [&](const char *name, int64_t n, int64_t t) {
+        return reinterpret_cast<float *>(arena.data() + kernels.bufferAt(name)) + t * stream::paddedWidth(n);
+      };
+      for (int64_t done = 0; done < positions;) {
+        int64_t n = std::min(chunk - done % 3, positions - done);
+        for (int64_t t = 0; t < n; ++t) {
+          std::copy_n(q.data() + (done + t) * width, width, row("qi", width, t));
+          std::copy_n(k.data() + (done + t) * kvWidth, kvWidth, row("ki", kvWidth, t));
+          std::copy_n(v.data() + (done + t) * kvWidth, kvWidth, row("vi", kvWidth, t));
+        }
+        sluice_args args{};
+        args.arena = arena.data();
+        args.scratch = scratch.data();
+        args.prepared = prepared.data();
+        args.kv = kv.data();
+        args.kv_head_stride = headStride;
+        args.cache_type = type;
+        args.ids = ids.as<int32_t>();
+        args.position = done;
+        args.token_end = n;
+        for (unsigned step = 0; step < 3; ++step) {
+          args.weights = packed.data() + stepAt(step);
+          kernels.run(step, args);
+        }
+        for (int64_t t = 0; t < n; ++t)
+          std::copy_n(row("a", width, t), width, result.data() + (done + t) * width);
+        done += n;
       }
-      sluice_args args{};
-      args.arena = arena.data();
-      args.scratch = scratch.data();
-      args.prepared = prepared.data();
-      args.kv = kv.data();
-      args.kv_head_stride = blocks * 128 * s.headDim * element;
-      args.ids = ids.as<int32_t>();
-      args.position = done;
-      args.token_end = n;
-      for (unsigned step = 0; step < 3; ++step) {
-        args.weights = packed.data() + stepAt(step);
-        kernels.run(step, args);
-      }
-      for (int64_t t = 0; t < n; ++t)
-        std::copy_n(row("a", width, t), width, result.data() + (done + t) * width);
-      done += n;
-    }
 
-    auto rotate = [&](std::vector<double> x, int64_t position) {
-      for (size_t head = 0; head < x.size(); head += s.headDim)
-        for (int64_t i = 0; i < turnCount; ++i) {
-          double angle = 2 * M_PI * position * turn[i], c = std::cos(angle), sn = std::sin(angle);
-          double a = x[head + 2 * i], b = x[head + 2 * i + 1];
-          x[head + 2 * i] = a * c - b * sn;
-          x[head + 2 * i + 1] = a * sn + b * c;
-        }
-      return x;
-    };
-    std::vector<std::vector<double>> keys;
-    for (int64_t p = 0; p < positions; ++p)
-      keys.push_back(rotate({k.begin() + p * kvWidth, k.begin() + (p + 1) * kvWidth}, p));
-    double tolerance = element == 2 ? 8e-3 : 2e-5;
-    for (int64_t p :
-         {int64_t(0), int64_t(1), int64_t(63), int64_t(64), int64_t(127), int64_t(255), int64_t(256), positions - 1}) {
-      std::vector<double> query = rotate({q.begin() + p * width, q.begin() + (p + 1) * width}, p);
-      for (int64_t h = 0; h < s.heads; ++h) {
-        int64_t kvHead = h / (s.heads / s.kvHeads);
-        std::vector<double> score(p + 1);
-        double peak = -1e300, sum = 0;
-        for (int64_t j = 0; j <= p; ++j) {
-          for (int64_t c = 0; c < s.headDim; ++c)
-            score[j] += query[h * s.headDim + c] * keys[j][kvHead * s.headDim + c];
-          score[j] /= std::sqrt(double(s.headDim));
-          peak = std::max(peak, score[j]);
-        }
-        for (double &x : score)
-          sum += x = std::exp(x - peak);
-        for (int64_t c = 0; c < s.headDim; ++c) {
-          double expected = 0;
-          for (int64_t j = 0; j <= p; ++j)
-            expected += score[j] / sum * v[j * kvWidth + kvHead * s.headDim + c];
-          ASSERT_NEAR(result[p * width + h * s.headDim + c], expected, tolerance)
-              << "position " << p << " head " << h << " channel " << c << " of " << s.headDim;
+      auto rotate = [&](std::vector<double> x, int64_t position) {
+        for (size_t head = 0; head < x.size(); head += s.headDim)
+          for (int64_t i = 0; i < turnCount; ++i) {
+            double angle = 2 * M_PI * position * turn[i], c = std::cos(angle), sn = std::sin(angle);
+            double a = x[head + 2 * i], b = x[head + 2 * i + 1];
+            x[head + 2 * i] = a * c - b * sn;
+            x[head + 2 * i + 1] = a * sn + b * c;
+          }
+        return x;
+      };
+      std::vector<std::vector<double>> keys, values;
+      for (int64_t p = 0; p < positions; ++p) {
+        keys.push_back(rotate({k.begin() + p * kvWidth, k.begin() + (p + 1) * kvWidth}, p));
+        values.push_back({v.begin() + p * kvWidth, v.begin() + (p + 1) * kvWidth});
+        if (type == SLUICE_CACHE_Q8_0)
+          keys[p] = throughQ8(keys[p], s.headDim), values[p] = throughQ8(values[p], s.headDim);
+      }
+      double tolerance = type == SLUICE_CACHE_F32 ? 2e-5 : 8e-3;
+      for (int64_t p : {int64_t(0), int64_t(1), int64_t(63), int64_t(64), int64_t(127), int64_t(255), int64_t(256),
+                        positions - 1}) {
+        std::vector<double> query = rotate({q.begin() + p * width, q.begin() + (p + 1) * width}, p);
+        for (int64_t h = 0; h < s.heads; ++h) {
+          int64_t kvHead = h / (s.heads / s.kvHeads);
+          std::vector<double> score(p + 1);
+          double peak = -1e300, sum = 0;
+          for (int64_t j = 0; j <= p; ++j) {
+            for (int64_t c = 0; c < s.headDim; ++c)
+              score[j] += query[h * s.headDim + c] * keys[j][kvHead * s.headDim + c];
+            score[j] /= std::sqrt(double(s.headDim));
+            peak = std::max(peak, score[j]);
+          }
+          for (double &x : score)
+            sum += x = std::exp(x - peak);
+          for (int64_t c = 0; c < s.headDim; ++c) {
+            double expected = 0;
+            for (int64_t j = 0; j <= p; ++j)
+              expected += score[j] / sum * values[j][kvHead * s.headDim + c];
+            ASSERT_NEAR(result[p * width + h * s.headDim + c], expected, tolerance)
+                << "position " << p << " head " << h << " channel " << c << " of " << s.headDim << ", cache " << type;
+          }
         }
       }
     }

@@ -19,10 +19,10 @@ WEIGHTS = {
     "ffn_gate": "1536x576, q4_1",
     "ffn_up": "1536x576, q4_1",
 }
-BUFFERS = {"parts": 594, "x": 576, "h": 576, "q": 576, "attn": 576, "hidden": 1536, "rope": 192, "logits": 49152, "data": 2048, "probabilities": 49153}
+BUFFERS = {"parts": 594, "x": 576, "h": 576, "q": 576, "k": 192, "v": 192, "attn": 576, "hidden": 1536, "rope": 192, "logits": 49152, "data": 2048, "probabilities": 49153}
 
 # Where an operation may stand, by the first word of its example that tells.
-EPILOGUE = ("read_rows", "write_rows", "add", "swiglu", "rope", "append")
+EPILOGUE = ("read_rows", "write_rows", "add", "swiglu", "rope")
 KINDS = ("embed", "attention", "softmax", "peak")  # phases of their own
 
 TILES = """stream.tiles (%operand) [@{weight}] : !stream.operand<576, i8> {{
@@ -61,7 +61,7 @@ def llama_values(text):
         if name == "%pos":
             type_ = "index"
         elif name.startswith("%kv"):
-            type_ = "!llama.cache<3x64xf16>"
+            type_ = "!llama.cache<3x64>"
         elif name == "%ids":
             type_ = "tensor<?xi32>"
         else:
@@ -87,7 +87,7 @@ def wrap(operation, text):
         if name in ("weight", "block", "graph"):
             return model(text, text)
         block = (
-            "llama.block @blk(%in: tensor<?x576xf32>, %p: index, %c: !llama.cache<3x64xf16>) {\n"
+            "llama.block @blk(%in: tensor<?x576xf32>, %p: index, %c: !llama.cache<3x64>) {\n"
             "llama.yield %in : tensor<?x576xf32>\n}"
         )
         # `func.func` and not a block, whose arguments would fix the names.
@@ -98,10 +98,12 @@ def wrap(operation, text):
         return program(text, text)
     if name in KINDS:
         return phase(text, text)
+    if name == "append":
+        return phase(text + "\nstream.attention @q, @attn heads 9 : !llama.cache<3x64>", text + "@q @attn")
     if name == "rope_table":
         return phase(text + "\nstream.embed @token_embd, @x", text)
     if name in EPILOGUE:
-        weight = "attn_k" if name == "append" else "ffn_gate" if "@hidden" in text else "attn_q"
+        weight = "ffn_gate" if "@hidden" in text else "attn_q"
         unknown = undefined(text) or ["%y"]
         rest = [f"{value} = stream.add {unknown[0]}, {unknown[0]}" for value in unknown[1:]]
         return phase(PREPARE + TILES.format(weight=weight, argument=unknown[0][1:], body="\n".join([*rest, text])), text)

@@ -36,17 +36,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 // !llama.cache: positive KV heads and head size
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
   // expected-error @+1 {{expected positive KV heads and head size, got 0x16}}
-  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<0x16xf16>) {
-    llama.yield %x : tensor<?x64xf32>
-  }
-}
-
-// -----
-
-// !llama.cache: f16 or f32
-llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
-  // expected-error @+1 {{expected f16 or f32 elements, got 'bf16'}}
-  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xbf16>) {
+  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<0x16>) {
     llama.yield %x : tensor<?x64xf32>
   }
 }
@@ -56,7 +46,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 // !llama.cache: two dimensions
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
   // expected-error @+1 {{expected KV heads x head size, got 3 dimensions}}
-  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x4x16xf16>) {
+  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x4x16>) {
     llama.yield %x : tensor<?x64xf32>
   }
 }
@@ -86,7 +76,7 @@ llama.weight @w from "w" : !llama.weight<64x64, f32>
 // llama.block 1: arguments
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
   // expected-error @+1 {{(1) expected arguments (activations, index, cache)}}
-  llama.block @b(%x: tensor<?x64xf32>, %kv: !llama.cache<2x16xf16>, %pos: index) {
+  llama.block @b(%x: tensor<?x64xf32>, %kv: !llama.cache<2x16>, %pos: index) {
     llama.yield %x : tensor<?x64xf32>
   }
 }
@@ -96,7 +86,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 // llama.block 1: activations are no ids
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
   // expected-error @+1 {{(1) expected arguments (activations, index, cache)}}
-  llama.block @b(%x: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @b(%x: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16>) {
     llama.yield %x : tensor<?xi32>
   }
 }
@@ -106,7 +96,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 // llama.block 2: one result
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
   // expected-error @+1 {{(2) expected to yield one value of the input's type 'tensor<?x64xf32>'}}
-  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     llama.yield
   }
 }
@@ -117,7 +107,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
   llama.weight @w from "w" : !llama.weight<32x64, q4_1>
   // expected-error @+1 {{(2) expected to yield one value of the input's type 'tensor<?x64xf32>'}}
-  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     %y = llama.linear %x, @w : tensor<?x64xf32> -> tensor<?x32xf32>
     llama.yield %y : tensor<?x32xf32>
   }
@@ -138,7 +128,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 // llama.graph 1: ids are tokens, not activations
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
   // expected-error @+1 {{(1) expected arguments (ids, index, cache)}}
-  llama.graph @g(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.graph @g(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     llama.return %x : tensor<?x64xf32>
   }
 }
@@ -148,7 +138,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 // llama.graph 2: llama.return
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
   // expected-error @+1 {{(2) expected to end with llama.return}}
-  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16>) {
     %c = arith.constant 1 : i64
   }
 }
@@ -158,10 +148,10 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 // llama.layers 1: a block of this model
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
   llama.weight @e from "e" : !llama.weight<100x64, q8_0>
-  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16>) {
     %x = llama.embed %ids, @e : tensor<?x64xf32>
     // expected-error @+1 {{(1) expected a llama.block, got @none}}
-    %y = llama.layers %x, %pos, %kv [#llama.run<@none x 2>] : tensor<?x64xf32>, !llama.cache<2x16xf16>
+    %y = llama.layers %x, %pos, %kv [#llama.run<@none x 2>] : tensor<?x64xf32>, !llama.cache<2x16>
     llama.return %y : tensor<?x64xf32>
   }
 }
@@ -171,10 +161,10 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 // llama.layers 1: a block, not a weight
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
   llama.weight @e from "e" : !llama.weight<100x64, q8_0>
-  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16>) {
     %x = llama.embed %ids, @e : tensor<?x64xf32>
     // expected-error @+1 {{(1) expected a llama.block, got @e}}
-    %y = llama.layers %x, %pos, %kv [#llama.run<@e x 2>] : tensor<?x64xf32>, !llama.cache<2x16xf16>
+    %y = llama.layers %x, %pos, %kv [#llama.run<@e x 2>] : tensor<?x64xf32>, !llama.cache<2x16>
     llama.return %y : tensor<?x64xf32>
   }
 }
@@ -184,13 +174,13 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 // llama.layers 1: a positive count
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
   llama.weight @e from "e" : !llama.weight<100x64, q8_0>
-  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     llama.yield %x : tensor<?x64xf32>
   }
-  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16>) {
     %x = llama.embed %ids, @e : tensor<?x64xf32>
     // expected-error @+1 {{(1) expected a positive count of layers, got 0}}
-    %y = llama.layers %x, %pos, %kv [#llama.run<@b x 0>] : tensor<?x64xf32>, !llama.cache<2x16xf16>
+    %y = llama.layers %x, %pos, %kv [#llama.run<@b x 0>] : tensor<?x64xf32>, !llama.cache<2x16>
     llama.return %y : tensor<?x64xf32>
   }
 }
@@ -200,7 +190,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 // llama.embed 1: as wide as the weight's cols
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
   llama.weight @e from "e" : !llama.weight<100x64, q8_0>
-  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16>) {
     // expected-error @+1 {{(1) expected a result as wide as the weight's cols 64, got 32}}
     %x = llama.embed %ids, @e : tensor<?x32xf32>
     llama.return %x : tensor<?x32xf32>
@@ -212,7 +202,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 // llama.embed: a weight of this model
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
   llama.weight @e from "e" : !llama.weight<100x64, q8_0>
-  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16>) {
     // expected-error @+1 {{expected a llama.weight of this model, got @none}}
     %x = llama.embed %ids, @none : tensor<?x64xf32>
     llama.return %x : tensor<?x64xf32>
@@ -224,7 +214,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 // llama.rms_norm 1: a weight 1 x width
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
   llama.weight @w from "w" : !llama.weight<64x64, q4_1>
-  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     // expected-error @+1 {{(1) expected a weight 1x64, got '!llama.weight<64x64, q4_1>'}}
     %y = llama.rms_norm %x, @w eps 1.0e-5 : tensor<?x64xf32>
     llama.yield %y : tensor<?x64xf32>
@@ -236,7 +226,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 // llama.rms_norm 2: positive eps
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
   llama.weight @n from "n" : !llama.weight<1x64, f32>
-  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     // expected-error @+1 {{(2) expected a positive eps}}
     %y = llama.rms_norm %x, @n eps 0.0 : tensor<?x64xf32>
     llama.yield %y : tensor<?x64xf32>
@@ -247,7 +237,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 
 // llama.rms_norm: a weight of this model
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
-  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     // expected-error @+1 {{expected a llama.weight of this model, got @none}}
     %y = llama.rms_norm %x, @none eps 1.0e-5 : tensor<?x64xf32>
     llama.yield %y : tensor<?x64xf32>
@@ -259,7 +249,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 // llama.linear 1: the input's width
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
   llama.weight @w from "w" : !llama.weight<64x32, q4_1>
-  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     // expected-error @+1 {{(1) expected an input as wide as the weight's cols 32, got 64}}
     %y = llama.linear %x, @w : tensor<?x64xf32> -> tensor<?x64xf32>
     llama.yield %y : tensor<?x64xf32>
@@ -271,7 +261,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 // llama.linear 2: the result's width
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
   llama.weight @w from "w" : !llama.weight<32x64, q4_1>
-  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     // expected-error @+1 {{(2) expected a result as wide as the weight's rows 32, got 64}}
     %y = llama.linear %x, @w : tensor<?x64xf32> -> tensor<?x64xf32>
     llama.yield %y : tensor<?x64xf32>
@@ -282,7 +272,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 
 // llama.linear: a weight of this model, not a block
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
-  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     // expected-error @+1 {{expected a llama.weight of this model, got @b}}
     %y = llama.linear %x, @b : tensor<?x64xf32> -> tensor<?x64xf32>
     llama.yield %y : tensor<?x64xf32>
@@ -293,7 +283,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 
 // llama.rope 1: head_dim, even
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
-  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     // expected-error @+1 {{(1) expected a width divisible by an even head_dim, got 64 and 15}}
     %y = llama.rope %x, %pos head_dim 15 turns [] : tensor<?x64xf32>
     llama.yield %y : tensor<?x64xf32>
@@ -304,7 +294,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 
 // llama.rope 1: head_dim, divides the width
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
-  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     // expected-error @+1 {{(1) expected a width divisible by an even head_dim, got 64 and 48}}
     %y = llama.rope %x, %pos head_dim 48 turns [] : tensor<?x64xf32>
     llama.yield %y : tensor<?x64xf32>
@@ -315,7 +305,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 
 // llama.rope 1: head_dim, positive
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
-  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     // expected-error @+1 {{(1) expected a width divisible by an even head_dim, got 64 and 0}}
     %y = llama.rope %x, %pos head_dim 0 turns [] : tensor<?x64xf32>
     llama.yield %y : tensor<?x64xf32>
@@ -326,7 +316,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 
 // llama.rope 2: at most head_dim / 2 turns
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
-  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     // expected-error @+1 {{(2) expected at most 2 turns, got 3}}
     %y = llama.rope %x, %pos head_dim 4 turns [0.5, 0.25, 0.125] : tensor<?x64xf32>
     llama.yield %y : tensor<?x64xf32>
@@ -337,9 +327,9 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 
 // llama.append 1: key and value are kv_heads x head_dim wide
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
-  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     // expected-error @+1 {{(1) expected key and value 32 wide, got 64}}
-    %kv1 = llama.append %x, %x, %kv, %pos : tensor<?x64xf32>, !llama.cache<2x16xf16>
+    %kv1 = llama.append %x, %x, %kv, %pos : tensor<?x64xf32>, !llama.cache<2x16>
     llama.yield %x : tensor<?x64xf32>
   }
 }
@@ -348,9 +338,9 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 
 // llama.attention 1: the query is heads x head_dim wide
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
-  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     // expected-error @+1 {{(1) expected a query 32 wide, got 64}}
-    %y = llama.attention %x, %kv, %pos heads 2 : tensor<?x64xf32>, !llama.cache<2x16xf16>
+    %y = llama.attention %x, %kv, %pos heads 2 : tensor<?x64xf32>, !llama.cache<2x16>
     llama.yield %y : tensor<?x64xf32>
   }
 }
@@ -359,9 +349,9 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 
 // llama.attention 2: heads is a multiple of the KV heads
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
-  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<3x16xf16>) {
+  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<3x16>) {
     // expected-error @+1 {{(2) expected heads divisible by the cache's 3 KV heads, got 4}}
-    %y = llama.attention %x, %kv, %pos heads 4 : tensor<?x64xf32>, !llama.cache<3x16xf16>
+    %y = llama.attention %x, %kv, %pos heads 4 : tensor<?x64xf32>, !llama.cache<3x16>
     llama.yield %y : tensor<?x64xf32>
   }
 }
@@ -370,7 +360,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 
 // llama.add: activations are tensor<?xNxf32>
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
-  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     %t = tensor.empty() : tensor<4x64xf32>
     // expected-error @+1 {{operand #0 must be activations: tensor<?xNxf32>, tokens by channels, but got 'tensor<4x64xf32>'}}
     %y = llama.add %t, %t : tensor<4x64xf32>
@@ -382,7 +372,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 
 // llama.stage 1: an anchor
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
-  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     // expected-error @+1 {{(1) expected an anchor: linear, embed or attention}}
     %s = llama.stage "s" -> tensor<?x64xf32> {
       %y = llama.add %x, %x : tensor<?x64xf32>
@@ -397,7 +387,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 // llama.stage 2: linears of one input
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
   llama.weight @w from "w" : !llama.weight<64x64, q4_1>
-  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     // expected-error @+1 {{(2) expected linears of one input, or a single anchor}}
     %s = llama.stage "s" -> tensor<?x64xf32> {
       %y = llama.linear %x, @w : tensor<?x64xf32> -> tensor<?x64xf32>
@@ -413,10 +403,10 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 // llama.stage 2: a linear and another anchor
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
   llama.weight @w from "w" : !llama.weight<64x64, q4_1>
-  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     // expected-error @+1 {{(2) expected linears of one input, or a single anchor}}
     %s = llama.stage "s" -> tensor<?x64xf32> {
-      %y = llama.attention %x, %kv, %pos heads 4 : tensor<?x64xf32>, !llama.cache<2x16xf16>
+      %y = llama.attention %x, %kv, %pos heads 4 : tensor<?x64xf32>, !llama.cache<2x16>
       %z = llama.linear %y, @w : tensor<?x64xf32> -> tensor<?x64xf32>
       llama.yield %z : tensor<?x64xf32>
     }
@@ -429,7 +419,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 // llama.stage 3: no stage inside
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
   llama.weight @w from "w" : !llama.weight<64x64, q4_1>
-  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     // expected-error @+1 {{(3) expected no llama.stage inside}}
     %s = llama.stage "outer" -> tensor<?x64xf32> {
       %y = llama.linear %x, @w : tensor<?x64xf32> -> tensor<?x64xf32>
@@ -448,14 +438,14 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 // llama.stage 3: no layers inside
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
   llama.weight @e from "e" : !llama.weight<100x64, q8_0>
-  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     llama.yield %x : tensor<?x64xf32>
   }
-  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16>) {
     // expected-error @+1 {{(3) expected no llama.layers inside}}
     %s = llama.stage "s" -> tensor<?x64xf32> {
       %x = llama.embed %ids, @e : tensor<?x64xf32>
-      %y = llama.layers %x, %pos, %kv [#llama.run<@b x 2>] : tensor<?x64xf32>, !llama.cache<2x16xf16>
+      %y = llama.layers %x, %pos, %kv [#llama.run<@b x 2>] : tensor<?x64xf32>, !llama.cache<2x16>
       llama.yield %y : tensor<?x64xf32>
     }
     llama.return %s : tensor<?x64xf32>
@@ -467,7 +457,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 // llama.stage: yields its results
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
   llama.weight @w from "w" : !llama.weight<64x64, q4_1>
-  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     // expected-error @+1 {{expected to yield 'tensor<?x64xf32>', got }}
     %s = llama.stage "s" -> tensor<?x64xf32> {
       %y = llama.linear %x, @w : tensor<?x64xf32> -> tensor<?x64xf32>

@@ -16,8 +16,8 @@ llama.model @tiny attributes {architecture = "llama", context_length = 64 : i64}
   llama.weight @ffn_up from "blk.{layer}.ffn_up.weight" : !llama.weight<96x64, q4_1>
   llama.weight @ffn_down from "blk.{layer}.ffn_down.weight" : !llama.weight<64x96, q4_0>
 
-  // CHECK: llama.block @blk(%{{.*}}: tensor<?x64xf32>, %{{.*}}: index, %{{.*}}: !llama.cache<2x16xf16>)
-  llama.block @blk(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  // CHECK: llama.block @blk(%{{.*}}: tensor<?x64xf32>, %{{.*}}: index, %{{.*}}: !llama.cache<2x16>)
+  llama.block @blk(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     %n = llama.rms_norm %x, @attn_norm eps 1.0e-5 : tensor<?x64xf32>
     %q = llama.linear %n, @attn_q : tensor<?x64xf32> -> tensor<?x64xf32>
     %k = llama.linear %n, @attn_k : tensor<?x64xf32> -> tensor<?x32xf32>
@@ -25,8 +25,8 @@ llama.model @tiny attributes {architecture = "llama", context_length = 64 : i64}
     // CHECK: llama.rope {{.*}} head_dim 16 turns [1.591550e-01, 1.591550e-02]
     %qr = llama.rope %q, %pos head_dim 16 turns [1.591550e-01, 1.591550e-02] : tensor<?x64xf32>
     %kr = llama.rope %k, %pos head_dim 16 turns [1.591550e-01, 1.591550e-02] : tensor<?x32xf32>
-    %kv1 = llama.append %kr, %v, %kv, %pos : tensor<?x32xf32>, !llama.cache<2x16xf16>
-    %a = llama.attention %qr, %kv1, %pos heads 4 : tensor<?x64xf32>, !llama.cache<2x16xf16>
+    %kv1 = llama.append %kr, %v, %kv, %pos : tensor<?x32xf32>, !llama.cache<2x16>
+    %a = llama.attention %qr, %kv1, %pos heads 4 : tensor<?x64xf32>, !llama.cache<2x16>
     %o = llama.linear %a, @attn_output : tensor<?x64xf32> -> tensor<?x64xf32>
     %h1 = llama.add %x, %o : tensor<?x64xf32>
     %m = llama.rms_norm %h1, @ffn_norm eps 1.0e-5 : tensor<?x64xf32>
@@ -38,11 +38,11 @@ llama.model @tiny attributes {architecture = "llama", context_length = 64 : i64}
     llama.yield %h2 : tensor<?x64xf32>
   }
 
-  // CHECK: llama.graph @token(%{{.*}}: tensor<?xi32>, %{{.*}}: index, %{{.*}}: !llama.cache<2x16xf16>)
-  llama.graph @token(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  // CHECK: llama.graph @token(%{{.*}}: tensor<?xi32>, %{{.*}}: index, %{{.*}}: !llama.cache<2x16>)
+  llama.graph @token(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16>) {
     %x0 = llama.embed %ids, @token_embd : tensor<?x64xf32>
     // CHECK: llama.layers {{.*}} [#llama.run<@blk x 2>]
-    %x1 = llama.layers %x0, %pos, %kv [#llama.run<@blk x 2>] : tensor<?x64xf32>, !llama.cache<2x16xf16>
+    %x1 = llama.layers %x0, %pos, %kv [#llama.run<@blk x 2>] : tensor<?x64xf32>, !llama.cache<2x16>
     %n = llama.rms_norm %x1, @output_norm eps 1.0e-5 : tensor<?x64xf32>
     %l = llama.linear %n, @token_embd : tensor<?x64xf32> -> tensor<?x100xf32>
     llama.return %l : tensor<?x100xf32>

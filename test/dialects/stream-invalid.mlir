@@ -80,7 +80,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
     // expected-error @+1 {{(1) expected one of tiles, attention, softmax, peak, embed, got 2 kinds}}
     stream.phase "a" {
       stream.embed @w, @x
-      stream.attention @x, @y heads 4 : !llama.cache<2x16xf16>
+      stream.attention @x, @y heads 4 : !llama.cache<2x16>
     }
   }
 }
@@ -96,7 +96,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
     // expected-error @+1 {{(1) expected rope_table beside embed only}}
     stream.phase "a" {
       stream.rope_table @t head_dim 16 turns [0.5]
-      stream.attention @x, @y heads 4 : !llama.cache<2x16xf16>
+      stream.attention @x, @y heads 4 : !llama.cache<2x16>
     }
   }
 }
@@ -639,40 +639,44 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 
 // stream.append 1: KV heads x head size
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
-  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
   stream.program @p max_tokens 1 {
     stream.buffer @x width 64
+    stream.buffer @k width 32
     stream.buffer @y width 64
     stream.phase "a" {
-      %x = stream.read @x : !stream.values<64>
-      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
-      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
-      ^bb0(%r: !stream.lanes):
-        // expected-error @+1 {{(1) expected a cache whose KV heads x head size is the tiles' rows 64, got '!llama.cache<2x16xf16>'}}
-        stream.append %r, key : !llama.cache<2x16xf16>
-        stream.write_rows %r, @y
-      }
+      // expected-error @+1 {{(1) expected buffer @y to be 32 wide, got 64}}
+      stream.append @k, @y : !llama.cache<2x16>
+      stream.attention @x, @y heads 4 : !llama.cache<2x16>
     }
   }
 }
 
 // -----
 
-// stream.append 1: a cache
+// stream.append 2: the cache of the attention
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
-  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
   stream.program @p max_tokens 1 {
     stream.buffer @x width 64
     stream.buffer @y width 64
     stream.phase "a" {
-      %x = stream.read @x : !stream.values<64>
-      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
-      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
-      ^bb0(%r: !stream.lanes):
-        // expected-error @+1 {{(1) expected a cache whose KV heads x head size is the tiles' rows 64, got 'f32'}}
-        stream.append %r, value : f32
-        stream.write_rows %r, @y
-      }
+      // expected-error @+1 {{(2) expected the cache that attention reads, '!llama.cache<2x16>', got '!llama.cache<4x16>'}}
+      stream.append @x, @x : !llama.cache<4x16>
+      stream.attention @x, @y heads 4 : !llama.cache<2x16>
+    }
+  }
+}
+
+// -----
+
+// stream.phase 1: append beside attention
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    // expected-error @+1 {{(1) expected append once, beside attention only}}
+    stream.phase "a" {
+      stream.append @x, @x : !llama.cache<4x16>
+      stream.embed @w, @x
     }
   }
 }
@@ -745,7 +749,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
     stream.buffer @z width 32
     stream.phase "a" {
       // expected-error @+1 {{(1) expected buffer @z to be 64 wide, got 32}}
-      stream.attention @z, @y heads 4 : !llama.cache<2x16xf16>
+      stream.attention @z, @y heads 4 : !llama.cache<2x16>
     }
   }
 }
@@ -760,7 +764,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
     stream.buffer @z width 32
     stream.phase "a" {
       // expected-error @+1 {{(1) expected buffer @z to be 64 wide, got 32}}
-      stream.attention @x, @z heads 4 : !llama.cache<2x16xf16>
+      stream.attention @x, @z heads 4 : !llama.cache<2x16>
     }
   }
 }
@@ -773,8 +777,8 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
     stream.buffer @x width 64
     stream.buffer @y width 64
     stream.phase "a" {
-      // expected-error @+1 {{(2) expected heads divisible by the cache's KV heads, got 4 and '!llama.cache<3x16xf16>'}}
-      stream.attention @x, @y heads 4 : !llama.cache<3x16xf16>
+      // expected-error @+1 {{(2) expected heads divisible by the cache's KV heads, got 4 and '!llama.cache<3x16>'}}
+      stream.attention @x, @y heads 4 : !llama.cache<3x16>
     }
   }
 }
@@ -843,8 +847,8 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
     stream.buffer @y width 64
     // expected-error @+1 {{(1) expected one of tiles, attention, softmax, peak, embed, got 2 kinds}}
     stream.phase "a" {
-      stream.attention @x, @y heads 4 : !llama.cache<2x16xf16>
-      stream.attention @x, @y heads 4 : !llama.cache<4x16xf16>
+      stream.attention @x, @y heads 4 : !llama.cache<2x16>
+      stream.attention @x, @y heads 4 : !llama.cache<4x16>
     }
   }
 }
@@ -1242,7 +1246,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
     stream.buffer @y width 64
     stream.phase "a" {
       // expected-error @+1 {{(3) expected a positive token_block, got 0}}
-      stream.attention @x, @y heads 4 : !llama.cache<2x16xf16> {token_block = 0 : i64}
+      stream.attention @x, @y heads 4 : !llama.cache<2x16> {token_block = 0 : i64}
     }
   }
 }
@@ -1257,7 +1261,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
     stream.buffer @y width 64
     stream.phase "a" {
       // expected-error @+1 {{(3) expected a positive token_block, got -8}}
-      stream.attention @x, @y heads 4 : !llama.cache<2x16xf16> {token_block = -8 : i64}
+      stream.attention @x, @y heads 4 : !llama.cache<2x16> {token_block = -8 : i64}
     }
   }
 }
@@ -1271,7 +1275,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
     stream.buffer @parts width 72
     stream.phase "a" {
       // expected-error @+1 {{(4) expected split in a program of one token, got one of 2}}
-      stream.attention @q, @parts heads 4 : !llama.cache<2x16xf16> {split}
+      stream.attention @q, @parts heads 4 : !llama.cache<2x16> {split}
     }
   }
 }
@@ -1285,7 +1289,7 @@ llama.model @m attributes {architecture = "llama", context_length = 257 : i64} {
     stream.buffer @parts width 72
     stream.phase "a" {
       // expected-error @+1 {{(1) expected buffer @parts to be 144 wide, got 72}}
-      stream.attention @q, @parts heads 4 : !llama.cache<2x16xf16> {split}
+      stream.attention @q, @parts heads 4 : !llama.cache<2x16> {split}
     }
   }
 }

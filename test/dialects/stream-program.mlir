@@ -20,6 +20,8 @@ llama.model @tiny attributes {architecture = "llama", context_length = 64 : i64}
     stream.buffer @x width 64
     stream.buffer @rope width 96
     stream.buffer @q width 64
+    stream.buffer @k width 32
+    stream.buffer @v width 32
     stream.buffer @attn width 64
     stream.buffer @h width 64
     stream.buffer @hidden width 96
@@ -43,15 +45,17 @@ llama.model @tiny attributes {architecture = "llama", context_length = 64 : i64}
         stream.tiles (%a) [@attn_k] : !stream.operand<64, i8> {
         ^bb0(%y: !stream.lanes):
           %r = stream.rope %y, @rope head_dim 16
-          stream.append %r, key : !llama.cache<2x16xf16>
+          stream.write_rows %r, @k
         }
         stream.tiles (%a) [@attn_v] : !stream.operand<64, i8> {
         ^bb0(%y: !stream.lanes):
-          stream.append %y, value : !llama.cache<2x16xf16>
+          stream.write_rows %y, @v
         }
       }
       stream.phase "attention" {
-        stream.attention @q, @attn heads 4 : !llama.cache<2x16xf16>
+        // CHECK: stream.append @k, @v : !llama.cache<2x16>
+        stream.append @k, @v : !llama.cache<2x16>
+        stream.attention @q, @attn heads 4 : !llama.cache<2x16>
       }
       stream.phase "output" {
         %x = stream.read @attn : !stream.values<64>

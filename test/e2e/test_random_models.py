@@ -52,8 +52,8 @@ def model(request, tmp_path_factory):
 @pytest.mark.parametrize("target", TARGETS)
 def test_logits(model, target):
     name, path, folder, seed, ids, reference, cache = model
-    executable = compile_model(path, folder / target, "--target", target, "--cache-type", cache)
-    ours = evaluate(executable, ids, folder, "-t", "2")
+    executable = compile_model(path, folder / target, "--target", target)
+    ours = evaluate(executable, ids, folder, "-t", "2", "--cache-type", cache)
     result = compare(reference, ours)
     where = f"{name} on {target}, seed {seed}: {result}"
     if name in FLOAT:
@@ -62,8 +62,14 @@ def test_logits(model, target):
         assert result["rel_rms"] < 0.04 and result["kl"] < 0.004, where
     # Token by token (the decode program) and in chunks (the prefill program), any threads, any run: the same bits.
     for options in (["--step", "-t", "1"], ["-t", "1"], ["-t", "4"], ["--step", "-t", "2"], ["-t", "2"]):
-        again = evaluate(executable, ids, folder, *options)
+        again = evaluate(executable, ids, folder, *options, "--cache-type", cache)
         assert np.array_equal(ours.view(np.uint32), again.view(np.uint32)), f"{options}: {where}"
+    # A quantised cache: near the others, not one of them, and as reproducible.
+    quantised = [evaluate(executable, ids, folder, "--cache-type", "q8_0", *more) for more in ([], ["--step"])]
+    result = compare(reference, quantised[0])
+    assert result["rel_rms"] < 0.05 and result["kl"] < 0.005, f"q8_0 cache: {where}: {result}"
+    assert not np.array_equal(quantised[0], ours)
+    assert np.array_equal(quantised[0].view(np.uint32), quantised[1].view(np.uint32)), f"q8_0 cache: {where}"
 
 
 def test_several_targets_in_one_file(tmp_path):

@@ -41,8 +41,8 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
     stream.buffer @y width 64
     stream.phase "attention" {
       // Nothing to choose.
-      // CHECK: stream.attention @x, @y heads 4 : !llama.cache<2x16xf16>{{$}}
-      stream.attention @x, @y heads 4 : !llama.cache<2x16xf16>
+      // CHECK: stream.attention @x, @y heads 4 : !llama.cache<2x16>{{$}}
+      stream.attention @x, @y heads 4 : !llama.cache<2x16>
     }
   }
   // CHECK-LABEL: stream.program @prefill

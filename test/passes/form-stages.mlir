@@ -7,10 +7,10 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   llama.weight @e from "e" : !llama.weight<100x64, q8_0>
   llama.weight @other.ffn_up from "other.ffn_up" : !llama.weight<64x64, q4_1>
   llama.weight @o from "o" : !llama.weight<64x64, q4_1>
-  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     %n = llama.rms_norm %x, @n eps 1.0e-5 : tensor<?x64xf32>
     %u = llama.linear %n, @other.ffn_up : tensor<?x64xf32> -> tensor<?x64xf32>
-    %a = llama.attention %u, %kv, %pos heads 4 : tensor<?x64xf32>, !llama.cache<2x16xf16>
+    %a = llama.attention %u, %kv, %pos heads 4 : tensor<?x64xf32>, !llama.cache<2x16>
     %s = llama.stage "mine" -> tensor<?x64xf32> {
       %y = llama.linear %a, @o : tensor<?x64xf32> -> tensor<?x64xf32>
       %z = llama.add %y, %y : tensor<?x64xf32>
@@ -19,9 +19,9 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
     %r = llama.add %x, %s : tensor<?x64xf32>
     llama.yield %r : tensor<?x64xf32>
   }
-  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16>) {
     %x = llama.embed %ids, @e : tensor<?x64xf32>
-    %y = llama.layers %x, %pos, %kv [#llama.run<@b x 2>] : tensor<?x64xf32>, !llama.cache<2x16xf16>
+    %y = llama.layers %x, %pos, %kv [#llama.run<@b x 2>] : tensor<?x64xf32>, !llama.cache<2x16>
     %l = llama.linear %y, @e : tensor<?x64xf32> -> tensor<?x100xf32>
     llama.return %l : tensor<?x100xf32>
   }

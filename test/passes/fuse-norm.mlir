@@ -5,7 +5,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   llama.weight @n from "n" : !llama.weight<1x64, f32>
   llama.weight @ffn_gate_up from "ffn_gate_up" : !llama.weight<64x64, q4_1>
   llama.weight @attn_q from "attn_q" : !llama.weight<64x64, q4_1>
-  llama.block @once_a_stage(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @once_a_stage(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     // expected-remark @+1 {{[Passed] FuseNorm | Category:fuse | BarriersSaved=1, BytesSaved=512, Remark="is recomputed by every worker of 'gate_up'", VectorsNotWritten=1}}
     %n = llama.rms_norm %x, @n eps 1.0e-5 : tensor<?x64xf32>
     %g = llama.stage "gate_up" -> tensor<?x64xf32> {
@@ -24,7 +24,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   // CHECK-NEXT: llama.linear %[[N]], @attn_q
   // CHECK-NOT: llama.rms_norm
 
-  llama.block @two_stages(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @two_stages(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     // expected-remark @+1 {{[Passed] FuseNorm | Category:fuse | BarriersSaved=1, BytesSaved=512, Remark="is recomputed by every worker of 'first', 'second'", VectorsNotWritten=1}}
     %n = llama.rms_norm %x, @n eps 1.0e-5 : tensor<?x64xf32>
     %g = llama.stage "first" -> tensor<?x64xf32> {
@@ -45,7 +45,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   // CHECK-NEXT: llama.rms_norm
   // CHECK-NOT: llama.rms_norm
 
-  llama.block @used_outside(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @used_outside(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     // expected-remark @+2 {{[Missed] FuseNorm | Category:fuse | Remark="'llama.add' uses the norm and is in no stage"}}
     // expected-remark @+1 {{[Passed] FuseNorm | Category:fuse | BarriersSaved=0, BytesSaved=0, Remark="is recomputed by every worker of 'gate_up'", VectorsNotWritten=0}}
     %n = llama.rms_norm %x, @n eps 1.0e-5 : tensor<?x64xf32>

@@ -5,7 +5,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   llama.weight @attn_output from "attn_output" : !llama.weight<64x64, q4_1>
   llama.weight @ffn_down from "ffn_down" : !llama.weight<64x64, q4_1>
   llama.weight @e from "e" : !llama.weight<100x64, q8_0>
-  llama.block @layer(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @layer(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     %o = llama.stage "output" -> tensor<?x64xf32> {
       %y = llama.linear %x, @attn_output : tensor<?x64xf32> -> tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
@@ -34,7 +34,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   // CHECK-NEXT: }
   // CHECK-NEXT: llama.yield
 
-  llama.block @the_later_of_two(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @the_later_of_two(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     %d = llama.stage "down" -> tensor<?x64xf32> {
       %y = llama.linear %x, @ffn_down : tensor<?x64xf32> -> tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
@@ -53,7 +53,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   // CHECK-NEXT: %[[O:.*]] = llama.linear
   // CHECK-NEXT: llama.add %[[O]], %[[D]]
 
-  llama.block @no_stage(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @no_stage(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     // expected-remark @+1 {{[Missed] FuseResidual | Category:fuse | Remark="neither operand is made by a stage"}}
     %t = llama.add %x, %x : tensor<?x64xf32>
     %o = llama.stage "output" -> tensor<?x64xf32> {
@@ -66,9 +66,9 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   // CHECK-NEXT: llama.add
   // CHECK-NEXT: llama.stage
 
-  llama.block @attention(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @attention(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     %a = llama.stage "attention" -> tensor<?x64xf32> {
-      %y = llama.attention %x, %kv, %pos heads 4 : tensor<?x64xf32>, !llama.cache<2x16xf16>
+      %y = llama.attention %x, %kv, %pos heads 4 : tensor<?x64xf32>, !llama.cache<2x16>
       llama.yield %y : tensor<?x64xf32>
     }
     // expected-remark @+1 {{[Missed] FuseResidual | Category:fuse | Remark="'attention' does not make rows of a linear"}}
@@ -80,7 +80,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   // CHECK: }
   // CHECK-NEXT: llama.add
 
-  llama.block @made_after(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @made_after(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     %o = llama.stage "output" -> tensor<?x64xf32> {
       %y = llama.linear %x, @attn_output : tensor<?x64xf32> -> tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>

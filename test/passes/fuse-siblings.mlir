@@ -9,7 +9,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   llama.weight @odd from "odd" : !llama.weight<64x64, q4_1>
   llama.weight @attn_k from "attn_k" : !llama.weight<32x64, q4_1>
   llama.weight @attn_v from "attn_v" : !llama.weight<32x64, q4_1>
-  llama.block @qkv(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @qkv(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     %q = llama.stage "q" -> tensor<?x64xf32> {
       %y = llama.linear %x, @attn_q : tensor<?x64xf32> -> tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
@@ -24,9 +24,9 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
       %y = llama.linear %x, @attn_v : tensor<?x64xf32> -> tensor<?x32xf32>
       llama.yield %y : tensor<?x32xf32>
     }
-    %kv1 = llama.append %k, %v, %kv, %pos : tensor<?x32xf32>, !llama.cache<2x16xf16>
+    %kv1 = llama.append %k, %v, %kv, %pos : tensor<?x32xf32>, !llama.cache<2x16>
     %a = llama.stage "attention" -> tensor<?x64xf32> {
-      %y = llama.attention %q, %kv1, %pos heads 4 : tensor<?x64xf32>, !llama.cache<2x16xf16>
+      %y = llama.attention %q, %kv1, %pos heads 4 : tensor<?x64xf32>, !llama.cache<2x16>
       llama.yield %y : tensor<?x64xf32>
     }
     %o = llama.stage "output" -> tensor<?x64xf32> {
@@ -47,7 +47,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   // CHECK: llama.stage "output"
   // CHECK-NOT: llama.stage
 
-  llama.block @names(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @names(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     %g = llama.stage "gate" -> tensor<?x64xf32> {
       %y = llama.linear %x, @ffn_gate : tensor<?x64xf32> -> tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
@@ -70,7 +70,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   // CHECK: llama.stage "gate_up_odd"
   // CHECK-NOT: llama.stage
 
-  llama.block @one_after_another(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @one_after_another(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     %q = llama.stage "q" -> tensor<?x64xf32> {
       %y = llama.linear %x, @attn_q : tensor<?x64xf32> -> tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
@@ -86,7 +86,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   // CHECK: llama.stage "output"
 
   // A stage that adds to what was made after its sibling stays where it is.
-  llama.block @too_early(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @too_early(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     %g = llama.stage "gate" -> tensor<?x64xf32> {
       %y = llama.linear %x, @ffn_gate : tensor<?x64xf32> -> tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
@@ -109,7 +109,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   // CHECK: llama.stage "up"
 
   // So does one that adds to what its sibling makes.
-  llama.block @sum_of_siblings(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @sum_of_siblings(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     %g = llama.stage "gate" -> tensor<?x64xf32> {
       %y = llama.linear %x, @ffn_gate : tensor<?x64xf32> -> tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>

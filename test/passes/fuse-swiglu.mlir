@@ -4,7 +4,7 @@
 llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   llama.weight @ffn_gate from "ffn_gate" : !llama.weight<64x64, q4_1>
   llama.weight @ffn_up from "ffn_up" : !llama.weight<64x64, q4_1>
-  llama.block @one_stage(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @one_stage(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     %s:2 = llama.stage "gate_up" -> tensor<?x64xf32>, tensor<?x64xf32> {
       %a = llama.linear %x, @ffn_gate : tensor<?x64xf32> -> tensor<?x64xf32>
       %b = llama.linear %x, @ffn_up : tensor<?x64xf32> -> tensor<?x64xf32>
@@ -22,7 +22,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   // CHECK-NEXT: llama.yield %[[H]] : tensor<?x64xf32>
 
   // What is used elsewhere too still leaves the stage.
-  llama.block @gate_is_used(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @gate_is_used(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     %s:2 = llama.stage "gate_up" -> tensor<?x64xf32>, tensor<?x64xf32> {
       %a = llama.linear %x, @ffn_gate : tensor<?x64xf32> -> tensor<?x64xf32>
       %b = llama.linear %x, @ffn_up : tensor<?x64xf32> -> tensor<?x64xf32>
@@ -39,7 +39,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   // CHECK: }
   // CHECK-NEXT: llama.add %[[S]]#0, %[[S]]#1
 
-  llama.block @two_stages(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @two_stages(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     %g = llama.stage "gate" -> tensor<?x64xf32> {
       %y = llama.linear %x, @ffn_gate : tensor<?x64xf32> -> tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
@@ -57,7 +57,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   // CHECK: }
   // CHECK-NEXT: llama.swiglu
 
-  llama.block @no_stage(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @no_stage(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     // expected-remark @+1 {{[Missed] FuseSwiglu | Category:fuse | Remark="gate and up are not made by one stage"}}
     %h = llama.swiglu %x, %x : tensor<?x64xf32>
     %g = llama.stage "gate" -> tensor<?x64xf32> {

@@ -6,7 +6,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   llama.weight @e from "e" : !llama.weight<64x64, q8_0>
   llama.weight @w from "w" : !llama.weight<64x64, q8_0>
   llama.weight @n from "n" : !llama.weight<1x64, f32>
-  llama.block @a(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<4x16xf16>) {
+  llama.block @a(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<4x16>) {
     // Two results that come from one linear.
     %h:2 = llama.stage "two_results" -> tensor<?x64xf32>, tensor<?x64xf32> {
       %y = llama.linear %x, @w : tensor<?x64xf32> -> tensor<?x64xf32>
@@ -22,28 +22,32 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
     }
     llama.yield %o#0 : tensor<?x64xf32>
   }
-  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<4x16xf16>) {
+  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<4x16>) {
     // Keys that two linears make.
-    %k = llama.stage "sum_of_keys" -> !llama.cache<4x16xf16> {
+    %k = llama.stage "sum_of_keys" -> !llama.cache<4x16> {
       %y = llama.linear %x, @w : tensor<?x64xf32> -> tensor<?x64xf32>
       %z = llama.linear %x, @e : tensor<?x64xf32> -> tensor<?x64xf32>
       %s = llama.add %y, %z : tensor<?x64xf32>
       %r = llama.rope %s, %pos head_dim 16 turns [0.5] : tensor<?x64xf32>
-      %t = llama.append %r, %y, %kv, %pos : tensor<?x64xf32>, !llama.cache<4x16xf16>
-      llama.yield %t : !llama.cache<4x16xf16>
+      %t = llama.append %r, %y, %kv, %pos : tensor<?x64xf32>, !llama.cache<4x16>
+      llama.yield %t : !llama.cache<4x16>
     }
     %q = llama.stage "other_angles" -> tensor<?x64xf32> {
       %y = llama.linear %x, @w : tensor<?x64xf32> -> tensor<?x64xf32>
       %r = llama.rope %y, %pos head_dim 16 turns [0.25] : tensor<?x64xf32>
       llama.yield %r : tensor<?x64xf32>
     }
+    %a = llama.stage "attend" -> tensor<?x64xf32> {
+      %y = llama.attention %q, %k, %pos heads 4 : tensor<?x64xf32>, !llama.cache<4x16>
+      llama.yield %y : tensor<?x64xf32>
+    }
     %o = llama.stage "o" -> tensor<?x64xf32> {
-      %y = llama.linear %q, @w : tensor<?x64xf32> -> tensor<?x64xf32>
+      %y = llama.linear %a, @w : tensor<?x64xf32> -> tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
     }
     llama.yield %o : tensor<?x64xf32>
   }
-  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<4x16xf16>) {
+  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<4x16>) {
     %x = llama.stage "embed" -> tensor<?x64xf32> {
       %y = llama.embed %ids, @e : tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
@@ -53,7 +57,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
       %y = llama.linear %x, @w : tensor<?x64xf32> -> tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
     }
-    %l = llama.layers %x, %pos, %kv [#llama.run<@a x 2>, #llama.run<@b x 1>, #llama.run<@a x 1>] : tensor<?x64xf32>, !llama.cache<4x16xf16>
+    %l = llama.layers %x, %pos, %kv [#llama.run<@a x 2>, #llama.run<@b x 1>, #llama.run<@a x 1>] : tensor<?x64xf32>, !llama.cache<4x16>
     %late = llama.stage "late" -> tensor<?x64xf32> {
       %y = llama.linear %l, @w : tensor<?x64xf32> -> tensor<?x64xf32>
       %s = llama.add %early, %y : tensor<?x64xf32>
@@ -84,12 +88,15 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
 // CHECK: stream.phase "sum_of_keys"
 // CHECK: stream.tiles(%{{.*}}) [@w, @e]
 // CHECK: stream.rope %{{.*}}, @rope head_dim
-// CHECK: stream.append %{{.*}}, key
-// CHECK: stream.append %{{.*}}, value
 // Another layer may use the same buffers.
+// CHECK-NEXT: stream.write_rows %{{.*}}, @[[KEY:e]]
+// CHECK-NEXT: stream.write_rows %{{.*}}, @[[ONE]]
 // CHECK: stream.phase "other_angles"
 // CHECK: stream.rope %{{.*}}, @rope2 head_dim
-// CHECK: stream.write_rows %{{.*}}, @[[ONE]]
+// CHECK: stream.write_rows %{{.*}}, @[[TWO]]
+// CHECK: stream.phase "attend"
+// CHECK-NEXT: stream.append @[[KEY]], @[[ONE]] : !llama.cache<4x16>
+// CHECK-NEXT: stream.attention @[[TWO]], @attention heads 4
 // CHECK: stream.repeat 1
 // CHECK: stream.phase "two_results"
 // CHECK: stream.write_rows %{{.*}}, @[[ONE]]

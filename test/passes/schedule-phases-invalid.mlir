@@ -5,7 +5,7 @@
 llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   llama.weight @e from "e" : !llama.weight<64x64, q8_0>
   llama.weight @n from "n" : !llama.weight<1x64, f32>
-  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16>) {
     %x = llama.stage "embed" -> tensor<?x64xf32> {
       %y = llama.embed %ids, @e : tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
@@ -22,7 +22,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
 llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   llama.weight @e from "e" : !llama.weight<64x64, q8_0>
   llama.weight @n from "n" : !llama.weight<1x64, f32>
-  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     %s = llama.stage "s" -> tensor<?x64xf32> {
       %y = llama.linear %x, @e : tensor<?x64xf32> -> tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
@@ -31,12 +31,12 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
     %y = llama.add %x, %s : tensor<?x64xf32>
     llama.yield %y : tensor<?x64xf32>
   }
-  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16>) {
     %x = llama.stage "embed" -> tensor<?x64xf32> {
       %y = llama.embed %ids, @e : tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
     }
-    %l = llama.layers %x, %pos, %kv [#llama.run<@b x 2>] : tensor<?x64xf32>, !llama.cache<2x16xf16>
+    %l = llama.layers %x, %pos, %kv [#llama.run<@b x 2>] : tensor<?x64xf32>, !llama.cache<2x16>
     llama.return %l : tensor<?x64xf32>
   }
 }
@@ -47,7 +47,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
 llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   llama.weight @e from "e" : !llama.weight<64x64, q8_0>
   llama.weight @n from "n" : !llama.weight<1x64, f32>
-  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     %s = llama.stage "s" -> tensor<?x64xf32> {
       %y = llama.linear %x, @e : tensor<?x64xf32> -> tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
@@ -63,12 +63,12 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
     }
     llama.yield %s : tensor<?x64xf32>
   }
-  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16>) {
     %x = llama.stage "embed" -> tensor<?x64xf32> {
       %y = llama.embed %ids, @e : tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
     }
-    %l = llama.layers %x, %pos, %kv [#llama.run<@b x 2>] : tensor<?x64xf32>, !llama.cache<2x16xf16>
+    %l = llama.layers %x, %pos, %kv [#llama.run<@b x 2>] : tensor<?x64xf32>, !llama.cache<2x16>
     llama.return %l : tensor<?x64xf32>
   }
 }
@@ -79,7 +79,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
 llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   llama.weight @e from "e" : !llama.weight<64x64, q8_0>
   llama.weight @n from "n" : !llama.weight<1x64, f32>
-  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16>) {
     %x = llama.stage "embed" -> tensor<?x64xf32> {
       %y = llama.embed %ids, @e : tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
@@ -100,14 +100,14 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
 llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   llama.weight @e from "e" : !llama.weight<64x64, q8_0>
   llama.weight @n from "n" : !llama.weight<1x64, f32>
-  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16>) {
     %x = llama.stage "embed" -> tensor<?x64xf32> {
       %y = llama.embed %ids, @e : tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
     }
     // expected-error @+1 {{expected attention alone in its stage}}
     %s = llama.stage "s" -> tensor<?x64xf32> {
-      %y = llama.attention %x, %kv, %pos heads 4 : tensor<?x64xf32>, !llama.cache<2x16xf16>
+      %y = llama.attention %x, %kv, %pos heads 4 : tensor<?x64xf32>, !llama.cache<2x16>
       %z = llama.add %y, %y : tensor<?x64xf32>
       llama.yield %z : tensor<?x64xf32>
     }
@@ -121,7 +121,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
 llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   llama.weight @e from "e" : !llama.weight<64x64, q8_0>
   llama.weight @n from "n" : !llama.weight<1x64, f32>
-  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16>) {
     %x = llama.stage "embed" -> tensor<?x64xf32> {
       %y = llama.embed %ids, @e : tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
@@ -142,7 +142,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
 llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   llama.weight @e from "e" : !llama.weight<64x64, q8_0>
   llama.weight @n from "n" : !llama.weight<1x64, f32>
-  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16>) {
     %x = llama.stage "embed" -> tensor<?x64xf32> {
       %y = llama.embed %ids, @e : tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
@@ -164,7 +164,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
 llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   llama.weight @e from "e" : !llama.weight<64x64, q8_0>
   llama.weight @n from "n" : !llama.weight<1x64, f32>
-  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16>) {
     %x = llama.stage "embed" -> tensor<?x64xf32> {
       %y = llama.embed %ids, @e : tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
@@ -185,7 +185,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
 llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   llama.weight @e from "e" : !llama.weight<64x64, q8_0>
   llama.weight @n from "n" : !llama.weight<1x64, f32>
-  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16>) {
     %x = llama.stage "embed" -> tensor<?x64xf32> {
       %y = llama.embed %ids, @e : tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
@@ -206,7 +206,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
 llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   llama.weight @e from "e" : !llama.weight<64x64, q8_0>
   llama.weight @n from "n" : !llama.weight<1x64, f32>
-  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16>) {
     %x = llama.stage "embed" -> tensor<?x64xf32> {
       %y = llama.embed %ids, @e : tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
@@ -234,7 +234,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
 llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   llama.weight @e from "e" : !llama.weight<64x64, q8_0>
   llama.weight @n from "n" : !llama.weight<1x64, f32>
-  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<4x16xf16>) {
+  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<4x16>) {
     %x = llama.stage "embed" -> tensor<?x64xf32> {
       %y = llama.embed %ids, @e : tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
@@ -259,7 +259,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
 llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   llama.weight @e from "e" : !llama.weight<64x64, q8_0>
   llama.weight @n from "n" : !llama.weight<1x64, f32>
-  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<4x16xf16>) {
+  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<4x16>) {
     %x = llama.stage "embed" -> tensor<?x64xf32> {
       %y = llama.embed %ids, @e : tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
@@ -284,7 +284,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
 llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   llama.weight @e from "e" : !llama.weight<64x64, q8_0>
   llama.weight @n from "n" : !llama.weight<1x64, f32>
-  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<4x16xf16>) {
+  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<4x16>) {
     %x = llama.stage "embed" -> tensor<?x64xf32> {
       %y = llama.embed %ids, @e : tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
@@ -294,7 +294,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
       llama.yield %y : tensor<?x64xf32>
     }
     // expected-error @+1 {{expected every operation to be in a stage, got 'llama.append' alone; fuse-rope takes it in, or its remark says why not}}
-    %z = llama.append %x, %x, %kv, %pos : tensor<?x64xf32>, !llama.cache<4x16xf16>
+    %z = llama.append %x, %x, %kv, %pos : tensor<?x64xf32>, !llama.cache<4x16>
     %l = llama.stage "l" -> tensor<?x64xf32> {
       %y = llama.linear %s, @e : tensor<?x64xf32> -> tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
@@ -309,7 +309,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
 llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   llama.weight @e from "e" : !llama.weight<64x64, q8_0>
   llama.weight @n from "n" : !llama.weight<1x64, f32>
-  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<4x16xf16>) {
+  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<4x16>) {
     %x = llama.stage "embed" -> tensor<?x64xf32> {
       %y = llama.embed %ids, @e : tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
@@ -334,7 +334,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
 llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   llama.weight @e from "e" : !llama.weight<64x64, q8_0>
   llama.weight @n from "n" : !llama.weight<1x64, f32>
-  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<4x16xf16>) {
+  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<4x16>) {
     %x = llama.stage "embed" -> tensor<?x64xf32> {
       %y = llama.embed %ids, @e : tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
@@ -344,7 +344,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
       llama.yield %y : tensor<?x64xf32>
     }
     // expected-error @+1 {{expected every operation to be in a stage, got 'llama.attention' alone; form-stages takes it in}}
-    %z = llama.attention %x, %kv, %pos heads 4 : tensor<?x64xf32>, !llama.cache<4x16xf16>
+    %z = llama.attention %x, %kv, %pos heads 4 : tensor<?x64xf32>, !llama.cache<4x16>
     %l = llama.stage "l" -> tensor<?x64xf32> {
       %y = llama.linear %s, @e : tensor<?x64xf32> -> tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
@@ -359,7 +359,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
 llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   llama.weight @e from "e" : !llama.weight<64x64, q8_0>
   llama.weight @n from "n" : !llama.weight<1x64, f32>
-  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<4x16xf16>) {
+  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<4x16>) {
     %x = llama.stage "embed" -> tensor<?x64xf32> {
       %y = llama.embed %ids, @e : tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
@@ -384,7 +384,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
 llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   llama.weight @e from "e" : !llama.weight<64x64, q8_0>
   llama.weight @n from "n" : !llama.weight<1x64, f32>
-  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<4x16xf16>) {
+  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<4x16>) {
     %x = llama.stage "embed" -> tensor<?x64xf32> {
       %y = llama.embed %ids, @e : tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
@@ -409,7 +409,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
 llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   llama.weight @e from "e" : !llama.weight<64x64, q8_0>
   llama.weight @n from "n" : !llama.weight<1x64, f32>
-  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<4x16xf16>) {
+  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<4x16>) {
     %s = llama.stage "s" -> tensor<?x64xf32> {
       %y = llama.linear %x, @e : tensor<?x64xf32> -> tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
@@ -420,12 +420,12 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
     }
     llama.yield %r : tensor<?x64xf32>
   }
-  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<4x16xf16>) {
+  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<4x16>) {
     %x = llama.stage "embed" -> tensor<?x64xf32> {
       %y = llama.embed %ids, @e : tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
     }
-    %l = llama.layers %x, %pos, %kv [#llama.run<@b x 2>] : tensor<?x64xf32>, !llama.cache<4x16xf16>
+    %l = llama.layers %x, %pos, %kv [#llama.run<@b x 2>] : tensor<?x64xf32>, !llama.cache<4x16>
     // expected-error @+1 {{expected nothing after llama.layers to use its input, which the layers overwrite}}
     %o = llama.stage "o" -> tensor<?x64xf32> {
       %y = llama.linear %l, @e : tensor<?x64xf32> -> tensor<?x64xf32>
@@ -442,7 +442,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
 llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   llama.weight @e from "e" : !llama.weight<64x64, q8_0>
   llama.weight @n from "n" : !llama.weight<1x64, f32>
-  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<4x16xf16>) {
+  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<4x16>) {
     %s = llama.stage "s" -> tensor<?x64xf32> {
       %y = llama.linear %x, @e : tensor<?x64xf32> -> tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
@@ -453,12 +453,12 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
     }
     llama.yield %r : tensor<?x64xf32>
   }
-  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<4x16xf16>) {
+  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<4x16>) {
     %x = llama.stage "embed" -> tensor<?x64xf32> {
       %y = llama.embed %ids, @e : tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
     }
-    %l = llama.layers %x, %pos, %kv [#llama.run<@b x 2>] : tensor<?x64xf32>, !llama.cache<4x16xf16>
+    %l = llama.layers %x, %pos, %kv [#llama.run<@b x 2>] : tensor<?x64xf32>, !llama.cache<4x16>
     // expected-error @+1 {{expected the logits to be made by a stage}}
     llama.return %l : tensor<?x64xf32>
   }
@@ -470,7 +470,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
 llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   llama.weight @e from "e" : !llama.weight<64x64, q8_0>
   llama.weight @n from "n" : !llama.weight<1x64, f32>
-  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<4x16xf16>) {
+  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<4x16>) {
     // expected-error @+1 {{(2) expected no write to @x, which the prologue reads}}
     %s = llama.stage "s" -> tensor<?x64xf32> {
       %y = llama.linear %x, @e : tensor<?x64xf32> -> tensor<?x64xf32>
@@ -478,12 +478,12 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
     }
     llama.yield %s : tensor<?x64xf32>
   }
-  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<4x16xf16>) {
+  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<4x16>) {
     %x = llama.stage "embed" -> tensor<?x64xf32> {
       %y = llama.embed %ids, @e : tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
     }
-    %l = llama.layers %x, %pos, %kv [#llama.run<@b x 2>] : tensor<?x64xf32>, !llama.cache<4x16xf16>
+    %l = llama.layers %x, %pos, %kv [#llama.run<@b x 2>] : tensor<?x64xf32>, !llama.cache<4x16>
     %o = llama.stage "o" -> tensor<?x64xf32> {
       %y = llama.linear %l, @e : tensor<?x64xf32> -> tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
@@ -498,7 +498,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
 llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   llama.weight @e from "e" : !llama.weight<64x64, q8_0>
   llama.weight @n from "n" : !llama.weight<1x64, f32>
-  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<4x16xf16>) {
+  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<4x16>) {
     %s = llama.stage "s" -> tensor<?x64xf32> {
       %y = llama.linear %x, @e : tensor<?x64xf32> -> tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
@@ -512,12 +512,12 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
     }
     llama.yield %r#0 : tensor<?x64xf32>
   }
-  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<4x16xf16>) {
+  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<4x16>) {
     %x = llama.stage "embed" -> tensor<?x64xf32> {
       %y = llama.embed %ids, @e : tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
     }
-    %l = llama.layers %x, %pos, %kv [#llama.run<@b x 2>] : tensor<?x64xf32>, !llama.cache<4x16xf16>
+    %l = llama.layers %x, %pos, %kv [#llama.run<@b x 2>] : tensor<?x64xf32>, !llama.cache<4x16>
     %o = llama.stage "o" -> tensor<?x64xf32> {
       %y = llama.linear %l, @e : tensor<?x64xf32> -> tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
@@ -532,7 +532,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
 llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   llama.weight @e from "e" : !llama.weight<64x64, q8_0>
   llama.weight @n from "n" : !llama.weight<1x64, f32>
-  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<4x16xf16>) {
+  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<4x16>) {
     %x = llama.stage "embed" -> tensor<?x64xf32> {
       %y = llama.embed %ids, @e : tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
@@ -542,13 +542,37 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
       llama.yield %y : tensor<?x64xf32>
     }
     // expected-error @+1 {{expected every result of a stage to be made of rows of its linears}}
-    %k = llama.stage "k" -> !llama.cache<4x16xf16> {
+    %k = llama.stage "k" -> !llama.cache<4x16> {
       %y = llama.linear %x, @e : tensor<?x64xf32> -> tensor<?x64xf32>
-      %z = llama.append %s, %y, %kv, %pos : tensor<?x64xf32>, !llama.cache<4x16xf16>
-      llama.yield %z : !llama.cache<4x16xf16>
+      %z = llama.append %s, %y, %kv, %pos : tensor<?x64xf32>, !llama.cache<4x16>
+      llama.yield %z : !llama.cache<4x16>
     }
     %l = llama.stage "l" -> tensor<?x64xf32> {
       %y = llama.linear %s, @e : tensor<?x64xf32> -> tensor<?x64xf32>
+      llama.yield %y : tensor<?x64xf32>
+    }
+    llama.return %l : tensor<?x64xf32>
+  }
+}
+
+// -----
+
+// A cache that nothing reads afterwards.
+llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
+  llama.weight @e from "e" : !llama.weight<64x64, q8_0>
+  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<4x16>) {
+    %x = llama.stage "embed" -> tensor<?x64xf32> {
+      %y = llama.embed %ids, @e : tensor<?x64xf32>
+      llama.yield %y : tensor<?x64xf32>
+    }
+    %k = llama.stage "k" -> !llama.cache<4x16> {
+      %y = llama.linear %x, @e : tensor<?x64xf32> -> tensor<?x64xf32>
+      // expected-error @+1 {{expected one attention to read the cache that is appended to}}
+      %z = llama.append %y, %y, %kv, %pos : tensor<?x64xf32>, !llama.cache<4x16>
+      llama.yield %z : !llama.cache<4x16>
+    }
+    %l = llama.stage "l" -> tensor<?x64xf32> {
+      %y = llama.linear %x, @e : tensor<?x64xf32> -> tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
     }
     llama.return %l : tensor<?x64xf32>

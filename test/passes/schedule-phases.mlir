@@ -13,6 +13,8 @@
 // CHECK-DAG: stream.buffer @rope width 96
 // CHECK-DAG: stream.buffer @x width 64
 // CHECK-DAG: stream.buffer @attn_q width 64
+// CHECK-DAG: stream.buffer @attn_k width 32
+// CHECK-DAG: stream.buffer @attn_v width 32
 // CHECK-DAG: stream.buffer @attention width 72
 // CHECK-DAG: stream.buffer @attn_output width 64
 // CHECK-DAG: stream.buffer @ffn_gate width 96
@@ -30,12 +32,13 @@
 // CHECK-NEXT: stream.write_rows %{{.*}}, @attn_q
 // CHECK: stream.tiles(%[[A]]) [@attn_k]
 // CHECK: %[[K:.*]] = stream.rope
-// CHECK-NEXT: stream.append %[[K]], key : !llama.cache<2x16xf16>
+// CHECK-NEXT: stream.write_rows %[[K]], @attn_k
 // CHECK: stream.tiles(%[[A]]) [@attn_v]
 // CHECK-NEXT: ^bb0(%[[V:.*]]: !stream.lanes):
-// CHECK-NEXT: stream.append %[[V]], value : !llama.cache<2x16xf16>
+// CHECK-NEXT: stream.write_rows %[[V]], @attn_v
 // CHECK: stream.phase "attention" {
-// CHECK-NEXT: stream.attention @attn_q, @attention heads 4 : !llama.cache<2x16xf16> {split, token_block = 1 : i64}
+// CHECK-NEXT: stream.append @attn_k, @attn_v : !llama.cache<2x16>
+// CHECK-NEXT: stream.attention @attn_q, @attention heads 4 : !llama.cache<2x16> {split, token_block = 1 : i64}
 // CHECK: stream.phase "output" {
 // CHECK-NEXT: stream.merge @attention heads 4 : <64>
 // CHECK: stream.read_rows @x
@@ -58,7 +61,11 @@
 // CHECK-NEXT: stream.read @x
 // CHECK: stream.write_rows %{{.*}}, @logits
 // CHECK: stream.program @prefill max_tokens 128 {
-// CHECK-COUNT-5: stream.phase
+// CHECK: stream.phase "attention" {
+// CHECK-NEXT: stream.append
+// CHECK-NEXT: stream.attention
+// CHECK-NEXT: } {prologue_tokens = 16 : i64}
+// CHECK-COUNT-3: stream.phase
 // CHECK: prologue_tokens = 16 : i64
 // CHECK: stream.program @softmax max_tokens 1 {
 // CHECK-NEXT: stream.buffer @input width 100
@@ -93,7 +100,7 @@ llama.model @mixed attributes {architecture = "llama", context_length = 64 : i64
   llama.weight @n from "n" : !llama.weight<1x64, f32>
   llama.weight @ffn_gate from "ffn_gate" : !llama.weight<64x64, q4_1>
   llama.weight @ffn_up from "ffn_up" : !llama.weight<64x64, f16>
-  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16xf16>) {
+  llama.graph @g(%ids: tensor<?xi32>, %pos: index, %kv: !llama.cache<2x16>) {
     %x = llama.embed %ids, @e : tensor<?x64xf32>
     %n = llama.rms_norm %x, @n eps 1.0e-5 : tensor<?x64xf32>
     %g = llama.linear %n, @ffn_gate : tensor<?x64xf32> -> tensor<?x64xf32>

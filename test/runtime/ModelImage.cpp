@@ -117,7 +117,7 @@ std::vector<uint8_t> sluice::test::toyFile() {
   model.formats = 24;
   model.layers = toyLayers, model.width = 1, model.heads = model.kv_heads = toyHeads, model.head_dim = 1,
   model.feed_forward = 1, model.vocabulary = toyVocabulary, model.context_length = toyContext;
-  model.kv_element_bytes = 4, model.kv_block_bytes = 2 * SLUICE_KV_BLOCK * 4, model.logits_padded = toyPadded;
+  model.logits_padded = toyPadded;
   model.weight_bytes = 64;
   put(sections[SLUICE_SECTION_MODEL], model);
 

@@ -87,7 +87,6 @@ TEST(Model, RefusesWhatLiesOutside) {
       {"string", [](auto &f) { at<sluice_model>(f, SLUICE_SECTION_MODEL)->name = 1000; }},
       {"dimension", [](auto &f) { at<sluice_model>(f, SLUICE_SECTION_MODEL)->vocabulary = 0; }},
       {"vocabulary", [](auto &f) { at<sluice_model>(f, SLUICE_SECTION_MODEL)->vocabulary = 65; }},
-      {"cache", [](auto &f) { at<sluice_model>(f, SLUICE_SECTION_MODEL)->kv_block_bytes += 4; }},
       {"tensor", [](auto &f) { at<sluice_tensor>(f, SLUICE_SECTION_TENSORS)->size = 129; }},
       {"twice", [](auto &f) { at<sluice_program>(f, SLUICE_SECTION_PROGRAMS)->kind = SLUICE_PROGRAM_PREFILL; }},
       {"missing", [](auto &f) { headerOf(f)->sections[SLUICE_SECTION_PROGRAMS].size -= sizeof(sluice_program); }},

@@ -87,9 +87,6 @@ static std::string checkRegex(const std::string &text) {
 // Options of the commands that run phases.
 static void addPhaseOptions(CLI::App &command, Options &options) {
   command.add_option("MODEL", options.model, "checkpoint: a GGUF file")->required();
-  command.add_option("--cache-type", options.cacheType, "numbers of the KV cache: f16 or f32")
-      ->check(CLI::IsMember({"f16", "f32"}))
-      ->capture_default_str();
   command.add_option("--remarks", options.remarks, "print what passes did and declined, for categories matching REGEX")
       ->type_name("REGEX")
       ->check(checkRegex);
@@ -153,6 +150,10 @@ int main(int argc, char **argv) {
   explainCommand->add_option("--depth", options.depth, "count with N positions already in the KV cache")
       ->type_name("N")
       ->check(CLI::Range(int64_t(0), maximumContext))
+      ->capture_default_str();
+  explainCommand->add_option("--cache-type", options.cacheType, "numbers of the KV cache: f16, f32 or q8_0")
+      ->check(CLI::IsMember({SLUICE_CACHE_NAMES}))
+      ->type_name("TYPE")
       ->capture_default_str();
   explainCommand->add_option("--prefill", options.prompt, "count a prompt of N tokens instead of one token")
       ->type_name("N")
