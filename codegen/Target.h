@@ -32,7 +32,7 @@ public:
   virtual llvm::StringRef summary() const = 0; // one line for `sluice targets`
   virtual uint64_t features() const = 0;       // bit set of SLUICE_CPU_* that its code needs (runtime/abi.h)
 
-  // stream -> stream: writes the configuration (row_block, lanes, token_block, token_step, prefetch) into attributes where absent.
+  // stream -> stream: writes the configuration (row_block, lanes, token_block, prefetch) into attributes where absent.
   virtual void addConfigurePasses(mlir::OpPassManager &manager) const = 0;
   // stream -> LLVM dialect: every phase becomes functions; none of our operations survives. Runs on a module that holds
   // one configured llama.model.

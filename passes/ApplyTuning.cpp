@@ -62,9 +62,9 @@ struct ApplyTuning : sluice::impl::ApplyTuningBase<ApplyTuning> {
     for (StringRef word : ArrayRef(words).drop_front(2)) {
       auto [name, value] = word.split('=');
       int64_t integer;
-      if (!llvm::is_contained({"row_block", "lanes", "token_block", "token_step", "prefetch"}, name) ||
+      if (!llvm::is_contained({"row_block", "lanes", "token_block", "prefetch"}, name) ||
           value.getAsInteger(10, integer))
-        return fail() << "expected row_block, lanes, token_block, token_step or prefetch=NUMBER, got '" << word << "'";
+        return fail() << "expected row_block, lanes, token_block or prefetch=NUMBER, got '" << word << "'";
       for (TilesOp tiles : found)
         tiles->setAttr(name, Builder(&getContext()).getI64IntegerAttr(integer));
     }

@@ -301,7 +301,7 @@ private:
       if (llvm::any_of(members, [&](LinearOp l) { return widthOf(l.getResult()) != widthOf(first.getResult()); }))
         return stage.emitError("expected linears that meet in one operation to have equally many rows");
       auto tiles = stream::TilesOp::create(b, inputs, b.getArrayAttr(weights), b.getI64IntegerAttr(32), IntegerAttr(),
-                                           IntegerAttr(), IntegerAttr(), IntegerAttr(), IntegerAttr());
+                                           IntegerAttr(), IntegerAttr(), IntegerAttr());
       OpBuilder::InsertionGuard guard(b);
       Block *epilogue = b.createBlock(&tiles.getBody());
       auto lanes = stream::LanesType::get(b.getContext());

@@ -2,7 +2,7 @@
 //
 // Choosing is apart from obeying: this pass only writes attributes. One token: as many rows as there are registers for
 // their sums, so that a tile is read in one pass of strictly increasing addresses. Many tokens: few rows, unpacked once
-// for as many tokens as there are registers.
+// for as many tokens as there are registers for. Measured: fewer sums in memory are worth more than fewer unpackings.
 //
 //===------------------------------------------------------------------------------===//
 
@@ -58,17 +58,18 @@ struct ConfigureCpu : codegen::impl::ConfigureCpuBase<ConfigureCpu> {
   // Registers left for sums: some hold weights, a mask, activations.
   static int64_t budget(const CpuFacts &facts) { return facts.vectorRegisters - facts.vectorRegisters / 8 - 2; }
 
-  // Many registers: one vector of rows for 16 tokens; its unpacked codes, 8 registers, serve four tokens at a time.
-  // Few: as many tokens as have both kinds of sums in registers.
+  // As many tokens as have their sums with one vector of rows in registers. Of a prompt only the last token's logits
+  // are wanted: a head takes few.
   static int64_t tokensFor(TilesOp op, const CpuFacts &facts) {
-    return facts.vectorRegisters >= 32 ? 16 : llvm::bit_floor(uint64_t(budget(facts) / sumsPerVector(op)));
+    int64_t tokens = llvm::bit_floor(uint64_t(budget(facts) / sumsPerVector(op)));
+    if (op->getParentOfType<PhaseOp>().getHead())
+      tokens = std::min<int64_t>(tokens, 4);
+    return std::gcd(tokens, maxTokensOf(op));
   }
 
   void configure(TilesOp op, const CpuFacts &facts, int64_t tokens) {
     int64_t lanes = op.getLanes() ? int64_t(*op.getLanes()) : facts.lanes();
-    int64_t step = op.getTokenStep().value_or(std::gcd(std::gcd<int64_t>(tokens, 4), maxTokensOf(op)));
-    // Where steps are smaller than the block, the weights' unpacked codes take the registers that are left.
-    int64_t rows = lanes, sums = step == tokens ? tokens * sumsPerVector(op) : budget(facts);
+    int64_t rows = lanes, sums = tokens * sumsPerVector(op);
     while (rows * 2 <= int64_t(op.getTileRows()) && rows * 2 / lanes * sums <= budget(facts))
       rows *= 2;
     if (!op.getLanes())
@@ -77,8 +78,6 @@ struct ConfigureCpu : codegen::impl::ConfigureCpuBase<ConfigureCpu> {
       op.setRowBlock(rows);
     if (!op.getTokenBlock())
       op.setTokenBlock(tokens);
-    if (!op.getTokenStep())
-      op.setTokenStep(step);
     if (!op.getPrefetch())
       op.setPrefetch(maxTokensOf(op) == 1 ? facts.prefetch : facts.chunkPrefetch);
     remark::passed(op.getLoc(), remark::RemarkOpts::name("ConfigureCpu").category("configure"))

@@ -55,11 +55,11 @@ PhaseScope::PhaseScope(PhaseOp phase, const CpuFacts &facts)
   }
 }
 
-int64_t PhaseScope::tokenStep() {
-  int64_t step = 1;
+int64_t PhaseScope::tokenBlock() {
+  int64_t tokens = 1;
   for (auto tiles : phase.getBody().getOps<TilesOp>())
-    step = std::max<int64_t>(step, tiles.getTokenStep().value_or(tiles.getTokenBlock().value_or(1)));
-  return step;
+    tokens = std::max<int64_t>(tokens, tiles.getTokenBlock().value_or(1));
+  return tokens;
 }
 
 int64_t PhaseScope::vectorAt(RmsNormOp norm) const {

@@ -71,7 +71,7 @@ public:
   WorkerMemory memory;
 
   // Tokens that tiles work on at least; 1 in a phase without tiles.
-  int64_t tokenStep();
+  int64_t tokenBlock();
 
   const OperandLayout &operand(Value prepared) const { return operands.at(prepared); }
   // Scratch of `bytes` reserved for an operation (a norm's result, attention's state).

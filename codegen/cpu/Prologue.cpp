@@ -266,12 +266,12 @@ void lowerKeep(const OperandLayout &layout, Lanes &l, Value input, Value block, 
 
 void sluice::codegen::lowerPrologue(PhaseScope &scope, Lanes &l, Value args) {
   Value scratch = l.argPointer(args, ScratchArg), weights = l.argPointer(args, WeightsArg);
-  // Tokens that share a step of tiles with those of the range are prepared too, whatever they hold: their peaks must
-  // lie in a record. Steps divide the program's capacity.
+  // Tokens that share a block of tiles with those of the range are prepared too, whatever they hold: their peaks must
+  // lie in a record. Blocks divide the program's capacity.
   Value first = l.arg(args, TokenBeginArg, l.i64()), end = l.arg(args, TokenEndArg, l.i64());
-  if (int64_t step = scope.tokenStep(); step > 1) {
-    first = l.mul(l.div(first, step), step);
-    end = l.mul(l.div(l.add(end, step - 1), step), step);
+  if (int64_t block = scope.tokenBlock(); block > 1) {
+    first = l.mul(l.div(first, block), block);
+    end = l.mul(l.div(l.add(end, block - 1), block), block);
   }
   l.loop(first, end, 1, [&](Value token) {
     llvm::DenseMap<Value, Value> at; // !stream.values -> address of this token's channels

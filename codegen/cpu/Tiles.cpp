@@ -47,11 +47,11 @@ public:
 
 private:
   Sums dots(const Tile &tile, unsigned weight, Value weights, Value tokenBlock);
-  // `block`: address of the operand's block of tokens; `inBlock`: the first token's place in it, null for 0.
+  // `block`: address of the operand's block of tokens.
   Sums integerDots(const Tile &tile, const PackedLayout &layout, const OperandLayout &operand, Value weights,
-                   Value block, Value inBlock);
-  Sums floatDots(const Tile &tile, const PackedLayout &layout, const OperandLayout &operand, Value weights, Value block,
-                 Value inBlock);
+                   Value block);
+  Sums floatDots(const Tile &tile, const PackedLayout &layout, const OperandLayout &operand, Value weights,
+                 Value block);
   void prefetch(Value packed, int64_t bytes) {
     for (int64_t at = 0, ahead = op.getPrefetch().value_or(0); ahead && at < bytes; at += 64)
       l.prefetch(l.at(packed, ahead + at), scope.maxTokens == 1 ? 1 : 2);
@@ -71,7 +71,6 @@ private:
 void TilesLowering::lowerTile(Value tile) {
   int64_t tileRows = op.getTileRows(), rowBlock = op.getRowBlock().value_or(tileRows);
   int64_t lanes = op.getLanes().value_or(l.facts.lanes()), tokens = op.getTokenBlock().value_or(1);
-  int64_t tokenStep = op.getTokenStep().value_or(tokens);
   int64_t stride = 0;
   for (const PackedLayout &layout : segment.layouts)
     stride += layout.tileBytes;
@@ -80,17 +79,17 @@ void TilesLowering::lowerTile(Value tile) {
   Value tokenBegin = l.arg(args, TokenBeginArg, l.i64()), tokenEnd = l.arg(args, TokenEndArg, l.i64());
 
   auto rows = [&](Value firstRow) {
-    auto tokenBlock = [&](Value firstToken, int64_t count) {
-      Tile shape{tileRows, firstRow, rowBlock / lanes, lanes, count, std::min(count, tokenStep)};
+    Tile shape{tileRows, firstRow, rowBlock / lanes, lanes, tokens};
+    auto tokenBlock = [&](Value firstToken) {
       SmallVector<Sums> sums;
       int64_t at = 0;
       for (unsigned w = 0; w < segment.layouts.size(); ++w) {
         sums.push_back(dots(shape, w, l.at(weights, at), firstToken));
         at += segment.layouts[w].tileBytes;
       }
-      for (int64_t t = 0; t < count; ++t) {
+      for (int64_t t = 0; t < tokens; ++t) {
         Value token = l.add(firstToken, t);
-        if (count == 1)
+        if (tokens == 1)
           epilogue(shape, sums, tileRow, token, t);
         else // tokens of the block outside the range hold leftovers
           l.when(l.andi(l.less(token, tokenEnd), l.lessOrEqual(tokenBegin, token)),
@@ -98,15 +97,8 @@ void TilesLowering::lowerTile(Value tile) {
       }
     };
     if (scope.maxTokens == 1)
-      return tokenBlock(l.c64(0), 1);
-    auto floor = [&](Value token, int64_t multiple) { return l.mul(l.div(token, multiple), multiple); };
-    Value first = floor(tokenBegin, tokens);
-    if (tokenStep == tokens)
-      return l.loop(first, tokenEnd, tokens, [&](Value token) { tokenBlock(token, tokens); });
-    // Whole blocks; then the rest, or everything if the range begins within a block, in steps.
-    Value inSteps = l.select(l.equal(first, tokenBegin), floor(tokenEnd, tokens), floor(tokenBegin, tokenStep));
-    l.loop(first, floor(inSteps, tokens), tokens, [&](Value token) { tokenBlock(token, tokens); });
-    l.loop(inSteps, tokenEnd, tokenStep, [&](Value token) { tokenBlock(token, tokenStep); });
+      return tokenBlock(l.c64(0));
+    l.loop(l.mul(l.div(tokenBegin, tokens), tokens), tokenEnd, tokens, tokenBlock);
   };
   if (rowBlock == tileRows)
     rows(l.c64(0));
@@ -119,13 +111,11 @@ void TilesLowering::lowerTile(Value tile) {
 Sums TilesLowering::dots(const Tile &tile, unsigned weight, Value weights, Value firstToken) {
   const PackedLayout &layout = segment.layouts[weight];
   const OperandLayout &operand = scope.operand(op.getOperands()[weight]);
-  Value block = l.at(l.argPointer(args, PreparedArg), operand.preparedAt), inBlock;
+  Value block = l.at(l.argPointer(args, PreparedArg), operand.preparedAt);
   if (scope.maxTokens > 1)
     block = l.at(block, l.mul(l.div(firstToken, operand.tokens), operand.tokenBlockBytes()));
-  if (tile.tokens != operand.tokens)
-    inBlock = l.rem(firstToken, operand.tokens);
-  return layout.format->isFloat ? floatDots(tile, layout, operand, weights, block, inBlock)
-                                : integerDots(tile, layout, operand, weights, block, inBlock);
+  return layout.format->isFloat ? floatDots(tile, layout, operand, weights, block)
+                                : integerDots(tile, layout, operand, weights, block);
 }
 
 // The integer dot products of one record with one block of tokens. Weights are loaded where they are first used, so
@@ -133,44 +123,29 @@ Sums TilesLowering::dots(const Tile &tile, unsigned weight, Value weights, Value
 class RecordDots {
 public:
   RecordDots(Lanes &l, const Tile &tile, const PackedLayout &layout, const OperandLayout &operand, Value packed,
-             Value block, Value inBlock)
+             Value block)
       : l(l), tile(tile), layout(layout), format(*layout.format), operand(operand), n(tile.lanes), packed(packed),
-        codesAt(inBlock ? l.at(block, l.mul(inBlock, OperandLayout::channels)) : block),
-        wordsAt(inBlock ? l.at(block, l.mul(inBlock, 4)) : block) {}
+        block(block) {}
 
   // sums + integer dots x weight scale x activation scale, + min x sum of activations: [vector][token].
   Sums addTo(Sums sums) {
     const int64_t planes = layout.recordBlocks;
-    for (int64_t token = 0; token < tile.tokens; token += tile.tokenStep) {
-      addDots(sums, token);
-      if (tile.tokens > tile.tokenStep)
-        holdBack(sums, token);
-    }
+    addDots(sums);
     if (format.hasMin())
       for (int64_t p = 0; p < planes; ++p)
         for (int64_t v = 0; v < tile.vectors; ++v) {
           Value min = halves(layout.minsAt, p, v);
           for (int64_t t = 0; t < tile.tokens; ++t) {
             Value &sum = sums[v * tile.tokens + t];
-            sum = l.fma(min, l.loadSplat(floats(), word(p, operand.valueSumAt(t)), 4), sum);
+            sum = l.fma(min, l.loadSplat(floats(), activationAt(p, operand.valueSumAt(t)), 4), sum);
           }
         }
     return sums;
   }
 
 private:
-  // Nothing of the next tokens is begun before these are done: their integers would not fit the registers.
-  void holdBack(const Sums &sums, int64_t firstToken) {
-    Values done;
-    for (int64_t v = 0; v < tile.vectors; ++v)
-      for (int64_t t = 0; t < tile.tokenStep; ++t)
-        done.push_back(sums[v * tile.tokens + firstToken + t]);
-    for (Value *address : {&packed, &codesAt, &wordsAt})
-      *address = l.after(*address, done);
-  }
-
-  void addDots(Sums &sums, int64_t firstToken) {
-    const int64_t tokens = tile.tokenStep, planes = layout.recordBlocks;
+  void addDots(Sums &sums) {
+    const int64_t tokens = tile.tokens, planes = layout.recordBlocks;
     Values integers, highs; // [plane][vector][token]
     auto index = [&](int64_t p, int64_t v, int64_t t) { return (p * tile.vectors + v) * tokens + t; };
     auto forAll = [&](function_ref<void(int64_t, int64_t, int64_t)> f) {
@@ -180,7 +155,7 @@ private:
             f(p, v, t);
     };
     forAll([&](int64_t p, int64_t, int64_t t) {
-      integers.push_back(start(p, firstToken + t));
+      integers.push_back(start(p, t));
       highs.push_back(l.constantInt(ints(), 0));
     });
     for (int64_t g = 0; g < OperandLayout::groups; ++g)
@@ -188,9 +163,9 @@ private:
         for (int64_t p = 0; p < planes; ++p)
           for (int64_t t = 0; t < tokens; ++t) {
             Value &sum = integers[index(p, v, t)], &high = highs[index(p, v, t)];
-            sum = dot(sum, code(g, v, p), codesOf(p, operand.codesAt(firstToken + t) + g * 4), p);
+            sum = dot(sum, code(g, v, p), activationAt(p, operand.codesAt(t) + g * 4), p);
             if (operand.allHigh())
-              high = dot(high, code(g, v, p), codesOf(p, operand.highCodesAt(firstToken + t) + g * 4), p);
+              high = dot(high, code(g, v, p), activationAt(p, operand.highCodesAt(t) + g * 4), p);
           }
     if (operand.allHigh())
       for (auto [sum, high] : llvm::zip_equal(integers, highs))
@@ -199,7 +174,7 @@ private:
       for (int64_t i = 0; i < operand.peaks; ++i)
         forAll([&](int64_t p, int64_t v, int64_t t) {
           Value &sum = integers[index(p, v, t)];
-          sum = addPeak(sum, i, v, p, firstToken + t);
+          sum = addPeak(sum, i, v, p, t);
         });
     for (int64_t v = 0; v < tile.vectors; ++v)
       for (int64_t t = 0; t < tokens; ++t) {
@@ -209,8 +184,8 @@ private:
           Value blockSum = l.toFloat(integers[index(p, v, t)]);
           joined = p ? l.fma(blockSum, scale(p, v), joined) : l.mulf(blockSum, scale(p, v));
         }
-        Value &sum = sums[v * tile.tokens + firstToken + t];
-        sum = l.fma(joined, l.loadSplat(floats(), word(0, operand.scaleAt(firstToken + t)), 4), sum);
+        Value &sum = sums[v * tile.tokens + t];
+        sum = l.fma(joined, l.loadSplat(floats(), activationAt(0, operand.scaleAt(t)), 4), sum);
       }
   }
 
@@ -222,7 +197,7 @@ private:
   Value start(int64_t plane, int64_t token) {
     if (!format.zeroPoint)
       return l.constantInt(ints(), 0);
-    Value start = l.loadSplat(ints(), word(plane, operand.startAt(format.zeroPoint, token)), 4);
+    Value start = l.loadSplat(ints(), activationAt(plane, operand.startAt(format.zeroPoint, token)), 4);
     return factor(plane) == 1 ? start : l.shl(start, llvm::Log2_64(factor(plane)));
   }
 
@@ -234,8 +209,8 @@ private:
 
   // The high bytes of a peak meet the group of columns that they belong to.
   Value addPeak(Value sum, int64_t peak, int64_t v, int64_t plane, int64_t token) {
-    Value high = word(plane, operand.highAt(peak, token));
-    Value group = l.load(l.i32(), word(plane, operand.groupAt(peak, token)), 4);
+    Value high = activationAt(plane, operand.highAt(peak, token));
+    Value group = l.load(l.i32(), activationAt(plane, operand.groupAt(peak, token)), 4);
     Value groupAt = l.mul(arith::ExtUIOp::create(l.b, l.i64(), group), groupBytes() / OperandLayout::groupUnit);
     Value codes = load(l.at(packed, groupAt), v);
     static_assert(OperandLayout::highShift == 4, "what a high byte counts is what the upper half of a byte counts");
@@ -292,9 +267,8 @@ private:
                        alignmentIn(layout, 2 * n));
   }
 
-  // Addresses in a block's codes, and of a word for each token.
-  Value codesOf(int64_t plane, int64_t offset) { return l.at(codesAt, plane * operand.blockBytes() + offset); }
-  Value word(int64_t plane, int64_t offset) { return l.at(wordsAt, plane * operand.blockBytes() + offset); }
+  // Address in the block of activations that meets a plane.
+  Value activationAt(int64_t plane, int64_t offset) { return l.at(block, plane * operand.blockBytes() + offset); }
   Type floats() { return l.vec(n, l.f32()); }
   Type ints() { return l.vec(n, l.i32()); }
   Type bytes() { return l.vec(4 * n, l.i8()); }
@@ -305,32 +279,30 @@ private:
   const FormatInfo &format;
   const OperandLayout &operand;
   int64_t n;
-  Value packed, codesAt, wordsAt; // addresses: of the record, of the first token's codes and words
+  Value packed, block; // addresses: of the record, of its first block of activations
   std::map<std::tuple<int64_t, int64_t, int64_t>, Value> codes; // of (group, vector, plane; -1: as packed)
   std::map<std::pair<int64_t, int64_t>, Value> scales;          // of (plane, vector)
 };
 
 Sums TilesLowering::integerDots(const Tile &tile, const PackedLayout &layout, const OperandLayout &operand,
-                                Value weights, Value block, Value inBlock) {
+                                Value weights, Value block) {
   Sums zero(tile.vectors * tile.tokens, l.constantLike(l.vec(tile.lanes, l.f32()), 0.0));
   return l.loop(l.c64(0), l.c64(layout.recordsPerTile), 1, zero, [&](Value record, ValueRange state) {
     Value packed = l.at(weights, l.mul(record, layout.recordBytes));
     prefetch(packed, layout.recordBytes);
     Value firstBlock = l.at(block, l.mul(record, layout.recordBlocks * operand.blockBytes()));
-    return RecordDots(l, tile, layout, operand, packed, firstBlock, inBlock).addTo(Sums(state.begin(), state.end()));
+    return RecordDots(l, tile, layout, operand, packed, firstBlock).addTo(Sums(state.begin(), state.end()));
   });
 }
 
 Sums TilesLowering::floatDots(const Tile &tile, const PackedLayout &layout, const OperandLayout &operand, Value weights,
-                              Value block, Value inBlock) {
+                              Value block) {
   const int64_t n = tile.lanes, element = layout.format->codeBits / 8;
   Type floats = l.vec(n, l.f32());
   Sums zero(tile.vectors * tile.tokens, l.constantLike(floats, 0.0));
   int64_t unroll = 1;
   while (unroll < 8 && layout.cols % (unroll * 2) == 0)
     unroll *= 2;
-  if (inBlock)
-    block = l.at(block, l.mul(inBlock, 4));
   return l.loop(l.c64(0), l.c64(layout.cols), unroll, zero, [&](Value k, ValueRange state) {
     Sums sums(state.begin(), state.end());
     Value records = l.at(weights, l.mul(k, layout.recordBytes));

@@ -83,7 +83,7 @@ def Stream_PhaseOp : Stream_Op<"phase", [NoTerminator, SingleBlock, NoRegionArgu
     2. it writes no buffer that its prologue, or a `rope` as its table, reads
     3. a buffer that one `tiles` writes is neither read nor written by another: their rows are other workers'
     4. `tiles` that share an operand have the same token_block, as soon as they have one
-    5. prologue_tokens is positive and a multiple of every token_step
+    5. prologue_tokens is positive and a multiple of every token_block
 
     ```mlir
     stream.phase "output" {
@@ -182,15 +182,14 @@ def Stream_TilesOp : Stream_SymbolOp<"tiles", [NoTerminator, SingleBlock, HasPar
     of one `tiles` alternate tile by tile in the packed file. Rows past the last are not written.
 
     The configuration: `tile_rows` rows are packed side by side (it decides the layout of the file; every target reads
-    it); `row_block` rows are worked on at once in vectors of `lanes`, for `token_block` tokens, of which
-    `token_step` at a time have their integer sums in registers; `prefetch` is the distance in bytes of software prefetches,
-    0 for none.
+    it); `row_block` rows are worked on at once in vectors of `lanes`, for `token_block` tokens; `prefetch` is the distance
+    in bytes of software prefetches, 0 for none.
 
     1. there are as many operands, weights and arguments
     2. all weights have the same number of rows; each has as many cols as its operand is wide
     3. integer formats take an i8 operand, float formats an f32 one
-    4. tile_rows is 16 or 32; row_block divides it; lanes divides row_block; token_step divides token_block and the
-       program's max_tokens; all are positive
+    4. tile_rows is 16 or 32; row_block divides it; lanes divides row_block; token_block divides the program's max_tokens;
+       all are positive
     5. prefetch is not negative
 
     ```mlir
@@ -204,7 +203,6 @@ def Stream_TilesOp : Stream_SymbolOp<"tiles", [NoTerminator, SingleBlock, HasPar
   let arguments = (ins Variadic<Stream_OperandType>:$operands, FlatSymbolRefArrayAttr:$weights,
                        DefaultValuedAttr<I64Attr, "32">:$tile_rows, OptionalAttr<I64Attr>:$row_block,
                        OptionalAttr<I64Attr>:$lanes, OptionalAttr<I64Attr>:$token_block,
-                       OptionalAttr<I64Attr>:$token_step,
                        OptionalAttr<I64Attr>:$prefetch);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "`(` $operands `)` $weights `:` type($operands) $body attr-dict";

@@ -72,9 +72,9 @@ LogicalResult PhaseOp::verify() {
       for (Value operand : tiles.getOperands())
         if (int64_t other = tokenBlocks.try_emplace(operand, *tokens).first->second; other != *tokens)
           return emitOpError("(4) expected one token_block for an operand, got ") << other << " and " << *tokens;
-    if (std::optional<int64_t> shared = getPrologueTokens(); shared && *shared % tiles.getTokenStep().value_or(1) != 0)
-      return emitOpError("(5) expected prologue_tokens to be a multiple of every token_step, got ")
-             << *shared << " and " << *tiles.getTokenStep();
+    if (std::optional<int64_t> shared = getPrologueTokens(); shared && *shared % tiles.getTokenBlock().value_or(1) != 0)
+      return emitOpError("(5) expected prologue_tokens to be a multiple of every token_block, got ")
+             << *shared << " and " << *tiles.getTokenBlock();
   }
   if (std::optional<int64_t> shared = getPrologueTokens(); shared && *shared <= 0)
     return emitOpError("(5) expected positive prologue_tokens, got ") << *shared;
@@ -152,11 +152,9 @@ LogicalResult TilesOp::verify() {
            << tile << ", " << rows << ", " << lanes;
   if (int64_t tokens = getTokenBlock().value_or(1); tokens <= 0)
     return emitOpError("(4) expected a positive token_block, got ") << tokens;
-  if (int64_t step = getTokenStep().value_or(1); step <= 0 || getTokenBlock().value_or(step) % step != 0)
-    return emitOpError("(4) expected a positive token_step that divides token_block, got ") << step;
-  if (int64_t most = (*this)->getParentOfType<ProgramOp>().getMaxTokens(); most % getTokenStep().value_or(1) != 0)
-    return emitOpError("(4) expected a token_step that divides the program's max_tokens, ")
-           << most << ", got " << *getTokenStep();
+  if (int64_t most = (*this)->getParentOfType<ProgramOp>().getMaxTokens(); most % getTokenBlock().value_or(1) != 0)
+    return emitOpError("(4) expected a token_block that divides the program's max_tokens, ")
+           << most << ", got " << *getTokenBlock();
   return success();
 }
 

@@ -1316,7 +1316,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 
 // -----
 
-// stream.tiles 4: token_step
+// stream.tiles 4: token_block and the capacity
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
   llama.weight @w from "w" : !llama.weight<64x64, q4_1>
   stream.program @p max_tokens 6 {
@@ -1325,31 +1325,11 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
     stream.phase "a" {
       %x = stream.read @x : !stream.values<64>
       %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
-      // expected-error @+1 {{(4) expected a positive token_step that divides token_block, got 3}}
+      // expected-error @+1 {{(4) expected a token_block that divides the program's max_tokens, 6, got 4}}
       stream.tiles (%a) [@w] : !stream.operand<64, i8> {
       ^bb0(%r: !stream.lanes):
         stream.write_rows %r, @y
-      } {token_block = 4 : i64, token_step = 3 : i64}
-    }
-  }
-}
-
-// -----
-
-// stream.tiles 4: token_step and the capacity
-llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
-  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
-  stream.program @p max_tokens 6 {
-    stream.buffer @x width 64
-    stream.buffer @y width 64
-    stream.phase "a" {
-      %x = stream.read @x : !stream.values<64>
-      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
-      // expected-error @+1 {{(4) expected a token_step that divides the program's max_tokens, 6, got 4}}
-      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
-      ^bb0(%r: !stream.lanes):
-        stream.write_rows %r, @y
-      } {token_block = 4 : i64, token_step = 4 : i64}
+      } {token_block = 4 : i64}
     }
   }
 }
@@ -1362,14 +1342,14 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
   stream.program @p max_tokens 8 {
     stream.buffer @x width 64
     stream.buffer @y width 64
-    // expected-error @+1 {{(5) expected prologue_tokens to be a multiple of every token_step, got 6 and 4}}
+    // expected-error @+1 {{(5) expected prologue_tokens to be a multiple of every token_block, got 6 and 4}}
     stream.phase "a" {
       %x = stream.read @x : !stream.values<64>
       %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
       stream.tiles (%a) [@w] : !stream.operand<64, i8> {
       ^bb0(%r: !stream.lanes):
         stream.write_rows %r, @y
-      } {token_block = 4 : i64, token_step = 4 : i64}
+      } {token_block = 4 : i64}
     } {prologue_tokens = 6 : i64}
   }
 }
@@ -1389,7 +1369,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
       stream.tiles (%a) [@w] : !stream.operand<64, i8> {
       ^bb0(%r: !stream.lanes):
         stream.write_rows %r, @y
-      } {token_block = 4 : i64, token_step = 4 : i64}
+      } {token_block = 4 : i64}
     } {prologue_tokens = 0 : i64}
   }
 }

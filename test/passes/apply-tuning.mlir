@@ -21,7 +21,7 @@
 // UNKNOWN: unknown.txt:1: the model has no phase 'decode.third' with tiles; tune it anew
 // UNTILED: untiled.txt:1: the model has no phase 'decode.copy' with tiles
 // SHORT: short.txt:2: expected 'TARGET PROGRAM.PHASE NAME=NUMBER ...', got 'x86-64 decode.first'
-// NAME: name.txt:1: expected row_block, lanes, token_block, token_step or prefetch=NUMBER, got 'colour=8'
+// NAME: name.txt:1: expected row_block, lanes, token_block or prefetch=NUMBER, got 'colour=8'
 // NUMBER: number.txt:1: expected row_block, {{.*}}, got 'lanes=many'
 // INVALID: valid.txt:1: 'stream.tiles' op (4) expected tile_rows 16 or 32, divisible by row_block, divisible by lanes, got 32, 32, 3
 // NONE: none.txt: cannot read it: No such file or directory

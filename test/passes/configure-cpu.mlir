@@ -19,10 +19,10 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
       stream.tiles (%a) [@w] : !stream.operand<64, i8> {
       ^bb0(%r: !stream.lanes):
         stream.write_rows %r, @y
-      // VNNI: } {lanes = 16 : i64, prefetch = 0 : i64, row_block = 32 : i64, token_block = 1 : i64, token_step = 1 : i64}
-      // V4: } {lanes = 16 : i64, prefetch = 0 : i64, row_block = 32 : i64, token_block = 1 : i64, token_step = 1 : i64}
-      // V3: } {lanes = 8 : i64, prefetch = 0 : i64, row_block = 32 : i64, token_block = 1 : i64, token_step = 1 : i64}
-      // BASE: } {lanes = 4 : i64, prefetch = 0 : i64, row_block = 16 : i64, token_block = 1 : i64, token_step = 1 : i64}
+      // VNNI: } {lanes = 16 : i64, prefetch = 0 : i64, row_block = 32 : i64, token_block = 1 : i64}
+      // V4: } {lanes = 16 : i64, prefetch = 0 : i64, row_block = 32 : i64, token_block = 1 : i64}
+      // V3: } {lanes = 8 : i64, prefetch = 0 : i64, row_block = 32 : i64, token_block = 1 : i64}
+      // BASE: } {lanes = 4 : i64, prefetch = 0 : i64, row_block = 16 : i64, token_block = 1 : i64}
       }
     }
     stream.phase "given" {
@@ -31,7 +31,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
       stream.tiles (%a) [@w] : !stream.operand<64, i8> {
       ^bb0(%r: !stream.lanes):
         stream.write_rows %r, @y
-      // CHECK: } {lanes = 4 : i64, prefetch = 256 : i64, row_block = 8 : i64, token_block = 1 : i64, token_step = 1 : i64}
+      // CHECK: } {lanes = 4 : i64, prefetch = 256 : i64, row_block = 8 : i64, token_block = 1 : i64}
       } {lanes = 4 : i64, row_block = 8 : i64, prefetch = 256 : i64}
     }
   }
@@ -56,10 +56,10 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
       stream.tiles (%a) [@w] : !stream.operand<64, i8> {
       ^bb0(%r: !stream.lanes):
         stream.write_rows %r, @y
-      // VNNI: row_block = 16 : i64, token_block = 16 : i64, token_step = 4 : i64}
-      // V4: row_block = 16 : i64, token_block = 16 : i64, token_step = 4 : i64}
-      // V3: row_block = 8 : i64, token_block = 4 : i64, token_step = 4 : i64}
-      // BASE: row_block = 4 : i64, token_block = 4 : i64, token_step = 4 : i64}
+      // VNNI: row_block = 16 : i64, token_block = 8 : i64}
+      // V4: row_block = 16 : i64, token_block = 8 : i64}
+      // V3: row_block = 8 : i64, token_block = 4 : i64}
+      // BASE: row_block = 4 : i64, token_block = 4 : i64}
       }
     }
     stream.phase "given" {
@@ -69,12 +69,36 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
       ^bb0(%r: !stream.lanes):
         stream.write_rows %r, @y
       // Tiles of a phase share operands: a given token_block limits the others.
-      // CHECK: token_block = 2 : i64, token_step = 2 : i64}
+      // CHECK: token_block = 2 : i64}
       } {token_block = 2 : i64}
       stream.tiles (%a) [@w] : !stream.operand<64, i8> {
       ^bb0(%r: !stream.lanes):
         stream.write_rows %r, @z
-      // CHECK: token_block = 2 : i64, token_step = 2 : i64}
+      // CHECK: token_block = 2 : i64}
+      }
+    }
+    // Few tokens where only the last one's logits are wanted, and a divisor of the capacity.
+    stream.phase "logits" head {
+      %v = stream.read @x : !stream.values<64>
+      %a = stream.prepare %v : !stream.values<64> -> !stream.operand<64, i8>
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        stream.write_rows %r, @y
+      // CHECK: token_block = 4 : i64}
+      }
+    }
+  }
+  // CHECK-LABEL: stream.program @twenty_five
+  stream.program @twenty_five max_tokens 25 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "odd" {
+      %v = stream.read @x : !stream.values<64>
+      %a = stream.prepare %v : !stream.values<64> -> !stream.operand<64, i8>
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        stream.write_rows %r, @y
+      // CHECK: token_block = 1 : i64}
       }
     }
   }
