@@ -20,12 +20,13 @@ struct Options {
   std::string remarks;                      // print the passes' remarks of the categories this expression matches
   std::vector<std::string> passPlugins;     // shared libraries with further passes
   std::vector<std::pair<std::string, std::string>> extraPasses; // (phase, pass pipeline to run after it)
-  std::string tuning; // file with a configuration of tiles, "" for none; see the pass apply-tuning
+  int64_t peaks = 1;                                            // see the pass schedule-phases
+  std::string tuning;            // file with a configuration of tiles, "" for none; see the pass apply-tuning
   std::string cacheType = "f16"; // explain: of SLUICE_CACHE_NAMES
-  int64_t depth = 0;  // explain: positions in the KV cache before what is counted
-  Machine machine;    // explain: what is predicted for
-  int64_t prompt = 0; // explain: tokens of a prompt to count, 0 for one token of the answer
-  bool quiet = false; // no progress and no summary
+  int64_t depth = 0;             // explain: positions in the KV cache before what is counted
+  Machine machine;               // explain: what is predicted for
+  int64_t prompt = 0;            // explain: tokens of a prompt to count, 0 for one token of the answer
+  bool quiet = false;            // no progress and no summary
   const volatile std::sig_atomic_t *interrupted = nullptr; // compilation ends cleanly soon after this becomes nonzero
 };
 

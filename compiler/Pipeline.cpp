@@ -28,8 +28,10 @@ static void addFusion(OpPassManager &manager, const Target *, const Options &) {
   model.addPass(createFuseNorm());
 }
 
-static void addScheduling(OpPassManager &manager, const Target *, const Options &) {
-  manager.nest<llama::ModelOp>().addPass(createSchedulePhases());
+static void addScheduling(OpPassManager &manager, const Target *, const Options &options) {
+  SchedulePhasesOptions schedule;
+  schedule.peaks = options.peaks;
+  manager.nest<llama::ModelOp>().addPass(createSchedulePhases(schedule));
 }
 
 static void addConfiguration(OpPassManager &manager, const Target *target, const Options &options) {

@@ -13,6 +13,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "llvm/ADT/bit.h"
+#include "llvm/Support/MathExtras.h"
 #include <cmath>
 
 using namespace mlir;
@@ -84,15 +85,18 @@ private:
 
   // Sums of rows x vectors that fit the registers beside a few operands.
   int64_t sumsInRegisters() const { return l.facts.vectorRegisters * 3 / 4; }
-  int64_t rowsTogether() const { return std::min<int64_t>(layout.rows(), sumsInRegisters() / 2); }
+  int64_t rowsTogether() const {
+    return llvm::divideCeil(layout.rows(), llvm::divideCeil(layout.rows(), sumsInRegisters()));
+  }
   void forRows(function_ref<void(int64_t, int64_t)> f) {
     for (int64_t row = 0; row < layout.rows(); row += rowsTogether())
       f(row, std::min(rowsTogether(), layout.rows() - row));
   }
-  // The largest power of two of vectors, dividing `vectors`, that `rows` rows can hold the sums of.
+  // The fewest vectors, a power of two that divides `vectors`, that give `rows` rows enough sums for multiplications to
+  // overlap. More would share the rows' scalars, which come with a multiplication for nothing when used once.
   int64_t vectorsTogether(int64_t vectors, int64_t rows) const {
     int64_t together = 1;
-    while (together < 4 && vectors % (together * 2) == 0 && rows * together * 2 <= sumsInRegisters())
+    while (rows * together < 8 && vectors % (together * 2) == 0)
       together *= 2;
     return together;
   }
@@ -123,17 +127,18 @@ private:
     forEachRow([&](Value row) { clearAttention(l, channels, part(row)); });
     l.loop(segment, end, SLUICE_KV_BLOCK, [&](Value at) {
       Value block = l.at(head, l.mul(l.div(at, SLUICE_KV_BLOCK), cache.blockBytes()));
-      forRows([&](int64_t row, int64_t count) { scores(block, at, positions, row, count); });
       Value values = l.at(block, cache.valuesAt());
       Value seen = l.min(l.sub(end, at), l.c64(SLUICE_KV_BLOCK));
+      forRows([&](int64_t row, int64_t count) { scores(block, at, seen, positions, row, count); });
       forRows([&](int64_t row, int64_t count) { accumulate(values, seen, row, count); });
     });
   }
 
   // Probabilities (not yet normalised) of a block for `count` rows from `row`; rescales what those have so far.
-  void scores(Value keys, Value first, ArrayRef<Value> positions, int64_t row, int64_t count) {
+  // Scores past the first `seen` are left as they are: softmax() masks them.
+  void scores(Value keys, Value first, Value seen, ArrayRef<Value> positions, int64_t row, int64_t count) {
     const int64_t n = positionLanes, vectors = SLUICE_KV_BLOCK / n, together = vectorsTogether(vectors, count);
-    l.loop(l.c64(0), l.c64(vectors), together, [&](Value vector) {
+    l.loop(l.c64(0), l.div(l.add(seen, n - 1), n), together, [&](Value vector) {
       Value positionAt = l.mul(vector, n);
       Values zero(count * together, l.constantLike(positionVector(), 0.0));
       auto sumOver = [&](Value from, Value to) {

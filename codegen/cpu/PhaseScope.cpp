@@ -1,6 +1,7 @@
 //===- PhaseScope.cpp - what the lowering of one phase knows -------------------------===//
 
 #include "codegen/cpu/PhaseScope.h"
+#include "llvm/ADT/bit.h"
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
@@ -15,9 +16,10 @@ int64_t OperandLayout::tokenBlockBytes() const {
 AttentionScratch AttentionScratch::get(AttentionOp op) {
   auto cache = cast<llama::CacheType>(op.getCache());
   // Enough rows for multiplications, not loads and conversions of the cache, to take the time.
-  constexpr int64_t rows = 8;
+  constexpr int64_t rows = 16;
   int64_t group = static_cast<int64_t>(op.getHeads()) / cache.getKvHeads();
-  int64_t tokens = std::min<int64_t>(op.getTokenBlock().value_or(1), std::max<int64_t>(1, rows / group));
+  int64_t tokens =
+      std::min<int64_t>(op.getTokenBlock().value_or(1), llvm::bit_floor<uint64_t>(std::max<int64_t>(1, rows / group)));
   return {group, cache.getHeadDim(), tokens};
 }
 
