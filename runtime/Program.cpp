@@ -27,9 +27,15 @@ void Program::runSteps(const Chunk &chunk, unsigned worker) {
   auto nanoseconds = [](Clock::duration time) { return std::chrono::duration<double, std::nano>(time).count(); };
   const bool timed = !times.empty();
   Clock::time_point before = timed ? Clock::now() : Clock::time_point();
-  auto meet = [&](size_t index) {
+  // The part of a step's weights that this worker begins with.
+  auto ownWeights = [&](const sluice_step &step) {
+    const uint64_t shared = step.shared_bytes, own = step.weights_bytes - shared;
+    return model.weights() + step.weights_offset + shared + own * worker / (team ? team->count() : 1) / 64 * 64;
+  };
+  // Waits in step `index` for the others; `next` comes then.
+  auto meet = [&](size_t index, size_t next) {
     Clock::time_point arrival = timed ? Clock::now() : Clock::time_point();
-    team->barrier();
+    team->barrier(next < stepList.size() ? ownWeights(stepList[next]) : nullptr);
     if (timed)
       times[worker][index].waiting += nanoseconds(Clock::now() - arrival);
   };
@@ -61,7 +67,7 @@ void Program::runSteps(const Chunk &chunk, unsigned worker) {
                            pieces(args.position + args.token_end, step.unit_positions);
     if (shared && kernel.prologue) {
       sharePrologue(step, kernel, args, worker);
-      meet(index);
+      meet(index, index);
     }
     bool isPrepared = shared || kernel.prologue == nullptr;
     auto compute = [&](uint64_t begin, uint64_t end) {
@@ -72,7 +78,7 @@ void Program::runSteps(const Chunk &chunk, unsigned worker) {
     };
     if (team) {
       team->share(worker, units, step.unit_tokens != 0, compute);
-      meet(index);
+      meet(index, index + 1);
     } else {
       compute(0, units);
     }

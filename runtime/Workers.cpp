@@ -19,7 +19,7 @@ static void futex(std::atomic<uint32_t> &word, int operation, uint32_t value) {
   syscall(SYS_futex, &word, operation | FUTEX_PRIVATE_FLAG, value, nullptr, nullptr, 0);
 }
 
-Workers::Workers(unsigned count) : total(count) {
+Workers::Workers(unsigned count) : total(count), shares(count) {
   // Where there are more workers than processors, the one who waits is in the way of the one waited for.
   spinCycles = count > allowedProcessors().size() ? 0 : 10'000;
   sigset_t all, before; // signals are for the first thread
@@ -61,13 +61,14 @@ void Workers::run(const std::function<void(unsigned)> &newJob) {
   barrier();
 }
 
-void Workers::barrier() {
+void Workers::barrier(const uint8_t *ahead) {
   if (total == 1)
     return;
   uint32_t now = generation.load(std::memory_order_relaxed);
   if (arrived.fetch_add(1, std::memory_order_acq_rel) + 1 == total) {
     arrived.store(0, std::memory_order_relaxed);
-    claimed.store(0, std::memory_order_relaxed);
+    for (Share &share : shares)
+      share.taken.store(0, std::memory_order_relaxed);
     // Sequentially consistent, as below: either the last to arrive sees the sleeper, or the sleeper sees the new value.
     generation.store(now + 1, std::memory_order_seq_cst);
     if (sleepers.load(std::memory_order_seq_cst))
@@ -77,14 +78,20 @@ void Workers::barrier() {
   // A step is a few to a few hundred microseconds, and waking a sleeper costs about ten. On a busy machine the others
   // may have to run on this very processor: after a few microseconds it is offered to them.
   constexpr uint64_t yieldCycles = 150'000;
+  // Four lines a turn are about what a core can fetch in its time; a wait is seldom long enough for more than this.
+  const uint64_t prefetchBytes = ahead ? 16384 : 0;
+  uint64_t prefetched = 0;
   const uint64_t start = __rdtsc();
   for (uint64_t passed = 0; passed < spinCycles + yieldCycles; passed = __rdtsc() - start) {
     if (generation.load(std::memory_order_acquire) != now)
       return;
-    if (passed < spinCycles)
+    if (passed < spinCycles) {
+      for (unsigned line = 0; line < 4 && prefetched < prefetchBytes; ++line, prefetched += 64)
+        _mm_prefetch(reinterpret_cast<const char *>(ahead + prefetched), _MM_HINT_T1);
       _mm_pause();
-    else
+    } else {
       sched_yield();
+    }
   }
   sleepers.fetch_add(1, std::memory_order_seq_cst);
   while (generation.load(std::memory_order_seq_cst) == now)

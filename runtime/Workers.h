@@ -27,25 +27,27 @@ public:
   // throw, and every worker must pass the same barriers.
   void run(const std::function<void(unsigned worker)> &job);
 
-  // In a job: waits until every worker is here.
-  void barrier();
+  // In a job: waits until every worker is here, and meanwhile prefetches some of what lies at `ahead` (may be null).
+  void barrier(const uint8_t *ahead = nullptr);
 
   // In a job: divides units [0, units) among the workers that call this between the same two barriers, each unit
-  // exactly once, as calls of compute(begin, end). Most units go in contiguous shares; who is done early claims from
-  // the rest. With `singly`, units are dear and unequal: all are claimed one by one.
+  // exactly once, as calls of compute(begin, end). Everyone has a contiguous share, taken in pieces, and helps with the
+  // others' when it is done. With `singly`, units are dear and unequal: a piece is one.
   template <typename Compute> void share(unsigned worker, uint64_t units, bool singly, Compute compute) {
     if (total == 1) {
       if (units)
         compute(uint64_t(0), units);
       return;
     }
-    uint64_t own = singly ? 0 : units / total * 7 / 8;
-    if (own)
-      compute(worker * own, (worker + 1) * own);
-    uint64_t first = own * total, rest = units - first;
-    uint64_t piece = singly ? 1 : std::max<uint64_t>(1, rest / (4 * total));
-    for (uint64_t at; (at = claimed.fetch_add(piece, std::memory_order_relaxed)) < rest;)
-      compute(first + at, first + std::min(at + piece, rest));
+    constexpr uint64_t pieces = 16; // of a share
+    for (unsigned i = 0; i < total; ++i) {
+      const unsigned owner = (worker + i) % total;
+      const uint64_t first = units * owner / total, count = units * (owner + 1) / total - first;
+      const uint64_t piece = singly ? 1 : std::max<uint64_t>(1, count / pieces);
+      std::atomic<uint64_t> &taken = shares[owner].taken;
+      for (uint64_t at; (at = taken.fetch_add(piece, std::memory_order_relaxed)) < count;)
+        compute(first + at, first + std::min(at + piece, count));
+    }
   }
 
 private:
@@ -58,7 +60,10 @@ private:
   alignas(64) std::atomic<uint32_t> arrived{0};
   alignas(64) std::atomic<uint32_t> generation{0}; // futex: counts barriers passed
   std::atomic<uint32_t> sleepers{0};
-  alignas(64) std::atomic<uint64_t> claimed{0}; // units of the rest that are taken; the barrier clears it
+  struct alignas(64) Share {
+    std::atomic<uint64_t> taken{0}; // units; the barrier clears it
+  };
+  std::vector<Share> shares; // of each worker
 };
 
 } // namespace sluice::runtime

@@ -27,7 +27,6 @@ struct Tile {
   int64_t vectors;  // of `lanes` rows each
   int64_t lanes;
   int64_t tokens;
-  int64_t tokenStep; // of them have integer sums at a time
 };
 
 // Records start at multiples of their size, which 16-row tiles make a multiple of less than a vector.
