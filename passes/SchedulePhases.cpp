@@ -277,7 +277,7 @@ private:
         auto kind = isFloat ? stream::OperandKind::Float : stream::OperandKind::Int8;
         operand =
             stream::PrepareOp::create(b, stream::OperandType::get(b.getContext(), widthOf(linear.getInput()), kind),
-                                      values, b.getI64IntegerAttr(isFloat ? 0 : peaksFor(linear, stage, head)));
+                                      values, b.getI64IntegerAttr(isFloat ? 0 : peaksFor(linear, head)));
       }
       return operand;
     };
@@ -320,15 +320,12 @@ private:
     return success();
   }
 
-  // Of the int8 operand of `linear`. One more where rounding does most harm: what attention reads, where the softmax
-  // makes errors larger, and products, which have the longest tails.
-  int64_t peaksFor(LinearOp linear, StageOp stage, bool head) {
+  // Of the int8 operand of `linear`. One fewer for what attention gives: means of values have short tails.
+  int64_t peaksFor(LinearOp linear, bool head) {
     constexpr int64_t all = 8;
-    if (head || peaks == 0)
-      return head ? all : 0;
-    bool forAttention = !stage.getBody().getOps<AppendOp>().empty();
-    bool ofProduct = isa_and_nonnull<SwigluOp>(yieldedBy(linear.getInput()));
-    return std::min(peaks + (forAttention || ofProduct), all);
+    if (head)
+      return all;
+    return std::max<int64_t>(0, peaks - isa_and_nonnull<AttentionOp>(yieldedBy(linear.getInput())));
   }
 
   // The operation in a stage that makes a stage's result; null for other values.

@@ -58,10 +58,13 @@ struct ConfigureCpu : codegen::impl::ConfigureCpuBase<ConfigureCpu> {
   // Registers left for sums: some hold weights, a mask, activations.
   static int64_t budget(const CpuFacts &facts) { return facts.vectorRegisters - facts.vectorRegisters / 8 - 2; }
 
-  // As many tokens as have their sums with one vector of rows in registers. Of a prompt only the last token's logits
-  // are wanted: a head takes few.
+  // Vectors of rows that share a loaded activation: enough for loads to keep up with dots.
+  static int64_t vectorsFor(const CpuFacts &facts) { return facts.dotsPerCycle < facts.loadsPerCycle ? 1 : 2; }
+
+  // As many tokens as have their sums with these vectors in registers. Of a prompt only the last token's logits are
+  // wanted: a head takes few.
   static int64_t tokensFor(TilesOp op, const CpuFacts &facts) {
-    int64_t tokens = llvm::bit_floor(uint64_t(budget(facts) / sumsPerVector(op)));
+    int64_t tokens = llvm::bit_floor(uint64_t(budget(facts) / (sumsPerVector(op) * vectorsFor(facts))));
     if (op->getParentOfType<PhaseOp>().getHead())
       tokens = std::min<int64_t>(tokens, 4);
     return std::gcd(tokens, maxTokensOf(op));

@@ -24,7 +24,9 @@ struct CpuFacts {
   unsigned vectorBits;
   unsigned vectorRegisters;
   DotKind dot;
-  bool hasFma, hasHalf;   // vfmadd; vcvtph2ps
+  bool hasFma, hasHalf; // vfmadd; vcvtph2ps
+  // Of vectors, at the best. Where dots come as fast as loads, those of an activation have to be shared.
+  unsigned dotsPerCycle, loadsPerCycle;
   unsigned prefetch;      // bytes ahead for one token, 0 for none
   unsigned chunkPrefetch; // likewise for many tokens, whose arithmetic hides the memory only if the bytes are asked for
                           // early

@@ -143,12 +143,43 @@ public:
   }
 
 private:
+  // Planes one after another: only the integer sums of one are in registers at a time.
   void addDots(Sums &sums) {
-    const int64_t tokens = tile.tokens, planes = layout.recordBlocks;
-    Values integers, highs; // [plane][vector][token]
-    auto index = [&](int64_t p, int64_t v, int64_t t) { return (p * tile.vectors + v) * tokens + t; };
+    const int64_t planes = layout.recordBlocks;
+    // For one token a record is read once, in the order of its addresses. For many, one plane's integer sums are enough
+    // for the registers.
+    const int64_t together = tile.tokens == 1 ? planes : 1;
+    Values joined(sums.size());
+    for (int64_t first = 0; first < planes; first += together) {
+      if (first) {
+        // Codes are loaded again, not kept in memory.
+        packed = l.after(packed, joined.back());
+        codes.clear();
+      }
+      Values integers = integerDots(first, together);
+      for (int64_t p = first; p < first + together; ++p)
+        for (int64_t v = 0; v < tile.vectors; ++v)
+          for (int64_t t = 0; t < tile.tokens; ++t) {
+            // Blocks of a record share the activation's scale.
+            Value &sum = joined[v * tile.tokens + t];
+            Value blockSum = l.toFloat(integers[((p - first) * tile.vectors + v) * tile.tokens + t]);
+            sum = p ? l.fma(blockSum, scale(p, v), sum) : l.mulf(blockSum, scale(p, v));
+          }
+    }
+    for (int64_t v = 0; v < tile.vectors; ++v)
+      for (int64_t t = 0; t < tile.tokens; ++t) {
+        Value &sum = sums[v * tile.tokens + t];
+        sum = l.fma(joined[v * tile.tokens + t], l.loadSplat(floats(), activationAt(0, operand.scaleAt(t)), 4), sum);
+      }
+  }
+
+  // Of planes [first, first + count): [plane][vector][token].
+  Values integerDots(int64_t first, int64_t count) {
+    const int64_t tokens = tile.tokens;
+    Values integers, highs;
+    auto index = [&](int64_t p, int64_t v, int64_t t) { return ((p - first) * tile.vectors + v) * tokens + t; };
     auto forAll = [&](function_ref<void(int64_t, int64_t, int64_t)> f) {
-      for (int64_t p = 0; p < planes; ++p)
+      for (int64_t p = first; p < first + count; ++p)
         for (int64_t v = 0; v < tile.vectors; ++v)
           for (int64_t t = 0; t < tokens; ++t)
             f(p, v, t);
@@ -158,9 +189,9 @@ private:
       highs.push_back(l.constantInt(ints(), 0));
     });
     for (int64_t g = 0; g < OperandLayout::groups; ++g)
-      for (int64_t v = 0; v < tile.vectors; ++v)
-        for (int64_t p = 0; p < planes; ++p)
-          for (int64_t t = 0; t < tokens; ++t) {
+      for (int64_t t = 0; t < tokens; ++t)
+        for (int64_t v = 0; v < tile.vectors; ++v)
+          for (int64_t p = first; p < first + count; ++p) {
             Value &sum = integers[index(p, v, t)], &high = highs[index(p, v, t)];
             sum = dot(sum, code(g, v, p), activationAt(p, operand.codesAt(t) + g * 4), p);
             if (operand.allHigh())
@@ -175,17 +206,7 @@ private:
           Value &sum = integers[index(p, v, t)];
           sum = addPeak(sum, i, v, p, t);
         });
-    for (int64_t v = 0; v < tile.vectors; ++v)
-      for (int64_t t = 0; t < tokens; ++t) {
-        // Blocks of a record share the activation's scale.
-        Value joined;
-        for (int64_t p = 0; p < planes; ++p) {
-          Value blockSum = l.toFloat(integers[index(p, v, t)]);
-          joined = p ? l.fma(blockSum, scale(p, v), joined) : l.mulf(blockSum, scale(p, v));
-        }
-        Value &sum = sums[v * tile.tokens + t];
-        sum = l.fma(joined, l.loadSplat(floats(), activationAt(0, operand.scaleAt(t)), 4), sum);
-      }
+    return integers;
   }
 
   // A plane that lies in the high bits may be used there: then its sums are this many times too large. Codes that are

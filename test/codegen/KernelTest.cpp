@@ -86,9 +86,10 @@ TEST(Targets, AreFoundByNameAndByProcessor) {
     EXPECT_EQ(codegen::lookupTarget(target->name()), target.get());
   EXPECT_TRUE(codegen::runsHere(*codegen::lookupTarget("host")));
   for (auto [processor, target] :
-       {std::pair("znver5", "x86-64-v4-vnni"), std::pair("znver4", "x86-64-v4-vnni"),
-        std::pair("skylake-avx512", "x86-64-v4"), std::pair("alderlake", "x86-64-v3-vnni"),
-        std::pair("haswell", "x86-64-v3"), std::pair("znver1", "x86-64-v3"), std::pair("core2", "x86-64")})
+       {std::pair("znver5", "x86-64-v4-avxvnni"), std::pair("sapphirerapids", "x86-64-v4-avxvnni"),
+        std::pair("znver4", "x86-64-v4-vnni"), std::pair("skylake-avx512", "x86-64-v4"),
+        std::pair("alderlake", "x86-64-v3-vnni"), std::pair("haswell", "x86-64-v3"), std::pair("znver1", "x86-64-v3"),
+        std::pair("core2", "x86-64")})
     EXPECT_EQ(codegen::lookupTarget(processor)->name(), target) << processor;
   for (const char *unknown : {"", "cray", "pentium4", "Znver4"})
     EXPECT_EQ(codegen::lookupTarget(unknown), nullptr) << unknown;

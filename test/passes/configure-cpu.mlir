@@ -1,4 +1,5 @@
 // Blocking per target, and what is given is left alone.
+// RUN: sluice-opt %s --configure-cpu=cpu=x86-64-v4-avxvnni | FileCheck %s --check-prefixes=CHECK,WIDE
 // RUN: sluice-opt %s --configure-cpu=cpu=x86-64-v4-vnni | FileCheck %s --check-prefixes=CHECK,VNNI
 // RUN: sluice-opt %s --configure-cpu=cpu=x86-64-v4 | FileCheck %s --check-prefixes=CHECK,V4
 // RUN: sluice-opt %s --configure-cpu=cpu=x86-64-v3 | FileCheck %s --check-prefixes=CHECK,V3
@@ -19,6 +20,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
       stream.tiles (%a) [@w] : !stream.operand<64, i8> {
       ^bb0(%r: !stream.lanes):
         stream.write_rows %r, @y
+      // WIDE: } {lanes = 16 : i64, prefetch = 8192 : i64, row_block = 32 : i64, token_block = 1 : i64}
       // VNNI: } {lanes = 16 : i64, prefetch = 0 : i64, row_block = 32 : i64, token_block = 1 : i64}
       // V4: } {lanes = 16 : i64, prefetch = 0 : i64, row_block = 32 : i64, token_block = 1 : i64}
       // V3: } {lanes = 8 : i64, prefetch = 0 : i64, row_block = 32 : i64, token_block = 1 : i64}
@@ -56,6 +58,8 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
       stream.tiles (%a) [@w] : !stream.operand<64, i8> {
       ^bb0(%r: !stream.lanes):
         stream.write_rows %r, @y
+      // As many dots as loads: two vectors of rows share a load.
+      // WIDE: row_block = 32 : i64, token_block = 4 : i64}
       // VNNI: row_block = 16 : i64, token_block = 8 : i64}
       // V4: row_block = 16 : i64, token_block = 8 : i64}
       // V3: row_block = 8 : i64, token_block = 4 : i64}

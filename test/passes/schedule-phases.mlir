@@ -26,7 +26,7 @@
 // CHECK-NEXT: stream.phase "qkv" {
 // CHECK-NEXT: %[[R:.*]] = stream.read @x
 // CHECK-NEXT: %[[N:.*]] = stream.rms_norm %[[R]], @attn_norm
-// CHECK-NEXT: %[[A:.*]] = stream.prepare %[[N]] {peaks = 2 : i64} : <64> -> <64, i8>
+// CHECK-NEXT: %[[A:.*]] = stream.prepare %[[N]] {peaks = 1 : i64} : <64> -> <64, i8>
 // CHECK-NEXT: stream.tiles(%[[A]]) [@attn_q]
 // CHECK: stream.rope %{{.*}}, @rope head_dim 16
 // CHECK-NEXT: stream.write_rows %{{.*}}, @attn_q
@@ -78,14 +78,15 @@
 // CHECK-NEXT: stream.peak @data
 
 // OPTIONS: stream.program @decode
-// One more before attention.
 // OPTIONS: stream.phase "qkv"
-// OPTIONS: stream.prepare {{.*}}peaks = 4
+// OPTIONS: stream.prepare {{.*}}peaks = 3
+// One fewer for what attention gives.
+// OPTIONS: stream.phase "output"
+// OPTIONS: stream.prepare {{.*}}peaks = 2
 // OPTIONS: stream.phase "gate_up"
 // OPTIONS: stream.prepare {{.*}}peaks = 3
-// And for products.
 // OPTIONS: stream.phase "down"
-// OPTIONS: stream.prepare {{.*}}peaks = 4
+// OPTIONS: stream.prepare {{.*}}peaks = 3
 // OPTIONS: stream.program @prefill max_tokens 7
 
 // Gate in an integer format and up in a float one: the same norm is prepared twice, and one tiles reads both.
