@@ -83,20 +83,20 @@ private:
   Value floatAt(int64_t base, int64_t index) { return l.at(scratch, base + index * 4); }
   Value floatAt(int64_t base, Value index) { return l.at(l.at(scratch, base), l.mul(index, 4)); }
 
-  // Sums of rows x vectors that fit the registers beside a few operands.
-  int64_t sumsInRegisters() const { return l.facts.vectorRegisters * 3 / 4; }
+  // Rows whose sums with the vectors that share a load fit the registers beside a few operands.
   int64_t rowsTogether() const {
-    return llvm::divideCeil(layout.rows(), llvm::divideCeil(layout.rows(), sumsInRegisters()));
+    const int64_t most = l.facts.vectorRegisters * 3 / 4 / l.facts.vectorsPerLoad();
+    return llvm::divideCeil(layout.rows(), llvm::divideCeil(layout.rows(), most));
   }
   void forRows(function_ref<void(int64_t, int64_t)> f) {
     for (int64_t row = 0; row < layout.rows(); row += rowsTogether())
       f(row, std::min(rowsTogether(), layout.rows() - row));
   }
-  // The fewest vectors, a power of two that divides `vectors`, that give `rows` rows enough sums for multiplications to
-  // overlap. More would share the rows' scalars, which come with a multiplication for nothing when used once.
+  // The fewest vectors, a power of two that divides `vectors`, that share the rows' scalars as the chip needs it and
+  // give `rows` rows enough sums for multiplications to overlap.
   int64_t vectorsTogether(int64_t vectors, int64_t rows) const {
     int64_t together = 1;
-    while (rows * together < 8 && vectors % (together * 2) == 0)
+    while ((rows * together < 8 || together < l.facts.vectorsPerLoad()) && vectors % (together * 2) == 0)
       together *= 2;
     return together;
   }

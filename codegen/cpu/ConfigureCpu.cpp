@@ -8,6 +8,7 @@
 
 #include "codegen/cpu/CpuFacts.h"
 #include "codegen/cpu/Passes.h"
+#include "dialects/stream/PackedLayout.h"
 #include "mlir/IR/Remarks.h"
 #include "llvm/ADT/STLExtras.h"
 #include <numeric>
@@ -58,16 +59,21 @@ struct ConfigureCpu : codegen::impl::ConfigureCpuBase<ConfigureCpu> {
   // Registers left for sums: some hold weights, a mask, activations.
   static int64_t budget(const CpuFacts &facts) { return facts.vectorRegisters - facts.vectorRegisters / 8 - 2; }
 
-  // Vectors of rows that share a loaded activation: enough for loads to keep up with dots.
-  static int64_t vectorsFor(const CpuFacts &facts) { return facts.dotsPerCycle < facts.loadsPerCycle ? 1 : 2; }
-
-  // As many tokens as have their sums with these vectors in registers. Of a prompt only the last token's logits are
-  // wanted: a head takes few.
+  // As many tokens as have their sums with the vectors of rows that share a load in registers. Of a prompt only the
+  // last token's logits are wanted: a head takes few.
   static int64_t tokensFor(TilesOp op, const CpuFacts &facts) {
-    int64_t tokens = llvm::bit_floor(uint64_t(budget(facts) / (sumsPerVector(op) * vectorsFor(facts))));
+    int64_t tokens = llvm::bit_floor(uint64_t(budget(facts) / (sumsPerVector(op) * facts.vectorsPerLoad())));
     if (op->getParentOfType<PhaseOp>().getHead())
       tokens = std::min<int64_t>(tokens, 4);
     return std::gcd(tokens, maxTokensOf(op));
+  }
+
+  // Of all its weights.
+  static int64_t tileBytes(TilesOp op) {
+    int64_t bytes = 0;
+    for (auto symbol : op.getWeights().getAsRange<FlatSymbolRefAttr>())
+      bytes += stream::PackedLayout::get(llama::lookupWeight(op, symbol).getWeightType(), op.getTileRows()).tileBytes;
+    return bytes;
   }
 
   void configure(TilesOp op, const CpuFacts &facts, int64_t tokens) {
@@ -82,7 +88,7 @@ struct ConfigureCpu : codegen::impl::ConfigureCpuBase<ConfigureCpu> {
     if (!op.getTokenBlock())
       op.setTokenBlock(tokens);
     if (!op.getPrefetch())
-      op.setPrefetch(maxTokensOf(op) == 1 ? facts.prefetch : facts.chunkPrefetch);
+      op.setPrefetch(maxTokensOf(op) == 1 ? facts.prefetch : facts.prefetchesTiles ? tileBytes(op) : 0);
     remark::passed(op.getLoc(), remark::RemarkOpts::name("ConfigureCpu").category("configure"))
         << "holds " << std::to_string(*op.getRowBlock()) << " rows in vectors of " << std::to_string(*op.getLanes())
         << " for " << std::to_string(*op.getTokenBlock()) << " tokens";

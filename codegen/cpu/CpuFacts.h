@@ -24,14 +24,14 @@ struct CpuFacts {
   unsigned vectorBits;
   unsigned vectorRegisters;
   DotKind dot;
-  bool hasFma, hasHalf; // vfmadd; vcvtph2ps
-  // Of vectors, at the best. Where dots come as fast as loads, those of an activation have to be shared.
-  unsigned dotsPerCycle, loadsPerCycle;
-  unsigned prefetch;      // bytes ahead for one token, 0 for none
-  unsigned chunkPrefetch; // likewise for many tokens, whose arithmetic hides the memory only if the bytes are asked for
-                          // early
+  bool hasFma, hasHalf;                 // vfmadd; vcvtph2ps
+  unsigned dotsPerCycle, loadsPerCycle; // vectors, at the best; fused multiply-adds come as fast as dots
+  unsigned prefetch;                    // bytes ahead for one token, 0 for none
+  bool prefetchesTiles;                 // for many tokens the next tile is asked for while one is worked on
 
   unsigned lanes() const { return vectorBits / 32; }
+  // Vectors (of rows, or of positions) that share a loaded activation, for loads to keep up with multiplications.
+  unsigned vectorsPerLoad() const { return dotsPerCycle < loadsPerCycle ? 1 : 2; }
 };
 
 // Best first.

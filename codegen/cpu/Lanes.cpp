@@ -136,17 +136,20 @@ Value Lanes::bitcast(Value x, Type type) {
   return arith::BitcastOp::create(b, type, x);
 }
 
-// Folds a vector to a scalar by adding (or whatever `join` does) its upper half to its lower.
+// Folds a vector to a scalar by adding (or whatever `join` does) its upper half to its lower. The last four lanes stay
+// a vector, in which each meets its partner: as scalars, integers would go through the general registers.
 static Value foldHalves(Lanes &l, Value vector, function_ref<Value(Value, Value)> join) {
-  for (int64_t n = laneCount(vector); n > 1; n /= 2) {
-    SmallVector<int64_t> low, high;
-    for (int64_t i = 0; i < n / 2; ++i) {
-      low.push_back(i);
-      high.push_back(i + n / 2);
-    }
-    vector =
-        join(vector::ShuffleOp::create(l.b, vector, vector, low), vector::ShuffleOp::create(l.b, vector, vector, high));
-  }
+  auto shuffled = [&](function_ref<int64_t(int64_t)> from, int64_t n) {
+    SmallVector<int64_t> lanes;
+    for (int64_t i = 0; i < n; ++i)
+      lanes.push_back(from(i));
+    return vector::ShuffleOp::create(l.b, vector, vector, lanes);
+  };
+  int64_t n = laneCount(vector);
+  for (; n > 4; n /= 2)
+    vector = join(shuffled([](int64_t i) { return i; }, n / 2), shuffled([&](int64_t i) { return i + n / 2; }, n / 2));
+  for (int64_t distance = n / 2; distance; distance /= 2)
+    vector = join(vector, shuffled([&](int64_t i) { return i ^ distance; }, n));
   return l.extract(vector, 0);
 }
 Value Lanes::reduceAdd(Value vector) {

@@ -89,17 +89,23 @@ public:
       : layout(layout), l(l), n(std::min<int64_t>(l.facts.lanes(), OperandLayout::channels)),
         tokenCodes(l.mul(tokenInBlock, OperandLayout::channels)), tokenWord(l.mul(tokenInBlock, 4)) {}
 
+  // Pairs of blocks share a scale. Two pairs are worked on at a time: one alone is a chain of short reductions, which
+  // leaves the processor waiting.
   void lower(Value input, Value block) {
+    constexpr int64_t together = 2;
     const int64_t blocks = layout.width / OperandLayout::channels, pairs = blocks / 2;
-    auto lowerAt = [&](Value pair, int64_t count) {
+    auto lowerAt = [&](Value pair, int64_t pairCount, int64_t blocksOfPair) {
       Value first = l.mul(pair, 2);
-      lowerPair(l.at(input, l.mul(first, OperandLayout::channels * 4)), l.at(block, l.mul(first, layout.blockBytes())),
-                count);
+      lowerPairs(l.at(input, l.mul(first, OperandLayout::channels * 4)), l.at(block, l.mul(first, layout.blockBytes())),
+                 pairCount, blocksOfPair);
     };
-    if (pairs)
-      l.loop(l.c64(0), l.c64(pairs), 1, [&](Value pair) { lowerAt(pair, 2); });
+    const int64_t whole = pairs / together * together;
+    if (whole)
+      l.loop(l.c64(0), l.c64(whole), together, [&](Value pair) { lowerAt(pair, together, 2); });
+    for (int64_t pair = whole; pair < pairs; ++pair)
+      lowerAt(l.c64(pair), 1, 2);
     if (blocks % 2) {
-      lowerAt(l.c64(pairs), 1);
+      lowerAt(l.c64(pairs), 1, 1);
       lowerPadding(l.at(block, blocks * layout.blockBytes()));
     }
   }
@@ -137,10 +143,9 @@ private:
     SmallVector<Peak> peaks;
   };
 
-  // `count` blocks, one or two, which share a scale.
-  void lowerPair(Value in, Value out, int64_t count) {
-    SmallVector<Block> blocks(count);
-    Values all, rest; // magnitudes, and those that one byte must hold
+  // `pairs` of `each` blocks, one or two, that share a scale.
+  void lowerPairs(Value in, Value out, int64_t pairs, int64_t each) {
+    SmallVector<Block> blocks(pairs * each);
     for (auto [b, block] : llvm::enumerate(blocks)) {
       for (int64_t v = 0; v < vectors(); ++v) {
         block.x.push_back(l.load(floats(), l.at(in, (b * vectors() + v) * n * 4), 4));
@@ -148,26 +153,43 @@ private:
       }
       if (!layout.allHigh())
         block.peaks = findPeaks(block.magnitudes);
-      for (int64_t v = 0; v < vectors(); ++v) {
-        Value x = block.magnitudes[v];
-        all.push_back(x);
-        for (const Peak &peak : block.peaks)
-          x = l.select(peak.lanes[v], l.constantInt(ints(), 0), x);
-        rest.push_back(x);
-      }
     }
+    Values scales, factors; // of the pairs
+    for (int64_t pair = 0; pair < pairs; ++pair) {
+      scales.push_back(scaleOf(ArrayRef(blocks).slice(pair * each, each)));
+      factors.push_back(inverse(scales[pair]));
+    }
+    for (auto [b, block] : llvm::enumerate(blocks))
+      quantize(block, l.splat(factors[b / each], n), scales[b / each], l.at(out, b * layout.blockBytes()));
+  }
+
+  // What is below the smallest normal numbers counts as zero: its inverse might not be finite. As a vector, so that no
+  // branch goes around the division.
+  Value inverse(Value scale) {
+    constexpr int64_t lanes = 4;
+    auto splat = [&](double value) { return l.constantLike(l.vec(lanes, l.f32()), value); };
+    Value divisor = l.splat(scale, lanes);
+    Value isZero = arith::CmpFOp::create(l.b, arith::CmpFPredicate::OLT, divisor, splat(1e-37));
+    return l.extract(l.select(isZero, splat(0.0), l.divf(splat(1.0), divisor)), 0);
+  }
+
+  Value scaleOf(ArrayRef<Block> blocks) {
+    Values all, rest; // magnitudes, and those that one byte must hold
+    for (const Block &block : blocks)
+      for (auto [v, magnitude] : llvm::enumerate(block.magnitudes)) {
+        all.push_back(magnitude);
+        rest.push_back(magnitude);
+        for (const Peak &peak : block.peaks)
+          rest.back() = l.select(peak.lanes[v], l.constantInt(ints(), 0), rest.back());
+      }
     auto scaleFor = [&](ArrayRef<Value> magnitudes, double most) {
       return l.mulf(l.bitcast(reduceMax(magnitudes), l.f32()), l.constantLike(l.f32(), 1 / most));
     };
     constexpr double most = 127, mostOfTwo = 127 << OperandLayout::highShift;
-    Value scale = layout.allHigh() ? scaleFor(all, mostOfTwo) : scaleFor(rest, most);
-    if (layout.peaks && !layout.allHigh())
-      scale = l.maxf(scale, scaleFor(all, mostOfTwo));
-    // What is below the smallest normal numbers counts as zero: its inverse might not be finite.
-    Value isZero = arith::CmpFOp::create(l.b, arith::CmpFPredicate::OLT, scale, l.constantLike(l.f32(), 1e-37));
-    Value factor = l.select(isZero, l.constantLike(l.f32(), 0.0), l.divf(l.constantLike(l.f32(), 1.0), scale));
-    for (auto [b, block] : llvm::enumerate(blocks))
-      quantize(block, l.splat(factor, n), scale, l.at(out, b * layout.blockBytes()));
+    if (layout.allHigh())
+      return scaleFor(all, mostOfTwo);
+    Value scale = scaleFor(rest, most);
+    return layout.peaks ? l.maxf(scale, scaleFor(all, mostOfTwo)) : scale;
   }
 
   void quantize(const Block &block, Value factor, Value scale, Value out) {

@@ -27,6 +27,8 @@ struct Tile {
   int64_t vectors;  // of `lanes` rows each
   int64_t lanes;
   int64_t tokens;
+  int64_t passes; // over K that work on a tile for a whole chunk
+  Value pass;     // number of this one
 };
 
 // Records start at multiples of their size, which 16-row tiles make a multiple of less than a vector.
@@ -51,10 +53,7 @@ private:
                    Value block);
   Sums floatDots(const Tile &tile, const PackedLayout &layout, const OperandLayout &operand, Value weights,
                  Value block);
-  void prefetch(Value packed, int64_t bytes) {
-    for (int64_t at = 0, ahead = op.getPrefetch().value_or(0); ahead && at < bytes; at += 64)
-      l.prefetch(l.at(packed, ahead + at), scope.maxTokens == 1 ? 1 : 2);
-  }
+  void prefetch(const Tile &tile, const PackedLayout &layout, Value weights, Value offset, int64_t bytes);
   void epilogue(const Tile &tile, ArrayRef<Sums> sums, Value tileRow, Value token, int64_t tokenInBlock);
   Values rope(RopeOp rope, const Tile &tile, ArrayRef<Value> rows, Value firstRow, Value token);
 
@@ -78,8 +77,10 @@ void TilesLowering::lowerTile(Value tile) {
   Value tokenBegin = l.arg(args, TokenBeginArg, l.i64()), tokenEnd = l.arg(args, TokenEndArg, l.i64());
 
   auto rows = [&](Value firstRow) {
-    Tile shape{tileRows, firstRow, rowBlock / lanes, lanes, tokens};
+    const int64_t tokenBlocks = llvm::divideCeil(scope.maxTokens, tokens);
+    Tile shape{tileRows, firstRow, rowBlock / lanes, lanes, tokens, tileRows / rowBlock * tokenBlocks, {}};
     auto tokenBlock = [&](Value firstToken) {
+      shape.pass = l.add(l.mul(l.div(firstRow, rowBlock), tokenBlocks), l.div(firstToken, tokens));
       SmallVector<Sums> sums;
       int64_t at = 0;
       for (unsigned w = 0; w < segment.layouts.size(); ++w) {
@@ -103,6 +104,24 @@ void TilesLowering::lowerTile(Value tile) {
     rows(l.c64(0));
   else
     l.loop(l.c64(0), l.c64(tileRows), rowBlock, rows);
+}
+
+// Of one weight's tile, [offset, offset + bytes) is in use. One token: what lies as far ahead as configured is asked
+// for. Many tokens, for which a tile is passed over again and again: of what lies ahead, a part that is as far in it as
+// the work on the tile is done, so that the memory is busy all the time.
+void TilesLowering::prefetch(const Tile &tile, const PackedLayout &layout, Value weights, Value offset, int64_t bytes) {
+  constexpr int64_t line = 64;
+  const int64_t ahead = op.getPrefetch().value_or(0);
+  if (!ahead)
+    return;
+  if (scope.maxTokens > 1) {
+    const int64_t part = llvm::alignTo(llvm::divideCeil(bytes, tile.passes), line);
+    Value iteration = l.add(l.mul(tile.pass, layout.tileBytes / bytes), l.div(offset, bytes));
+    offset = l.min(l.mul(iteration, part), l.c64(layout.tileBytes - line));
+    bytes = part;
+  }
+  for (int64_t at = 0; at < bytes; at += line)
+    l.prefetch(l.at(l.at(weights, offset), ahead + at), scope.maxTokens == 1 ? 1 : 2);
 }
 
 //===-- Dots ----------------------------------------------------------------------------===//
@@ -202,10 +221,12 @@ private:
         sum = l.add(sum, l.shl(high, OperandLayout::highShift));
     else
       for (int64_t i = 0; i < operand.peaks; ++i)
-        forAll([&](int64_t p, int64_t v, int64_t t) {
-          Value &sum = integers[index(p, v, t)];
-          sum = addPeak(sum, i, v, p, t);
-        });
+        for (int64_t t = 0; t < tokens; ++t)
+          for (int64_t p = first; p < first + count; ++p)
+            for (int64_t v = 0; v < tile.vectors; ++v) {
+              Value &sum = integers[index(p, v, t)];
+              sum = addPeak(sum, i, v, p, t);
+            }
     return integers;
   }
 
@@ -309,7 +330,7 @@ Sums TilesLowering::integerDots(const Tile &tile, const PackedLayout &layout, co
   Sums zero(tile.vectors * tile.tokens, l.constantLike(l.vec(tile.lanes, l.f32()), 0.0));
   return l.loop(l.c64(0), l.c64(layout.recordsPerTile), 1, zero, [&](Value record, ValueRange state) {
     Value packed = l.at(weights, l.mul(record, layout.recordBytes));
-    prefetch(packed, layout.recordBytes);
+    prefetch(tile, layout, weights, l.mul(record, layout.recordBytes), layout.recordBytes);
     Value firstBlock = l.at(block, l.mul(record, layout.recordBlocks * operand.blockBytes()));
     return RecordDots(l, tile, layout, operand, packed, firstBlock).addTo(Sums(state.begin(), state.end()));
   });
@@ -326,7 +347,7 @@ Sums TilesLowering::floatDots(const Tile &tile, const PackedLayout &layout, cons
   return l.loop(l.c64(0), l.c64(layout.cols), unroll, zero, [&](Value k, ValueRange state) {
     Sums sums(state.begin(), state.end());
     Value records = l.at(weights, l.mul(k, layout.recordBytes));
-    prefetch(records, unroll * layout.recordBytes);
+    prefetch(tile, layout, weights, l.mul(k, layout.recordBytes), unroll * layout.recordBytes);
     Value columns = l.at(records, l.mul(tile.firstRow, element));
     Value activations = l.at(block, l.mul(k, operand.tokens * 4));
     for (int64_t u = 0; u < unroll; ++u)

@@ -122,7 +122,8 @@ llvm::Expected<std::string> Tuner::tunePhase(PhaseRunner &runner, unsigned kerne
     choices = {{"token_block", {4, 8, 16, 32}}};
   choices.push_back({"row_block", {4, 8, 16, 32}});
   choices.push_back({"lanes", {lanes / 2, lanes}});
-  choices.push_back({"prefetch", {0, 1024, 2048, 4096, 8192}});
+  choices.push_back(
+      {"prefetch", tokens > 1 ? std::vector<int64_t>{0} : std::vector<int64_t>{0, 1024, 2048, 4096, 8192}});
   double total = 1;
   for (const auto &[attribute, values] : choices)
     for (int64_t value : values) {

@@ -182,8 +182,9 @@ def Stream_TilesOp : Stream_SymbolOp<"tiles", [NoTerminator, SingleBlock, HasPar
     of one `tiles` alternate tile by tile in the packed file. Rows past the last are not written.
 
     The configuration: `tile_rows` rows are packed side by side (it decides the layout of the file; every target reads
-    it); `row_block` rows are worked on at once in vectors of `lanes`, for `token_block` tokens; `prefetch` is the distance
-    in bytes of software prefetches, 0 for none.
+    it); `row_block` rows are worked on at once in vectors of `lanes`, for `token_block` tokens; `prefetch` is how many bytes
+    software prefetches are ahead, 0 for none: of the weights in use for one token; for many, of as large a part of the tile as
+    the work on it that is done.
 
     1. there are as many operands, weights and arguments
     2. all weights have the same number of rows; each has as many cols as its operand is wide
