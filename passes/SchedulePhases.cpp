@@ -172,7 +172,7 @@ private:
             newBuffer("attention", stream::partsWidth(model, attention.getHeads(), cache.getHeadDim()));
       auto op = stream::AttentionOp::create(b, bufferOf(attention.getQuery()), bufferOf(stage.getResult(0)),
                                             attention.getHeadsAttr(), TypeAttr::get(cache), IntegerAttr(),
-                                            split ? b.getUnitAttr() : UnitAttr());
+                                            IntegerAttr(), split ? b.getUnitAttr() : UnitAttr());
       op.setTokenBlock(maxTokens == 1 ? 1 : attentionTokens);
       if (AppendOp append = appendOf(attention.getCache())) {
         OpBuilder::InsertionGuard guard(b);

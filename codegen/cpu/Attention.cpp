@@ -134,6 +134,14 @@ private:
     });
   }
 
+  // Of `bytes` that are in use at `offset` from `pointer`, those as far ahead as configured; a line by its first
+  // vector.
+  void prefetch(Value pointer, int64_t offset, int64_t bytes) {
+    constexpr int64_t line = 64;
+    if (int64_t ahead = op.getPrefetch().value_or(0); ahead && offset % line < std::min(bytes, line))
+      l.prefetch(l.at(pointer, ahead + offset), /*level=*/1);
+  }
+
   // Probabilities (not yet normalised) of a block for `count` rows from `row`; rescales what those have so far.
   // Scores past the first `seen` are left as they are: softmax() masks them.
   void scores(Value keys, Value first, Value seen, ArrayRef<Value> positions, int64_t row, int64_t count) {
@@ -148,6 +156,7 @@ private:
           Value query = floatAt(layout.queriesAt() + row * channels * 4, c);
           for (int64_t v = 0; v < together; ++v) {
             Value key = cache.loadElements(l, n, l.at(keyRow, v * n * element));
+            prefetch(keyRow, v * n * element, n * element);
             for (int64_t q = 0; q < count; ++q) {
               Value splat = l.loadSplat(positionVector(), l.at(query, q * channels * 4), 4);
               next[q * together + v] = l.fma(key, splat, next[q * together + v]);
@@ -227,6 +236,7 @@ private:
         Value line = l.at(column, l.mul(p, channels * element));
         for (int64_t v = 0; v < together; ++v) {
           Value value = cache.loadElements(l, n, l.at(line, v * n * element));
+          prefetch(line, v * n * element, n * element);
           Value score = l.at(scores[v], l.mul(p, 4));
           for (int64_t q = 0; q < count; ++q) {
             Value splat = l.loadSplat(channelVector(), l.at(score, q * SLUICE_KV_BLOCK * 4), 4);

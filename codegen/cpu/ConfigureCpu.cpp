@@ -51,6 +51,9 @@ struct ConfigureCpu : codegen::impl::ConfigureCpuBase<ConfigureCpu> {
         tokens = std::min(tokens, op.getTokenBlock() ? int64_t(*op.getTokenBlock()) : tokensFor(op, *facts));
       for (auto op : phase.getBody().getOps<TilesOp>())
         configure(op, *facts, tokens);
+      for (auto op : phase.getBody().getOps<AttentionOp>())
+        if (!op.getPrefetch())
+          op.setPrefetch(facts->prefetch);
     });
   }
 

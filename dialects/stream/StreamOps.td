@@ -345,18 +345,20 @@ def Stream_AttentionOp : Stream_SymbolOp<"attention", [HasParent<"PhaseOp">]> {
     Positions are walked in blocks of SLUICE_KV_BLOCK from 0, with a running maximum (Dao et al., FlashAttention, 2022), anew for every
     segment of SLUICE_KV_SEGMENT, whose parts are then merged: the same way for every chunking. With `split` each segment
     is a work item of its own, and the result is the parts, [segment][head] of outputs, maximum and sum, for `stream.merge`.
+    The configuration: `prefetch` is how many bytes software prefetches are ahead in the cache, 0 for none.
 
     1. both buffers are heads x head size wide; with split, the result is segments of the context x heads x (head size + 2)
     2. heads is a multiple of the cache's KV heads
     3. token_block is positive
     4. split is for programs of one token
+    5. prefetch is not negative
 
     ```mlir
     stream.attention @q, @attn heads 9 : !llama.cache<3x64>
     ```
   }];
   let arguments = (ins FlatSymbolRefAttr:$query, FlatSymbolRefAttr:$result, I64Attr:$heads, TypeAttr:$cache,
-                       OptionalAttr<I64Attr>:$token_block, UnitAttr:$split);
+                       OptionalAttr<I64Attr>:$token_block, OptionalAttr<I64Attr>:$prefetch, UnitAttr:$split);
   let assemblyFormat = "$query `,` $result `heads` custom<PlainI64>($heads) `:` $cache attr-dict";
   let hasVerifier = 1;
 }

@@ -244,6 +244,8 @@ LogicalResult AttentionOp::verify() {
     return emitOpError("(3) expected a positive token_block, got ") << tokens;
   if (int64_t tokens = (*this)->getParentOfType<ProgramOp>().getMaxTokens(); getSplit() && tokens != 1)
     return emitOpError("(4) expected split in a program of one token, got one of ") << tokens;
+  if (int64_t prefetch = getPrefetch().value_or(0); prefetch < 0)
+    return emitOpError("(5) expected a prefetch of at least 0, got ") << prefetch;
   return success();
 }
 

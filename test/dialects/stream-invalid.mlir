@@ -1268,6 +1268,20 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 
 // -----
 
+// stream.attention 5: prefetch is not negative
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  stream.program @p max_tokens 2 {
+    stream.buffer @q width 64
+    stream.buffer @a width 64
+    stream.phase "a" {
+      // expected-error @+1 {{(5) expected a prefetch of at least 0, got -64}}
+      stream.attention @q, @a heads 4 : !llama.cache<2x16> {prefetch = -64 : i64}
+    }
+  }
+}
+
+// -----
+
 // stream.attention 4: split is for programs of one token
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
   stream.program @p max_tokens 2 {

@@ -42,8 +42,8 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
     stream.buffer @x width 64
     stream.buffer @y width 64
     stream.phase "attention" {
-      // Nothing to choose.
-      // CHECK: stream.attention @x, @y heads 4 : !llama.cache<2x16>{{$}}
+      // WIDE: stream.attention @x, @y heads 4 : !llama.cache<2x16> {prefetch = 8192 : i64}
+      // VNNI: stream.attention @x, @y heads 4 : !llama.cache<2x16> {prefetch = 0 : i64}
       stream.attention @x, @y heads 4 : !llama.cache<2x16>
     }
   }
