@@ -7,7 +7,7 @@
 #ifndef SLUICE_CODEGEN_TARGET_H
 #define SLUICE_CODEGEN_TARGET_H
 
-#include "dialects/stream/Stream.h"
+#include "passes/Traffic.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/DialectRegistry.h"
 #include "mlir/Pass/PassManager.h"
@@ -39,6 +39,8 @@ public:
   virtual void addLowerPasses(mlir::OpPassManager &manager) const = 0;
   // What the phases of a configured program need.
   virtual WorkerMemory workerMemory(stream::ProgramOp program) const = 0;
+  // What its code for a configured phase takes; the kernels of the object say the same.
+  virtual PhaseCost cost(stream::PhaseOp phase) const = 0;
   // LLVM dialect -> bytes. The object defines one symbol: `sluice_kernels.<name>`, a sluice_kernel[] in the order of
   // stream::Schedule::kernels(). Errors are reported on the module.
   virtual mlir::LogicalResult emit(mlir::ModuleOp module, EmitKind kind, llvm::raw_pwrite_stream &out) const = 0;

@@ -50,6 +50,7 @@ LogicalResult sluice::codegen::emitVariantTable(ArrayRef<const Target *> targets
   Type pointer = LLVM::LLVMPointerType::get(&context), i64 = builder.getI64Type(), i8 = builder.getI8Type();
 
   // sluice_variant[]: {name, features, kernels, kernel_count}
+  auto kernel = LLVM::LLVMArrayType::get(i8, sizeof(sluice_kernel));
   auto variant = LLVM::LLVMStructType::getLiteral(&context, {pointer, i64, pointer, i64});
   auto type = LLVM::LLVMArrayType::get(variant, targets.size());
   SmallVector<LLVM::GlobalOp> names, kernels;
@@ -58,7 +59,7 @@ LogicalResult sluice::codegen::emitVariantTable(ArrayRef<const Target *> targets
     names.push_back(LLVM::GlobalOp::create(builder, loc, LLVM::LLVMArrayType::get(i8, text.size()), true,
                                            LLVM::Linkage::Internal, ("name." + target->name()).str(),
                                            builder.getStringAttr(text)));
-    kernels.push_back(LLVM::GlobalOp::create(builder, loc, LLVM::LLVMArrayType::get(pointer, 2 * kernelCount), true,
+    kernels.push_back(LLVM::GlobalOp::create(builder, loc, LLVM::LLVMArrayType::get(kernel, kernelCount), true,
                                              LLVM::Linkage::External, ("sluice_kernels." + target->name()).str(),
                                              Attribute()));
   }

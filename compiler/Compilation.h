@@ -36,6 +36,7 @@ public:
   llvm::Expected<std::vector<Artifact>> artifacts(const Phase &phase);
 
   llama::ModelOp scheduledModel() { return modelOf(*module); } // after schedule
+  llama::ModelOp configuredModel(const TargetModule &target) { return modelOf(*target.module); } // after configure
   llvm::ArrayRef<TargetModule> targetModules() const { return targets; }
   llvm::StringRef outputPath() const { return output; }
   uint64_t outputBytes() const { return written; }

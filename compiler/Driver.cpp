@@ -107,16 +107,18 @@ llvm::Error sluice::explain(const Options &options, llvm::raw_ostream &out) {
   llvm::Expected<std::unique_ptr<Compilation>> compilation = Compilation::create(options);
   if (!compilation)
     return compilation.takeError();
-  if (llvm::Error error = runPhases(**compilation, options, *findPhase("schedule")))
+  if (llvm::Error error = runPhases(**compilation, options, *findPhase("configure")))
     return error;
-  llama::ModelOp model = (*compilation)->scheduledModel();
+  const TargetModule &target = (*compilation)->targetModules().front();
+  llama::ModelOp model = (*compilation)->configuredModel(target);
   if (int64_t context = model.getContextLength(); options.depth + std::max<int64_t>(options.prompt, 1) > context)
     return llvm::createStringError(options.model + ": expected --depth and --prefill within the context of " +
                                    llvm::Twine(context) + " tokens, got " + llvm::Twine(options.depth) + " and " +
                                    llvm::Twine(options.prompt));
   static constexpr llvm::StringRef types[] = {SLUICE_CACHE_NAMES};
   const uint32_t cacheType = llvm::find(types, options.cacheType) - types;
-  printTraffic(model, out, {options.depth, options.prompt, cacheType}, options.machine);
+  auto costs = [&](stream::PhaseOp phase) { return target.target->cost(phase); };
+  printTraffic(model, out, costs, {options.depth, options.prompt, cacheType}, options.machine);
   return llvm::Error::success();
 }
 
@@ -158,8 +160,11 @@ llvm::Error sluice::inspect(llvm::StringRef model, llvm::raw_ostream &out) {
 
 void sluice::printTargets(llvm::raw_ostream &out) {
   const codegen::Target *host = codegen::lookupTarget("host");
+  size_t width = 0;
   for (const std::unique_ptr<codegen::Target> &target : codegen::allTargets())
-    out << llvm::left_justify(target->name(), 16) << target->summary()
+    width = std::max(width, target->name().size());
+  for (const std::unique_ptr<codegen::Target> &target : codegen::allTargets())
+    out << llvm::left_justify(target->name(), width + 2) << target->summary()
         << (target.get() == host          ? " (what --target=host is here)"
             : !codegen::runsHere(*target) ? " (this machine cannot run it)"
                                           : "")

@@ -66,7 +66,8 @@ static std::string weightsOf(PhaseOp phase) {
 // After a phase, and before its tiles if the workers share its prologue.
 static int64_t barriersOf(PhaseOp phase) { return phase.getPrologueTokens() ? 2 : 1; }
 
-void sluice::printTraffic(llama::ModelOp model, llvm::raw_ostream &out, Workload workload, Machine machine) {
+void sluice::printTraffic(llama::ModelOp model, llvm::raw_ostream &out, PhaseCosts costs, Workload workload,
+                          Machine machine) {
   llvm::StringRef name = workload.prompt ? "prefill" : "decode";
   auto programs = llvm::make_filter_range(model.getOps<ProgramOp>(), [&](auto op) { return op.getSymName() == name; });
   if (programs.empty())
@@ -79,7 +80,7 @@ void sluice::printTraffic(llama::ModelOp model, llvm::raw_ostream &out, Workload
 
   struct Line {
     int64_t weightBytes, cacheBytes, operations;
-    double microseconds = 0; // by the roofline
+    double least = 0, predicted = 0; // us
     int64_t bytes() const { return weightBytes + cacheBytes; }
   };
   std::vector<Line> lines;
@@ -93,10 +94,15 @@ void sluice::printTraffic(llama::ModelOp model, llvm::raw_ostream &out, Workload
                      phase.runs * phase.cacheBytes * positions / std::max<int64_t>(phase.cacheTokens, 1),
                      phase.runs * (phase.operations * (once ? 1 : tokens) + phase.cacheOperations * positions)});
     Line &line = lines.back();
-    line.microseconds =
-        std::max(line.bytes() / machine.gigabytesPerSecond, line.operations / machine.gigaoperationsPerSecond) / 1e3;
+    const double memory = line.bytes() / machine.gigabytesPerSecond / 1e3;
+    auto computing = [&](double operations) { return operations / machine.gigaoperationsPerSecond / 1e3; };
+    const PhaseCost cost = costs(op);
+    const double count = phase.runs * (once ? 1 : tokens);
+    line.least = std::max(memory, computing(line.operations));
+    line.predicted = std::max(memory, computing(cost.run * count + cost.cache * phase.runs * positions)) +
+                     computing(cost.prologue * count);
     total = {total.weightBytes + line.weightBytes, total.cacheBytes + line.cacheBytes,
-             total.operations + line.operations, total.microseconds + line.microseconds};
+             total.operations + line.operations, total.least + line.least, total.predicted + line.predicted};
     width = std::max(width, op.getName().size());
     barriers += phase.runs * (once ? 1 : chunks) * barriersOf(op);
   }
@@ -111,8 +117,7 @@ void sluice::printTraffic(llama::ModelOp model, llvm::raw_ostream &out, Workload
     out << llvm::left_justify(name, width)
         << llvm::format(" %5s %14lld %14lld %8.2f %% %16lld %11.1f  ", runs.c_str(),
                         static_cast<long long>(line.weightBytes), static_cast<long long>(line.cacheBytes),
-                        100.0 * line.bytes() / total.bytes(), static_cast<long long>(line.operations),
-                        line.microseconds)
+                        100.0 * line.bytes() / total.bytes(), static_cast<long long>(line.operations), line.predicted)
         << reads << '\n';
   };
   out << llvm::left_justify("phase", width)
@@ -125,9 +130,9 @@ void sluice::printTraffic(llama::ModelOp model, llvm::raw_ostream &out, Workload
       << " bytes of embedding.\nThe workers meet at " << barriers << " barriers, " << layerBarriers << " in a layer.\n";
   out << llvm::format(
       "At %g GB/s and %g GOP/s (--gb-per-s, --gop-per-s; 'bench --profile' of the compiled model measures "
-      "them), the least is %.1f us: %.1f tokens/s.\n",
-      machine.gigabytesPerSecond, machine.gigaoperationsPerSecond, total.microseconds,
-      tokens * 1e6 / total.microseconds);
+      "them), that makes %.1f tokens/s; the roofline allows %.1f (%.1f us).\n",
+      machine.gigabytesPerSecond, machine.gigaoperationsPerSecond, tokens * 1e6 / total.predicted,
+      tokens * 1e6 / total.least, total.least);
   if (workload.prompt)
     out << "Chunks of at most " << capacity << " tokens: " << chunks
         << llvm::format(". Operations for every byte read: %.1f.\n", double(total.operations) / total.bytes());

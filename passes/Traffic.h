@@ -9,6 +9,7 @@
 
 #include "dialects/stream/Schedule.h"
 #include "runtime/abi.h"
+#include "llvm/ADT/STLFunctionalExtras.h"
 #include "llvm/Support/raw_ostream.h"
 
 namespace sluice {
@@ -26,6 +27,15 @@ struct PhaseTraffic {
 
   static PhaseTraffic get(stream::PhaseOp phase, int64_t runs = 1, uint32_t cacheType = SLUICE_CACHE_F16);
 };
+
+// What a target's code for a phase takes where memory is no limit: as long as so many operations of 8-bit dot products
+// at the target's best.
+struct PhaseCost {
+  double run = 0;      // for a token
+  double cache = 0;    // for a token, for each position before it
+  double prologue = 0; // for a token; where workers do not share the prologue, each of them takes it
+};
+using PhaseCosts = llvm::function_ref<PhaseCost(stream::PhaseOp)>;
 
 struct Traffic {
   std::vector<PhaseTraffic> phases; // in order
@@ -49,8 +59,10 @@ struct Machine {
   double gigaoperationsPerSecond = 450; // multiplications and additions of 8-bit dot products
 };
 
-// A line per phase with the least time that it can take, by the roofline; and what follows for the speed.
-void printTraffic(llama::ModelOp model, llvm::raw_ostream &out, Workload workload = {}, Machine machine = {});
+// A line per phase with the time that it takes: the longer of reading its bytes and of `costs`, which are of one worker
+// or of several who share them. Then the least that the roofline allows, and what follows for the speed.
+void printTraffic(llama::ModelOp model, llvm::raw_ostream &out, PhaseCosts costs, Workload workload = {},
+                  Machine machine = {});
 
 } // namespace sluice
 #endif

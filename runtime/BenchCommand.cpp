@@ -43,7 +43,7 @@ static std::vector<int32_t> someTokens(uint64_t count, uint32_t vocabulary) {
 static double bytesPerToken(const Workload &test, const Model &model, const Program &program) {
   double total = 0;
   for (const sluice_step &step : program.steps())
-    total += workOf(step, model, program, test).bytes();
+    total += workOf(step, model, program, test, 1).bytes();
   return total / double(test.count());
 }
 
@@ -119,7 +119,7 @@ std::vector<Json> Bench::run() {
     threadCounts.push_back(defaultThreadCount());
   for (unsigned threads : threadCounts) {
     Workers team(threads);
-    Machine machine{.bandwidth = readBandwidth(team, model.section(SLUICE_SECTION_WEIGHTS)), .peak = 0};
+    Machine machine{.bandwidth = readBandwidth(team, model.section(SLUICE_SECTION_WEIGHTS)), .peak = 0, .workers = threads};
     if (options.profile)
       machine.peak = arithmeticPeak(team, model, executable.variant());
     Session session(model, executable.variant(), team, context, options.cacheType);

@@ -1,6 +1,7 @@
 //===- Profile.cpp - what a test moves and computes, and how long its phases took ----===//
 
 #include "runtime/Profile.h"
+#include <cmath>
 #include <map>
 
 using namespace sluice::runtime;
@@ -20,11 +21,13 @@ Work &Work::operator+=(const Work &other) {
   weightBytes += other.weightBytes;
   cacheBytes += other.cacheBytes;
   operations += other.operations;
+  cost += other.cost;
+  prologueCost += other.prologueCost;
   return *this;
 }
 
 Work sluice::runtime::workOf(const sluice_step &step, const Model &model, const Program &program,
-                             const Workload &workload) {
+                             const Workload &workload, unsigned workers) {
   const double count = double(workload.count());
   const double positions = count * double(workload.depth) + count * (count - 1) / 2; // before each token, summed
   const uint64_t chunks = (workload.prompt + program.maxTokens() - 1) / program.maxTokens();
@@ -33,8 +36,12 @@ Work sluice::runtime::workOf(const sluice_step &step, const Model &model, const 
   const sluice_model &shape = model.description();
   const double cacheBytes = // of a layer, for each position
       double(shape.kv_heads * sluice_kv_block_bytes(workload.cacheType, shape.head_dim)) / SLUICE_KV_BLOCK;
+  const double tokens = once ? 1 : count;
+  const sluice_kernel &kernel = program.kernelOf(step);
   return {double(step.weights_bytes) * passes, step.cache_tokens ? cacheBytes * positions / step.cache_tokens : 0,
-          double(step.operations) * (once ? 1 : count) + double(step.cache_operations) * positions};
+          double(step.operations) * tokens + double(step.cache_operations) * positions,
+          kernel.run_cost * tokens + kernel.cache_cost * positions,
+          kernel.prologue_cost * tokens * (step.prologue_tokens ? 1 : workers)};
 }
 
 namespace {
@@ -42,22 +49,23 @@ struct Line {
   std::string name;
   uint64_t steps = 0;
   Work work = {};
-  double least = 0, nanoseconds = 0, waiting = 0; // in ns; least: by the roofline
+  double least = 0, predicted = 0, nanoseconds = 0, waiting = 0; // in ns
 
   Line &operator+=(const Line &other) {
     steps += other.steps;
     work += other.work;
     least += other.least;
+    predicted += other.predicted;
     nanoseconds += other.nanoseconds;
     waiting += other.waiting;
     return *this;
   }
   std::string text(double all) const {
     char text[256];
-    snprintf(text, sizeof text, "%-16s %5llu %13.0f %12.0f %11.1f %6.1f%% %8.2f %8.1f %8.0f%% %6.1f%%\n", name.c_str(),
-             (unsigned long long)steps, work.weightBytes, work.cacheBytes, nanoseconds / 1e3, 100 * nanoseconds / all,
-             work.bytes() / nanoseconds, work.operations / nanoseconds, 100 * least / nanoseconds,
-             100 * waiting / nanoseconds);
+    snprintf(text, sizeof text, "%-16s %5llu %13.0f %12.0f %11.1f %11.1f %6.1f%% %8.2f %8.1f %8.0f%% %6.1f%%\n",
+             name.c_str(), (unsigned long long)steps, work.weightBytes, work.cacheBytes, nanoseconds / 1e3,
+             predicted / 1e3, 100 * nanoseconds / all, work.bytes() / nanoseconds, work.operations / nanoseconds,
+             100 * least / nanoseconds, 100 * waiting / nanoseconds);
     return text;
   }
 };
@@ -77,8 +85,14 @@ std::string sluice::runtime::profileTable(const Model &model, const Program &pro
       lines.emplace_back().name = model.string(step.phase);
     const Program::StepTime time = program.timeOf(i);
     const double each = tokens * double(runs);
-    const Work work = workOf(step, model, program, workload) / tokens;
-    const Line line{"", 1, work, machine.seconds(work) * 1e9, time.nanoseconds / each, time.waiting / each};
+    const Work work = workOf(step, model, program, workload, machine.workers) / tokens;
+    const Line line{"",
+                    1,
+                    work,
+                    machine.least(work) * 1e9,
+                    machine.predicted(work) * 1e9,
+                    time.nanoseconds / each,
+                    time.waiting / each};
     lines[entry->second] += line;
     total += line;
   }
@@ -86,11 +100,14 @@ std::string sluice::runtime::profileTable(const Model &model, const Program &pro
   snprintf(text, sizeof text, "%s; the machine reads %.1f GB/s and does %.0f GOP/s of 8-bit dot products\n",
            workload.name().c_str(), machine.bandwidth / 1e9, machine.peak / 1e9);
   std::string table = text;
-  table += "phase            steps  weight bytes  cache bytes          us   share     GB/s    GOP/s roofline waiting\n";
+  table += "phase            steps  weight bytes  cache bytes          us   predicted   share     GB/s    GOP/s "
+           "roofline waiting\n";
   for (const Line &line : lines)
     table += line.text(total.nanoseconds);
   table += total.text(total.nanoseconds);
-  snprintf(text, sizeof text, "The roofline allows %.1f us: %.2f times that was measured.\n", total.least / 1e3,
-           total.nanoseconds / total.least);
+  snprintf(text, sizeof text,
+           "The roofline allows %.1f us: %.2f times that was measured. The compiler's prediction is %.0f %% %s.\n",
+           total.least / 1e3, total.nanoseconds / total.least, 100 * std::abs(total.predicted / total.nanoseconds - 1),
+           total.predicted < total.nanoseconds ? "too short" : "too long");
   return table + text;
 }

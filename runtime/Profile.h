@@ -16,24 +16,34 @@ struct Workload {
   uint64_t count() const { return prompt ? prompt : tokens; }
 };
 
-// What has to be read and computed: the same as `sluice explain` says.
+// What has to be read and computed: the same as `sluice explain` says. The costs are the compiler's estimate of what
+// its code takes, in operations at the peak: see sluice_kernel.
 struct Work {
   double weightBytes = 0, cacheBytes = 0, operations = 0;
+  double cost = 0, prologueCost = 0; // the latter is of all workers together, shared or not
 
   double bytes() const { return weightBytes + cacheBytes; }
   Work &operator+=(const Work &other);
-  Work operator/(double by) const { return {weightBytes / by, cacheBytes / by, operations / by}; }
+  Work operator/(double by) const {
+    return {weightBytes / by, cacheBytes / by, operations / by, cost / by, prologueCost / by};
+  }
 };
 
 // Of a step of `program`, in all chunks of a prompt or for all tokens.
-Work workOf(const sluice_step &step, const Model &model, const Program &program, const Workload &workload);
+Work workOf(const sluice_step &step, const Model &model, const Program &program, const Workload &workload,
+            unsigned workers);
 
-// What the machine can do, in bytes and operations a second.
+// What the machine can do, in bytes and operations a second, with so many workers.
 struct Machine {
   double bandwidth, peak;
+  unsigned workers = 1;
 
   // The least time in seconds for `work`: the roofline.
-  double seconds(const Work &work) const { return std::max(work.bytes() / bandwidth, work.operations / peak); }
+  double least(const Work &work) const { return std::max(work.bytes() / bandwidth, work.operations / peak); }
+  // What the compiler expects.
+  double predicted(const Work &work) const {
+    return std::max(work.bytes() / bandwidth, work.cost / peak) + work.prologueCost / peak;
+  }
 };
 
 // A table with a line per phase: for a prompt, or for a token on average. `program` has run the workload `runs` times

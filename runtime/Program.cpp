@@ -61,7 +61,7 @@ void Program::runSteps(const Chunk &chunk, unsigned worker) {
         .cache_type = chunk.cacheType,
         .reserved = 0,
     };
-    const sluice_kernel &kernel = variant.kernels[step.kernel];
+    const sluice_kernel &kernel = kernelOf(step);
     auto pieces = [](uint64_t count, uint64_t size) { return size ? (count + size - 1) / size : 1; };
     const uint64_t units = step.units * pieces(args.token_end - args.token_begin, step.unit_tokens) *
                            pieces(args.position + args.token_end, step.unit_positions);

@@ -33,6 +33,7 @@ public:
   float *input() const { return reinterpret_cast<float *>(arena.data() + program.input_offset); }
   float *output() const { return reinterpret_cast<float *>(arena.data() + program.output_offset); }
   std::span<const sluice_step> steps() const { return stepList; }
+  const sluice_kernel &kernelOf(const sluice_step &step) const { return variant.kernels[step.kernel]; }
 
   // Of a step, in all runs since startProfile(): until all workers had done it, and of that what a worker waited for
   // the others, on average.

@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-#define SLUICE_ABI_VERSION 5u
+#define SLUICE_ABI_VERSION 6u
 
 //===-- What generated code reads --------------------------------------------------===//
 
@@ -48,6 +48,9 @@ typedef void (*sluice_run_fn)(const sluice_args *, uint64_t begin, uint64_t end)
 typedef struct sluice_kernel {
   sluice_prologue_fn prologue;
   sluice_run_fn run;
+  // What the compiler expects them to take where memory is no limit: as long as so many operations of 8-bit dot products
+  // at the best (see SLUICE_PROGRAM_PEAK), for a token; of `run` also for each position before the token.
+  double prologue_cost, run_cost, cache_cost;
 } sluice_kernel;
 
 // CPU features a variant may need: bit positions of sluice_variant.features. A name is what /proc/cpuinfo calls it.

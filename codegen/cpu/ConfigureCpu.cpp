@@ -79,6 +79,12 @@ struct ConfigureCpu : codegen::impl::ConfigureCpuBase<ConfigureCpu> {
     return bytes;
   }
 
+  static int64_t prefetchFor(TilesOp op, const CpuFacts &facts) {
+    if (maxTokensOf(op) > 1)
+      return facts.prefetchesTiles ? tileBytes(op) : 0;
+    return op.getWeights().size() > 1 ? facts.alternatingPrefetch : facts.prefetch;
+  }
+
   void configure(TilesOp op, const CpuFacts &facts, int64_t tokens) {
     int64_t lanes = op.getLanes() ? int64_t(*op.getLanes()) : facts.lanes();
     int64_t rows = lanes, sums = tokens * sumsPerVector(op);
@@ -91,7 +97,7 @@ struct ConfigureCpu : codegen::impl::ConfigureCpuBase<ConfigureCpu> {
     if (!op.getTokenBlock())
       op.setTokenBlock(tokens);
     if (!op.getPrefetch())
-      op.setPrefetch(maxTokensOf(op) == 1 ? facts.prefetch : facts.prefetchesTiles ? tileBytes(op) : 0);
+      op.setPrefetch(prefetchFor(op, facts));
     remark::passed(op.getLoc(), remark::RemarkOpts::name("ConfigureCpu").category("configure"))
         << "holds " << std::to_string(*op.getRowBlock()) << " rows in vectors of " << std::to_string(*op.getLanes())
         << " for " << std::to_string(*op.getTokenBlock()) << " tokens";

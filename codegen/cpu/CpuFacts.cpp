@@ -1,7 +1,7 @@
 //===- CpuFacts.cpp - the table of x86-64 targets ----------------------------------===//
 //
-// Prefetch distances: measured on Zen 4, where one token is best left to the hardware prefetchers, and on Zen 5, where
-// they lose track of weights that alternate; the other rows copy Zen 4's.
+// Prefetch distances: measured on Zen 5, whose hardware prefetchers lose track of weights that alternate (with any of
+// these targets' code), and on Zen 4, which is best left alone.
 //
 //===------------------------------------------------------------------------------===//
 
@@ -25,16 +25,16 @@ static constexpr uint64_t v4avxvnni = v4vnni | bit(SLUICE_CPU_AVX_VNNI);
 
 static constexpr CpuFacts cpus[] = {
     {"x86-64-v4-avxvnni", "AVX-512 with VNNI, two a cycle: Zen 5 and later, Sapphire Rapids and later", "x86-64-v4",
-     "+avx512vnni,+avxvnni,-prefer-256-bit", v4avxvnni, 512, 32, DotKind::Vpdpbusd, true, true, 2, 2, 8192, true},
+     "+avx512vnni,+avxvnni,-prefer-256-bit", v4avxvnni, 512, 32, DotKind::Vpdpbusd, true, true, 2, 2, 8192, 8192, true},
     {"x86-64-v4-vnni", "AVX-512 with VNNI: Zen 4, Ice Lake", "x86-64-v4", "+avx512vnni,-prefer-256-bit", v4vnni, 512,
-     32, DotKind::Vpdpbusd, true, true, 1, 2, 0, true},
+     32, DotKind::Vpdpbusd, true, true, 1, 2, 0, 0, true},
     {"x86-64-v4", "AVX-512: Skylake-X", "x86-64-v4", "-prefer-256-bit", v4, 512, 32, DotKind::Maddubs, true, true, 1, 2,
-     0, true},
+     0, 4096, true},
     {"x86-64-v3-vnni", "AVX2 with AVX-VNNI: Alder Lake and later", "x86-64-v3", "+avxvnni", v3vnni, 256, 16,
-     DotKind::Vpdpbusd, true, true, 2, 3, 0, true},
+     DotKind::Vpdpbusd, true, true, 2, 3, 0, 4096, true},
     {"x86-64-v3", "AVX2, FMA and F16C: Haswell, Zen and later", "x86-64-v3", "", v3, 256, 16, DotKind::Maddubs, true,
-     true, 1, 2, 0, true},
-    {"x86-64", "SSE2: any x86-64", "x86-64", "", 0, 128, 16, DotKind::Pmaddwd, false, false, 1, 2, 0, true},
+     true, 1, 2, 0, 4096, true},
+    {"x86-64", "SSE2: any x86-64", "x86-64", "", 0, 128, 16, DotKind::Pmaddwd, false, false, 1, 2, 0, 4096, true},
 };
 
 llvm::ArrayRef<CpuFacts> sluice::codegen::allCpus() { return cpus; }

@@ -27,6 +27,7 @@ struct CpuFacts {
   bool hasFma, hasHalf;                 // vfmadd; vcvtph2ps
   unsigned dotsPerCycle, loadsPerCycle; // vectors, at the best; fused multiply-adds come as fast as dots
   unsigned prefetch;                    // bytes ahead for one token, 0 for none
+  unsigned alternatingPrefetch;         // likewise where tiles of several weights alternate
   bool prefetchesTiles;                 // for many tokens the next tile is asked for while one is worked on
 
   unsigned lanes() const { return vectorBits / 32; }

@@ -46,6 +46,8 @@ public:
     return memory;
   }
 
+  PhaseCost cost(stream::PhaseOp phase) const override { return phaseCost(phase, facts); }
+
   LogicalResult emit(ModuleOp module, EmitKind kind, llvm::raw_pwrite_stream &out) const override {
     return emitCpuObject(module, facts.llvmCpu, facts.llvmFeatures, kind, out);
   }

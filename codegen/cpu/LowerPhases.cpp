@@ -37,7 +37,7 @@ struct LowerPhases : codegen::impl::LowerPhasesBase<LowerPhases> {
       module.emitError("expected a known cpu and one llama.model, got '") << cpu << "' and " << models.size();
       return signalPassFailure();
     }
-    SmallVector<std::pair<LLVM::LLVMFuncOp, LLVM::LLVMFuncOp>> kernels; // prologue (may be null), run
+    SmallVector<Kernel> kernels;
     Schedule schedule = Schedule::get(models[0]);
     for (PhaseOp phase : schedule.kernels())
       kernels.push_back(lowerPhase(module, phase, *facts));
@@ -66,7 +66,12 @@ struct LowerPhases : codegen::impl::LowerPhasesBase<LowerPhases> {
     return function;
   }
 
-  std::pair<LLVM::LLVMFuncOp, LLVM::LLVMFuncOp> lowerPhase(ModuleOp module, PhaseOp phase, const CpuFacts &facts) {
+  struct Kernel {
+    LLVM::LLVMFuncOp prologue, run; // prologue may be null
+    PhaseCost cost;
+  };
+
+  Kernel lowerPhase(ModuleOp module, PhaseOp phase, const CpuFacts &facts) {
     PhaseScope scope(phase, facts);
     std::string name = (phase->getParentOfType<ProgramOp>().getSymName() + "." + phase.getName()).str();
     if (unsigned earlier = named[name]++) // the same phase of another layer body
@@ -108,26 +113,31 @@ struct LowerPhases : codegen::impl::LowerPhasesBase<LowerPhases> {
           llvm::report_fatal_error("no lowering for '" + op.getName().getStringRef() + "' in a phase");
       }
     });
-    return {prologue, run};
+    return {prologue, run, phaseCost(phase, facts)};
   }
 
-  // sluice_kernel[]: pairs of pointers.
-  void emitTable(ModuleOp module, ArrayRef<std::pair<LLVM::LLVMFuncOp, LLVM::LLVMFuncOp>> kernels) {
+  // sluice_kernel[].
+  void emitTable(ModuleOp module, ArrayRef<Kernel> kernels) {
     Location loc = module.getLoc();
     OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
-    Type pointer = LLVM::LLVMPointerType::get(&getContext());
-    auto type = LLVM::LLVMArrayType::get(pointer, 2 * kernels.size());
+    Type pointer = LLVM::LLVMPointerType::get(&getContext()), number = builder.getF64Type();
+    auto entry = LLVM::LLVMStructType::getLiteral(&getContext(), {pointer, pointer, number, number, number});
+    auto type = LLVM::LLVMArrayType::get(entry, kernels.size());
     auto table = LLVM::GlobalOp::create(builder, loc, type, /*isConstant=*/true, LLVM::Linkage::External,
                                         "sluice_kernels." + cpu, Attribute());
     builder.createBlock(&table.getInitializerRegion());
     Value value = LLVM::UndefOp::create(builder, loc, type);
-    int64_t index = 0;
-    for (auto [prologue, run] : kernels)
-      for (LLVM::LLVMFuncOp function : {prologue, run}) {
-        Value address = function ? Value(LLVM::AddressOfOp::create(builder, loc, pointer, function.getSymName()))
-                                 : Value(LLVM::ZeroOp::create(builder, loc, pointer));
-        value = LLVM::InsertValueOp::create(builder, loc, value, address, index++);
-      }
+    for (auto [index, kernel] : llvm::enumerate(kernels)) {
+      int64_t field = 0;
+      auto insert = [&](Value x) {
+        value = LLVM::InsertValueOp::create(builder, loc, value, x, ArrayRef<int64_t>{int64_t(index), field++});
+      };
+      for (LLVM::LLVMFuncOp function : {kernel.prologue, kernel.run})
+        insert(function ? Value(LLVM::AddressOfOp::create(builder, loc, pointer, function.getSymName()))
+                        : Value(LLVM::ZeroOp::create(builder, loc, pointer)));
+      for (double cost : {kernel.cost.prologue, kernel.cost.run, kernel.cost.cache})
+        insert(LLVM::ConstantOp::create(builder, loc, number, builder.getF64FloatAttr(cost)));
+    }
     LLVM::ReturnOp::create(builder, loc, value);
   }
 

@@ -123,6 +123,9 @@ void clearAttention(Lanes &l, int64_t channels, AttentionPart merged);
 void mergeAttention(Lanes &l, int64_t channels, AttentionPart part, AttentionPart merged);
 void divideAttention(Lanes &l, int64_t channels, AttentionPart merged, Value output);
 
+// What the code for a phase takes, estimated from its instructions.
+PhaseCost phaseCost(stream::PhaseOp phase, const CpuFacts &facts);
+
 // Each emits the body of one function at the builder's insertion point.
 void lowerPrologue(PhaseScope &scope, Lanes &l, Value args);
 void lowerTiles(PhaseScope &scope, Lanes &l, Value args, Value begin, Value end);

@@ -21,8 +21,8 @@
 // BASE-NOT: pmaddubsw
 // CHECK: llvm.func internal @decode.logits.run(
 // CHECK: llvm.func internal @softmax.softmax.run(
-// VNNI: llvm.mlir.global external constant @"sluice_kernels.x86-64-v4-vnni"() {{.*}}!llvm.array<16 x ptr>
-// BASE: llvm.mlir.global external constant @"sluice_kernels.x86-64"() {{.*}}!llvm.array<16 x ptr>
+// VNNI: llvm.mlir.global external constant @"sluice_kernels.x86-64-v4-vnni"() {{.*}}!llvm.array<8 x struct<(ptr, ptr, f64, f64, f64)>>
+// BASE: llvm.mlir.global external constant @"sluice_kernels.x86-64"() {{.*}}!llvm.array<8 x struct<(ptr, ptr, f64, f64, f64)>>
 // CHECK: llvm.mlir.zero : !llvm.ptr
 // CHECK: llvm.mlir.addressof @decode.embed.run
 // CHECK: llvm.mlir.addressof @decode.qkv.prologue

@@ -119,12 +119,17 @@ def phase_bytes(table):
 
 @pytest.mark.parametrize("test, asked", [(("-p", "0", "-n", "1"), ()), (("-p", "300", "-n", "0"), ("--prefill", "300"))])
 def test_profile_counts_what_explain_predicts(real, real_model, test, asked):
-    measured = run(real, "bench", *test, "-d", "70", "-r", "1", "--profile").stderr.decode()
-    predicted = phase_bytes(run(SLUICE, "explain", real_model, "--depth", "70", *asked).stdout.decode())
-    assert len(predicted) == 7 and predicted["attention"][2] > 0
-    assert phase_bytes(measured) == predicted
-    row = next(line.split() for line in measured.splitlines() if line.startswith("gate_up"))
-    assert 0 < float(row[8].rstrip("%")) < 300 and 0 <= float(row[9].rstrip("%")) < 100  # of the roofline; waiting
+    measured = run(real, "bench", *test, "-d", "70", "-r", "1", "-t", "1", "--profile").stderr.decode()
+    bandwidth, peak = re.search(r"reads ([\d.]+) GB/s and does (\d+) GOP/s", measured).groups()
+    predicted = run(SLUICE, "explain", real_model, "--depth", "70", *asked, "--gb-per-s", bandwidth, "--gop-per-s", peak).stdout.decode()
+    assert len(phase_bytes(predicted)) == 7 and phase_bytes(predicted)["attention"][2] > 0
+    assert phase_bytes(measured) == phase_bytes(predicted)
+    for phase in ("qkv", "attention", "gate_up", "logits"):
+        row = next(line.split() for line in measured.splitlines() if line.startswith(phase))
+        theirs = next(line.split() for line in predicted.splitlines() if line.startswith(phase))
+        assert float(row[5]) > 0 and float(row[5]) == pytest.approx(float(theirs[7]), rel=0.01, abs=0.2)  # us
+        assert 0 < float(row[9].rstrip("%")) < 300 and 0 <= float(row[10].rstrip("%")) < 100  # of the roofline; waiting
+    assert re.search(r"The compiler's prediction is \d+ % too (short|long)", measured)
 
 
 def test_bench_row(real):

@@ -166,6 +166,10 @@ int main(int argc, char **argv) {
   explainCommand->add_option("--prefill", options.prompt, "count a prompt of N tokens instead of one token")
       ->type_name("N")
       ->check(CLI::Range(int64_t(1), maximumContext));
+  explainCommand->add_option("--target", options.targets, "predict for this target's code; see 'sluice targets'")
+      ->type_name("NAME")
+      ->expected(1)
+      ->capture_default_str();
   explainCommand->add_option("--gb-per-s", options.machine.gigabytesPerSecond, "predict for memory of this speed")
       ->type_name("X")
       ->check(CLI::PositiveNumber)

@@ -1,0 +1,121 @@
+//===- Cost.cpp - what the code for a phase takes, from its instructions -------------===//
+//
+// Counts the vector instructions of the innermost loops, as the lowerings write them, by what executes them: dots and
+// multiplications go where dots go, two others pass for one of these, and loads have a rate of their own. What is
+// waited for (the reductions of quantisation and softmax) is counted at a rate that was measured.
+//
+//===----------------------------------------------------------------------------------===//
+
+#include "codegen/cpu/PhaseScope.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace sluice;
+using namespace sluice::codegen;
+using namespace sluice::stream;
+using llama::FormatInfo;
+
+namespace {
+
+// Vector instructions, in units of one.
+struct Instructions {
+  double dots = 0, multiplies = 0, others = 0, loads = 0;
+
+  Instructions &operator+=(const Instructions &x) {
+    dots += x.dots;
+    multiplies += x.multiplies;
+    others += x.others;
+    loads += x.loads;
+    return *this;
+  }
+  Instructions operator*(double by) const { return {dots * by, multiplies * by, others * by, loads * by}; }
+
+  // As many dots take as long.
+  double asDots(const CpuFacts &facts) const {
+    // Multiplications and others that an emulated dot consists of.
+    const double each = facts.dot == DotKind::Vpdpbusd ? 1 : facts.dot == DotKind::Maddubs ? 2.5 : 8;
+    return std::max(dots + (multiplies + others / 2) / each, loads * facts.dotsPerCycle / facts.loadsPerCycle);
+  }
+};
+
+class PhaseCounter {
+public:
+  PhaseCounter(PhaseOp phase, const CpuFacts &facts) : scope(phase, facts), facts(facts) {}
+
+  PhaseCost cost() {
+    PhaseCost cost;
+    for (auto [index, tiles] : llvm::enumerate(scope.phase.getBody().getOps<TilesOp>()))
+      for (auto [layout, operand] : llvm::zip_equal(scope.weights.tiles(index).layouts, tiles.getOperands()))
+        cost.run += operations(tile(tiles, layout, scope.operand(operand)).asDots(facts) * layout.tiles);
+    for (Operation &op : scope.phase.getBody().front()) {
+      if (auto attention = dyn_cast<AttentionOp>(op)) {
+        cost.cache += operations(position(attention).asDots(facts));
+        cost.run += cost.cache * SLUICE_KV_BLOCK / 2; // on average so many of a token's last block are masked
+      }
+      if (auto norm = dyn_cast<RmsNormOp>(op))
+        cost.prologue +=
+            operations(Instructions{0, 4, 0, 5}.asDots(facts) * vectors(norm.getInput().getType().getWidth()));
+      else if (auto prepare = dyn_cast<PrepareOp>(op))
+        cost.prologue += operations(dotsWhile(cyclesOf(prepare)));
+    }
+    return cost;
+  }
+
+private:
+  double operations(double dots) const { return dots * 4 * 2 * facts.lanes(); }
+  double dotsWhile(double cycles) const { return cycles * facts.dotsPerCycle; }
+  double vectors(int64_t width) const { return double(llvm::divideCeil(width, facts.lanes())); }
+
+  // Of one tile of a weight and one token.
+  Instructions tile(TilesOp op, const PackedLayout &layout, const OperandLayout &operand) const {
+    const FormatInfo &format = *layout.format;
+    const double lanes = double(op.getLanes().value_or(facts.lanes())), tokens = double(op.getTokenBlock().value_or(1));
+    const double rowVectors = double(op.getRowBlock().value_or(op.getTileRows())) / lanes;
+    const double planes = double(layout.recordBlocks), all = double(op.getTileRows()) / lanes;
+    if (format.isFloat) // a column: a widening shared by the tokens, an activation shared by the rows
+      return Instructions{0, 1, format.codeBits == 16 ? 1 / tokens : 0, 1 / rowVectors + 1 / tokens} *
+             (all * double(layout.cols));
+    const double groups = double(OperandLayout::groups), peaks = operand.allHigh() ? groups : double(operand.peaks);
+    const bool apart = planes > 1 && op.getTokenBlock().value_or(1) > 1;
+    Instructions record;
+    record.dots = planes * (groups + peaks);
+    record.loads = (record.dots + planes) / rowVectors + planes * groups / tokens;
+    // Codes of two planes: a mask, and for many tokens a shift.
+    if (planes > 1)
+      record.others += groups * (apart ? 3 : 2) / tokens;
+    if (!operand.allHigh()) {
+      record.loads += peaks * planes * (1 + 1 / rowVectors);
+      record.others += peaks * (planes > 1 ? 3 : 2);
+    }
+    // Blocks to floats, times their scale; the sum of all times the activation's.
+    record.others += planes * (1 + 1 / tokens);
+    record.multiplies += planes + 1 + (format.hasMin() ? planes : 0);
+    return record * (all * double(layout.recordsPerTile));
+  }
+
+  // Attention to one position: a product of each head with a key and a value, whose elements are widened for the rows
+  // that share them; an exponential and what surrounds it for a vector of positions.
+  Instructions position(AttentionOp op) const {
+    const AttentionScratch shape = AttentionScratch::get(op);
+    const double products = 2 * vectors(shape.headDim), rows = double(shape.rows());
+    const double shared = std::max<double>(facts.vectorsPerLoad(), 8 / rows);
+    Instructions head{0, products, products / rows, products * (1 / rows + 1 / shared)};
+    head += Instructions{0, 12, 40, 4} * (1.0 / facts.lanes());
+    return head * double(op.getHeads());
+  }
+
+  // Of quantising one token: short reductions for a pair of blocks, and more for each peak.
+  double cyclesOf(PrepareOp op) const {
+    const OperandLayout &layout = scope.operand(op);
+    if (layout.kind != OperandKind::Int8)
+      return double(layout.width);
+    const double peaks = layout.allHigh() ? 0 : double(layout.peaks), narrow = 16.0 / facts.lanes();
+    return (45 + 50 * peaks) * narrow * double(layout.blocks() / 2);
+  }
+
+  PhaseScope scope;
+  const CpuFacts &facts;
+};
+} // namespace
+
+PhaseCost sluice::codegen::phaseCost(PhaseOp phase, const CpuFacts &facts) { return PhaseCounter(phase, facts).cost(); }
