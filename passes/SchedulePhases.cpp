@@ -5,6 +5,7 @@
 //
 //===------------------------------------------------------------------------------------===//
 
+#include "dialects/stream/PackedLayout.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "passes/Passes.h"
 #include "passes/StageFusion.h"
@@ -270,14 +271,14 @@ private:
     llvm::MapVector<std::pair<Value, int>, Value> prepared; // (input, operand kind)
     auto operandFor = [&](LinearOp linear) -> Value {
       WeightDeclOp weight = lookupWeight(linear, linear.getWeightAttr());
-      bool isFloat = formatInfo(weight.getWeightType().getFormat()).isFloat;
-      Value &operand = prepared[{linear.getInput(), isFloat}];
+      auto kind = stream::operandKindOf(formatInfo(weight.getWeightType().getFormat()));
+      Value &operand = prepared[{linear.getInput(), int(kind)}];
       if (!operand) {
         Value values = prologueValue(linear.getInput(), stage);
-        auto kind = isFloat ? stream::OperandKind::Float : stream::OperandKind::Int8;
+        const int64_t peaks = kind == stream::OperandKind::Int8 ? peaksFor(linear, head) : 0;
         operand =
             stream::PrepareOp::create(b, stream::OperandType::get(b.getContext(), widthOf(linear.getInput()), kind),
-                                      values, b.getI64IntegerAttr(isFloat ? 0 : peaksFor(linear, head)));
+                                      values, b.getI64IntegerAttr(peaks));
       }
       return operand;
     };

@@ -78,6 +78,9 @@ Json Bench::measure(const Workload &test, Session &session, unsigned threads, co
     squares += (rate - mean) * (rate - mean);
   const double deviation = rates.size() > 1 ? std::sqrt(squares / double(rates.size() - 1)) : 0;
   const double bytes = bytesPerToken(test, executable.model, program), speed = bytes * mean;
+  double least = 0; // seconds
+  for (const sluice_step &step : program.steps())
+    least += machine.least(workOf(step, executable.model, program, test, threads));
   return {{"test", test.name()},
           {"model", executable.model.string(executable.model.description().name)},
           {"target", executable.variant().target},
@@ -91,6 +94,8 @@ Json Bench::measure(const Workload &test, Session &session, unsigned threads, co
           {"bytes_per_token", uint64_t(bytes)},
           {"gb_per_s", speed / 1e9},
           {"read_gb_per_s", machine.bandwidth / 1e9},
+          {"peak_gop_per_s", machine.peak / 1e9},
+          {"roofline_ts", double(test.count()) / least},
           {"share", speed / machine.bandwidth}};
 }
 
@@ -119,9 +124,9 @@ std::vector<Json> Bench::run() {
     threadCounts.push_back(defaultThreadCount());
   for (unsigned threads : threadCounts) {
     Workers team(threads);
-    Machine machine{.bandwidth = readBandwidth(team, model.section(SLUICE_SECTION_WEIGHTS)), .peak = 0, .workers = threads};
-    if (options.profile)
-      machine.peak = arithmeticPeak(team, model, executable.variant());
+    const Machine machine{.bandwidth = readBandwidth(team, model.section(SLUICE_SECTION_WEIGHTS)),
+                          .peak = arithmeticPeak(team, model, executable.variant()),
+                          .workers = threads};
     Session session(model, executable.variant(), team, context, options.cacheType);
     for (const Workload &test : tests)
       rows.push_back(measure(test, session, threads, machine));

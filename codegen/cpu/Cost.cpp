@@ -72,9 +72,12 @@ private:
     const double lanes = double(op.getLanes().value_or(facts.lanes())), tokens = double(op.getTokenBlock().value_or(1));
     const double rowVectors = double(op.getRowBlock().value_or(op.getTileRows())) / lanes;
     const double planes = double(layout.recordBlocks), all = double(op.getTileRows()) / lanes;
-    if (format.isFloat) // a column: a widening shared by the tokens, an activation shared by the rows
-      return Instructions{0, 1, format.codeBits == 16 ? 1 / tokens : 0, 1 / rowVectors + 1 / tokens} *
-             (all * double(layout.cols));
+    if (format.isFloat) { // a record: widening shared by the tokens, activations shared by the rows
+      const double products = operand.inPairs ? 1 : double(layout.recordK);
+      const double widenings = format.codeBits == 16 && !operand.inPairs ? products / tokens : 0;
+      return Instructions{0, products, widenings, products / rowVectors + 1 / tokens} *
+             (all * double(layout.recordsPerTile));
+    }
     const double groups = double(OperandLayout::groups), peaks = operand.allHigh() ? groups : double(operand.peaks);
     const bool apart = planes > 1 && op.getTokenBlock().value_or(1) > 1;
     Instructions record;

@@ -24,7 +24,7 @@ struct CpuFacts {
   unsigned vectorBits;
   unsigned vectorRegisters;
   DotKind dot;
-  bool hasFma, hasHalf;                 // vfmadd; vcvtph2ps
+  bool hasFma, hasHalf, hasBFloat16;    // vfmadd; vcvtph2ps; vdpbf16ps
   unsigned dotsPerCycle, loadsPerCycle; // vectors, at the best; fused multiply-adds come as fast as dots
   unsigned prefetch;                    // bytes ahead for one token, 0 for none
   unsigned alternatingPrefetch;         // likewise where tiles of several weights alternate

@@ -33,7 +33,8 @@ void sluice::codegen::lowerEmbed(PhaseScope &scope, EmbedOp op, Lanes &l, Value 
     if (format.isFloat) {
       int64_t element = format.codeBits / 8;
       l.loop(l.c64(0), l.c64(layout.cols), 1, [&](Value k) {
-        Value at = l.at(tile, l.add(l.mul(k, layout.recordBytes), l.mul(lane, element)));
+        Value inRecord = l.add(l.mul(lane, layout.recordK), l.rem(k, layout.recordK));
+        Value at = l.at(tile, l.add(l.mul(l.div(k, layout.recordK), layout.recordBytes), l.mul(inRecord, element)));
         l.store(l.loadFloat(format.format, 1, at, element), l.at(row, l.mul(k, 4)), 4);
       });
       return;

@@ -256,6 +256,32 @@ Value Lanes::pairDots(Value weights, Value activations) {
   return intrinsic(name, vec(bits / 32, i32()), {weights, activations});
 }
 
+Type Lanes::withFloats(Value vector) { return withElement(vector.getType(), f32()); }
+
+Value Lanes::roundToBFloat16(Value x) {
+  Type ints = withElement(x.getType(), i32());
+  Value bits = bitcast(x, ints);
+  Value rounded = add(add(bits, 0x7fff), andi(shr(bits, 16), 1));
+  // Not a number stays one: it must not be carried over to infinity or zero.
+  Value isNan =
+      arith::CmpIOp::create(b, arith::CmpIPredicate::sgt, andi(bits, 0x7fffffff), constantInt(ints, 0x7f800000));
+  Value quiet = arith::OrIOp::create(b, bits, constantInt(ints, 0x400000));
+  return bitcast(andi(select(isNan, quiet, rounded), 0xffff0000), x.getType());
+}
+
+Value Lanes::packBFloat16(Value rounded) {
+  int64_t n = laneCount(rounded);
+  Value halves = arith::TruncIOp::create(b, vec(n, i16()), shr(bitcast(rounded, vec(n, i32())), 16));
+  return bitcast(halves, vec(n / 2, i32()));
+}
+
+Value Lanes::dot2(Value acc, Value weights, Value activations) {
+  int64_t n = laneCount(acc);
+  Type pairs = vec(2 * n, b.getBF16Type());
+  return intrinsic("llvm.x86.avx512bf16.dpbf16ps." + std::to_string(32 * n), acc.getType(),
+                   {acc, bitcast(weights, pairs), bitcast(activations, pairs)});
+}
+
 Value Lanes::dot4(Value acc, Value weights, Value activations, unsigned maxCode) {
   int64_t n = laneCount(acc), bits = n * 32;
   if (facts.dot == DotKind::Vpdpbusd)

@@ -102,6 +102,14 @@ public:
   // f32 lanes as f16, rounded to nearest even; the result is a vector<n x i16>.
   Value toHalf(Value x);
   Value fromHalf(Value halfBits); // vector<n x i16> -> vector<n x f32>
+  // f32 lanes rounded to bf16, to nearest even: as f32 lanes, and two neighbours in an i32 lane, the first one low.
+  Value roundToBFloat16(Value x);
+  Value packBFloat16(Value rounded);
+  // The low or high bf16 of i32 lanes, as f32.
+  Value lowBFloat16(Value pairs) { return bitcast(shl(pairs, 16), withFloats(pairs)); }
+  Value highBFloat16(Value pairs) { return bitcast(andi(pairs, 0xffff0000), withFloats(pairs)); }
+  // acc[l] + weights[2l + 1] * activations[2l + 1] + weights[2l] * activations[2l] of bf16 pairs; facts.hasBFloat16.
+  Value dot2(Value acc, Value weights, Value activations);
   // acc[l] + sum over j of weights[4l + j] * activations[4l + j]; weights unsigned up to maxCode, activations signed.
   Value dot4(Value acc, Value weights, Value activations, unsigned maxCode);
   // Whether dot4 takes codes up to 240: then a high nibble is used where it lies, 16 times its value.
@@ -115,6 +123,7 @@ public:
   void when(Value condition, llvm::function_ref<void()> body);
 
 private:
+  Type withFloats(Value vector);
   Value intrinsic(llvm::StringRef name, Type result, mlir::ValueRange arguments);
   Value pairDots(Value weights16, Value activations16);
 };

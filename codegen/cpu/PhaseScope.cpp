@@ -10,7 +10,10 @@ using namespace sluice::codegen;
 using namespace sluice::stream;
 
 int64_t OperandLayout::tokenBlockBytes() const {
-  return llvm::alignTo(kind == OperandKind::Int8 ? blocks() * blockBytes() : width * tokens * 4, 64);
+  if (kind == OperandKind::Int8)
+    return llvm::alignTo(blocks() * blockBytes(), 64);
+  const int64_t padded = llvm::alignTo(width, kind == OperandKind::BFloat16 ? 2 : 1);
+  return llvm::alignTo((inPairs ? padded / 2 : padded) * tokens * 4, 64);
 }
 
 AttentionScratch AttentionScratch::get(AttentionOp op) {
@@ -35,6 +38,7 @@ PhaseScope::PhaseScope(PhaseOp phase, const CpuFacts &facts)
     } else if (auto prepare = dyn_cast<PrepareOp>(op)) {
       OperandType type = prepare.getResult().getType();
       OperandLayout layout{.kind = type.getKind(), .width = type.getWidth(), .peaks = int64_t(prepare.getPeaks())};
+      layout.inPairs = layout.kind == OperandKind::BFloat16 && facts.hasBFloat16;
       for (OpOperand &use : prepare.getResult().getUses()) {
         auto tiles = cast<TilesOp>(use.getOwner());
         auto weight = cast<FlatSymbolRefAttr>(tiles.getWeights()[use.getOperandNumber()]);

@@ -15,7 +15,8 @@
 namespace sluice::codegen {
 
 // Activations as dots read them, in blocks of `tokens` tokens:
-//   f32: [width][tokens] f32.
+//   f32: [width][tokens] f32. bf16: the same, rounded, with a zero after an odd width; where pairs are multiplied,
+//     [width / 2][tokens] of them.
 //   i8: for every 32 channels (an even number of times, the last zero if it pads), each field for all tokens:
 //     [tokens][32] i8 low bytes; if all groups of four channels are peaks, as many high bytes
 //     [tokens] f32 scale, the same for two such blocks
@@ -30,6 +31,7 @@ struct OperandLayout {
   int64_t peaks;
   mlir::SmallVector<int64_t> zeroPoints = {};
   bool hasMins = false;
+  bool inPairs = false;   // bf16
   int64_t preparedAt = 0; // of the first block of tokens
 
   static constexpr int64_t channels = 32, groups = channels / 4; // of one quantised block

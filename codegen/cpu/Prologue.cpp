@@ -9,6 +9,7 @@
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/Sequence.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace sluice;
@@ -277,10 +278,23 @@ private:
   Value tokenCodes, tokenWord; // offsets of the token in a block
 };
 
+// f32 and bf16 operands.
 void lowerKeep(const OperandLayout &layout, Lanes &l, Value input, Value block, Value tokenInBlock) {
   Value out = l.at(block, l.mul(tokenInBlock, 4));
-  l.loop(l.c64(0), l.c64(layout.width), 1, [&](Value i) {
-    l.store(l.load(l.f32(), l.at(input, l.mul(i, 4)), 4), l.at(out, l.mul(i, layout.tokens * 4)), 4);
+  const int64_t n = std::max<int64_t>(l.facts.lanes(), 2), each = layout.inPairs ? 2 : 1;
+  // Rows are padded to 32 floats, so whole vectors may be read.
+  overVectors(l, layout.width, n, [&](Value i, int64_t valid) {
+    Value x = maskTail(l, l.load(l.vec(n, l.f32()), l.at(input, l.mul(i, 4)), 4), valid, n);
+    if (layout.kind == OperandKind::BFloat16)
+      x = l.roundToBFloat16(x);
+    if (layout.inPairs)
+      x = l.packBFloat16(x);
+    Value first = l.at(out, l.mul(l.div(i, each), layout.tokens * 4));
+    const int64_t padded = llvm::alignTo(valid, layout.kind == OperandKind::BFloat16 ? 2 : 1);
+    if (layout.tokens == 1 && valid == n)
+      return l.store(x, first, 4);
+    for (int64_t word = 0; word < padded / each; ++word)
+      l.store(l.extract(x, word), l.at(first, word * layout.tokens * 4), 4);
   });
 }
 

@@ -11,6 +11,7 @@
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/MathExtras.h"
 #include <map>
+#include <tuple>
 
 using namespace mlir;
 using namespace sluice;
@@ -338,25 +339,44 @@ Sums TilesLowering::integerDots(const Tile &tile, const PackedLayout &layout, co
 
 Sums TilesLowering::floatDots(const Tile &tile, const PackedLayout &layout, const OperandLayout &operand, Value weights,
                               Value block) {
-  const int64_t n = tile.lanes, element = layout.format->codeBits / 8;
-  Type floats = l.vec(n, l.f32());
+  const int64_t n = tile.lanes, element = layout.recordBytes / layout.tileRows; // bytes of a row in a record
+  Type floats = l.vec(n, l.f32()), words = l.vec(n, l.i32());
   Sums zero(tile.vectors * tile.tokens, l.constantLike(floats, 0.0));
   int64_t unroll = 1;
-  while (unroll < 8 && layout.cols % (unroll * 2) == 0)
+  while (unroll < 8 && layout.recordsPerTile % (unroll * 2) == 0)
     unroll *= 2;
-  return l.loop(l.c64(0), l.c64(layout.cols), unroll, zero, [&](Value k, ValueRange state) {
+  // Rows of activations to a record: one column's, or of two columns or a pair.
+  const int64_t rows = operand.inPairs ? 1 : layout.recordK;
+  return l.loop(l.c64(0), l.c64(layout.recordsPerTile), unroll, zero, [&](Value record, ValueRange state) {
     Sums sums(state.begin(), state.end());
-    Value records = l.at(weights, l.mul(k, layout.recordBytes));
-    prefetch(tile, layout, weights, l.mul(k, layout.recordBytes), unroll * layout.recordBytes);
+    Value offset = l.mul(record, layout.recordBytes), records = l.at(weights, offset);
+    prefetch(tile, layout, weights, offset, unroll * layout.recordBytes);
     Value columns = l.at(records, l.mul(tile.firstRow, element));
-    Value activations = l.at(block, l.mul(k, operand.tokens * 4));
+    Value activations = l.at(block, l.mul(record, rows * operand.tokens * 4));
+    auto activation = [&](Type type, int64_t u, int64_t row, int64_t t) {
+      return l.loadSplat(type, l.at(activations, ((u * rows + row) * operand.tokens + t) * 4), 4);
+    };
     for (int64_t u = 0; u < unroll; ++u)
       for (int64_t v = 0; v < tile.vectors; ++v) {
-        Value column = l.loadFloat(layout.format->format, n, l.at(columns, u * layout.recordBytes + v * n * element),
-                                   alignmentIn(layout, n * element));
+        Value at = l.at(columns, u * layout.recordBytes + v * n * element);
+        const unsigned alignment = alignmentIn(layout, n * element);
+        Value column, second; // or a pair, if that is multiplied as it is
+        if (layout.recordK == 1) {
+          column = l.loadFloat(layout.format->format, n, at, alignment);
+        } else {
+          column = l.load(words, at, alignment);
+          if (!operand.inPairs)
+            std::tie(column, second) = std::pair(l.lowBFloat16(column), l.highBFloat16(column));
+        }
         for (int64_t t = 0; t < tile.tokens; ++t) {
           Value &sum = sums[v * tile.tokens + t];
-          sum = l.fma(column, l.loadSplat(floats, l.at(activations, (u * operand.tokens + t) * 4), 4), sum);
+          if (operand.inPairs) {
+            sum = l.dot2(sum, column, activation(words, u, 0, t));
+            continue;
+          }
+          if (second)
+            sum = l.fma(second, activation(floats, u, 1, t), sum);
+          sum = l.fma(column, activation(floats, u, 0, t), sum);
         }
       }
     return sums;

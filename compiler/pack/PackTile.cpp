@@ -77,7 +77,8 @@ static void packFloat(const PackedLayout &layout, const uint8_t *rows, int64_t r
     int64_t last = std::min(first + group, layout.cols);
     for (int64_t row = 0; row < rowCount; ++row)
       for (int64_t col = first; col < last; ++col)
-        std::memcpy(out + (col * layout.tileRows + row) * sizeof(Element),
+        std::memcpy(out + ((col / layout.recordK * layout.tileRows + row) * layout.recordK + col % layout.recordK) *
+                              sizeof(Element),
                     rows + (row * layout.cols + col) * sizeof(Element), sizeof(Element));
   }
 }

@@ -14,9 +14,9 @@ PackedLayout PackedLayout::get(llama::WeightType type, int64_t tileRows) {
   layout.tileRows = tileRows;
   layout.tiles = llvm::divideCeil(layout.rows, tileRows);
   if (layout.format->isFloat) {
-    layout.recordK = 1;
+    layout.recordK = layout.format->dotColumns;
     layout.recordBlocks = 1;
-    layout.recordBytes = tileRows * layout.format->codeBits / 8;
+    layout.recordBytes = tileRows * layout.recordK * layout.format->codeBits / 8;
   } else {
     layout.recordBlocks = 8 / layout.format->codeBits; // blocks sharing a byte
     layout.recordK = layout.recordBlocks * layout.format->blockElements;

@@ -7,7 +7,7 @@
 //     8 bits: a byte is a code (unsigned: zero point added), one block of 32 columns.
 //     4 bits: two blocks of 32 columns in one byte, the first low and the second high; a missing last block has scale
 //     0.
-//   float formats: [1][tileRows] elements, one column.
+//   float formats: [tileRows][columns] elements, of one column or, bf16, of two; a missing last one is 0.
 // So a kernel reads addresses in increasing order only, and one vector load brings the next weights of all lanes.
 // Vectors (norm weights) are f32 [cols], padded with zeros to 64 bytes.
 //
@@ -15,7 +15,7 @@
 #ifndef SLUICE_DIALECTS_STREAM_PACKEDLAYOUT_H
 #define SLUICE_DIALECTS_STREAM_PACKEDLAYOUT_H
 
-#include "dialects/llama/Llama.h"
+#include "dialects/stream/Stream.h"
 
 namespace sluice::stream {
 
@@ -35,6 +35,11 @@ struct PackedLayout {
 
   static PackedLayout get(llama::WeightType type, int64_t tileRows);
 };
+
+// The form in which activations meet weights of a format.
+inline OperandKind operandKindOf(const llama::FormatInfo &format) {
+  return !format.isFloat ? OperandKind::Int8 : format.dotColumns > 1 ? OperandKind::BFloat16 : OperandKind::Float;
+}
 
 inline int64_t packedVectorBytes(int64_t cols) { return (cols * 4 + 63) / 64 * 64; }
 

@@ -28,7 +28,7 @@ def Stream_ValuesType : Stream_Type<"Values", "values"> {
 }
 
 def Stream_OperandKind : I32EnumAttr<"OperandKind", "how activations meet the weights", [
-    I32EnumAttrCase<"Int8", 0, "i8">, I32EnumAttrCase<"Float", 1, "f32">]> {
+    I32EnumAttrCase<"Int8", 0, "i8">, I32EnumAttrCase<"Float", 1, "f32">, I32EnumAttrCase<"BFloat16", 2, "bf16">]> {
   let cppNamespace = "::sluice::stream";
   let genSpecializedAttr = 0;
 }
@@ -36,7 +36,7 @@ def Stream_OperandKind : I32EnumAttr<"OperandKind", "how activations meet the we
 def Stream_OperandType : Stream_Type<"Operand", "operand"> {
   let summary = "activations in the form that dots read";
   let description = [{
-    `i8`: quantised by `stream.prepare`. `f32`: as they are.
+    `i8`: quantised by `stream.prepare`. `f32`: as they are. `bf16`: rounded to it, to nearest even.
   }];
   let parameters = (ins "int64_t":$width, EnumParameter<Stream_OperandKind>:$kind);
   let assemblyFormat = "`<` $width `,` $kind `>`";

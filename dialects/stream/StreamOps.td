@@ -188,7 +188,7 @@ def Stream_TilesOp : Stream_SymbolOp<"tiles", [NoTerminator, SingleBlock, HasPar
 
     1. there are as many operands, weights and arguments
     2. all weights have the same number of rows; each has as many cols as its operand is wide
-    3. integer formats take an i8 operand, float formats an f32 one
+    3. integer formats take an i8 operand, bf16 one of its own, other float formats an f32 one
     4. tile_rows is 16 or 32; row_block divides it; lanes divides row_block; token_block divides the program's max_tokens;
        all are positive
     5. prefetch is not negative

@@ -4,6 +4,7 @@
 //
 //===------------------------------------------------------------------------------===//
 
+#include "dialects/stream/PackedLayout.h"
 #include "dialects/stream/Stream.h"
 #include "runtime/abi.h"
 #include "llvm/ADT/STLExtras.h"
@@ -169,10 +170,10 @@ LogicalResult TilesOp::verifySymbolUses(SymbolTableCollection &) {
       return emitOpError("(2) expected ") << symbol << " to be " << rows.value_or(weight->getRows()) << "x"
                                           << type.getWidth() << ", got " << *weight;
     rows = weight->getRows();
-    bool isFloat = llama::formatInfo(weight->getFormat()).isFloat;
-    if (isFloat != (type.getKind() == OperandKind::Float))
-      return emitOpError("(3) expected an ") << (isFloat ? "f32" : "i8") << " operand for " << symbol << " in "
-                                             << llama::stringifyFormat(weight->getFormat());
+    OperandKind kind = operandKindOf(llama::formatInfo(weight->getFormat()));
+    if (kind != type.getKind())
+      return emitOpError("(3) expected an operand of ") << stringifyOperandKind(kind) << " for " << symbol << " in "
+                                                        << llama::stringifyFormat(weight->getFormat());
   }
   return success();
 }

@@ -56,10 +56,12 @@ void sluice::test::packTiles(llvm::ArrayRef<const Weight *> weights, int64_t til
   for (int64_t tile = 0; tile < tiles; ++tile)
     for (const Weight *weight : weights) {
       const llama::FormatInfo &f = *weight->format;
-      const int64_t blocks = f.isFloat ? 1 : 8 / f.codeBits, recordK = f.isFloat ? 1 : 32 * blocks;
+      const int64_t blocks = f.isFloat ? 1 : 8 / f.codeBits, recordK = !f.isFloat         ? 32 * blocks
+                                                                       : f.name == "bf16" ? 2
+                                                                                          : 1;
       const int64_t records = (weight->cols + recordK - 1) / recordK;
       const int64_t record =
-          f.isFloat ? tileRows * f.blockBytes : tileRows * 32 + blocks * tileRows * (f.hasMin() ? 4 : 2);
+          f.isFloat ? tileRows * recordK * f.blockBytes : tileRows * 32 + blocks * tileRows * (f.hasMin() ? 4 : 2);
       const int64_t tileBytes = (records * record + 63) / 64 * 64;
       std::memset(out, 0, tileBytes);
       for (int64_t lane = 0; lane < tileRows && tile * tileRows + lane < weight->rows; ++lane)
@@ -68,7 +70,7 @@ void sluice::test::packTiles(llvm::ArrayRef<const Weight *> weights, int64_t til
           const uint8_t *block = weight->bytes.data() + element / f.blockElements * f.blockBytes;
           uint8_t *to = out + k / recordK * record;
           if (f.isFloat) {
-            std::memcpy(to + lane * f.blockBytes, block, f.blockBytes);
+            std::memcpy(to + (lane * recordK + k % recordK) * f.blockBytes, block, f.blockBytes);
             continue;
           }
           int64_t plane = k % recordK / 32, i = k % 32;

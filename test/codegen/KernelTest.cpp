@@ -68,6 +68,18 @@ static std::vector<double> quantized(const float *x, int64_t n, int64_t peaks) {
   return result;
 }
 
+// To the nearest multiple of 2^(exponent - 7), ties to even.
+static double roundedToBFloat16(float x) {
+  int exponent;
+  std::frexp(x, &exponent);
+  const double unit = std::ldexp(1.0, exponent - 8);
+  return std::nearbyint(double(x) / unit) * unit;
+}
+
+static std::string operandKind(const llama::FormatInfo &format) {
+  return !format.isFloat ? "i8" : format.name == "bf16" ? "bf16" : "f32";
+}
+
 class OnTarget : public ::testing::TestWithParam<std::string> {};
 INSTANTIATE_TEST_SUITE_P(Cpu, OnTarget, ::testing::ValuesIn([] {
                            std::vector<std::string> names;
@@ -99,7 +111,7 @@ TEST(Targets, AreFoundByNameAndByProcessor) {
 static std::vector<float> runDots(const std::string &target, const Weight &weight, const std::vector<float> &x,
                                   int64_t tokens, int64_t capacity, const std::string &config = "", int64_t peaks = 1) {
   int64_t k = weight.cols;
-  std::string operand = operandType(k, weight.format->isFloat ? "f32" : "i8");
+  std::string operand = operandType(k, operandKind(*weight.format));
   Kernels kernels(model(weightDecl("w", weight.rows, k, weight.format->name),
                         "stream.program @p max_tokens " + str(capacity) + " {" + bufferDecl("x", k) +
                             bufferDecl("y", weight.rows) + "stream.phase \"dots\" { %x = stream.read @x : " +
@@ -149,6 +161,9 @@ TEST_P(OnTarget, DotsOfEveryFormat) {
         std::vector<double> a(x.begin() + t * cols, x.begin() + (t + 1) * cols);
         if (!format.isFloat)
           a = quantized(x.data() + t * cols, cols, peaks);
+        else if (format.name == "bf16")
+          for (double &value : a)
+            value = roundedToBFloat16(float(value));
         for (int64_t r = 0; r < rows; ++r) {
           double expected = 0, magnitude = 0;
           for (int64_t k = 0; k < cols; ++k) {

@@ -380,7 +380,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
       %x = stream.read @x : !stream.values<64>
       %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
       %b = stream.prepare %x : !stream.values<64> -> !stream.operand<64, f32>
-      // expected-error @+1 {{(3) expected an i8 operand for @w in q4_1}}
+      // expected-error @+1 {{(3) expected an operand of i8 for @w in q4_1}}
       stream.tiles (%b) [@w] : !stream.operand<64, f32> {
       ^bb0(%r: !stream.lanes):
         stream.write_rows %r, @y
@@ -400,8 +400,28 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
     stream.phase "a" {
       %x = stream.read @x : !stream.values<64>
       %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
-      // expected-error @+1 {{(3) expected an f32 operand for @f in f16}}
+      // expected-error @+1 {{(3) expected an operand of f32 for @f in f16}}
       stream.tiles (%a) [@f] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        stream.write_rows %r, @y
+      }
+    }
+  }
+}
+
+// -----
+
+// stream.tiles 3: float weights meet floats
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @f from "f" : !llama.weight<64x64, bf16>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, f32>
+      // expected-error @+1 {{(3) expected an operand of bf16 for @f in bf16}}
+      stream.tiles (%a) [@f] : !stream.operand<64, f32> {
       ^bb0(%r: !stream.lanes):
         stream.write_rows %r, @y
       }

@@ -1,7 +1,7 @@
 """Small models with random weights, of every type and odd shapes, on every target, against the float64 reference.
 
-The seed is fresh in every run and part of the failure's message. Bounds: with float weights only f32 rounding (and the f32 cache)
-is left, 1e-3. Integer weights meet activations quantised to int8 in blocks of 32, whose error is 0.6 % of a dot product
+The seed is fresh in every run and part of the failure's message. Bounds: with f32 and f16 weights only f32 rounding (and the f32 cache)
+is left, 1e-3. Weights in bf16 meet activations rounded to bf16, whose error is 0.1 % of a dot product. Integer weights meet activations quantised to int8 in blocks of 32, whose error is 0.6 % of a dot product
 (Gaussian); through a few layers of a random model the logits move by a few percent.
 """
 import random
@@ -30,7 +30,7 @@ SHAPES = {
     "many-queries": (["--type", "f32", "--width", "64", "--heads", "14", "--kv-heads", "2", "--head-dim", "12"], "f32"),
     "vocabulary-333": (["--type", "q4_1", "--vocab", "333"], "f16"),
 }
-FLOAT = {"f32", "f16", "bf16", "head-8-ffn-172", "head-80-partial-rope", "many-queries"}
+FLOAT = {"f32", "f16", "head-8-ffn-172", "head-80-partial-rope", "many-queries"}
 TARGETS = runnable_targets()
 
 
@@ -58,6 +58,8 @@ def test_logits(model, target):
     where = f"{name} on {target}, seed {seed}: {result}"
     if name in FLOAT:
         assert result["max_abs"] < 1e-3, where
+    elif name == "bf16":
+        assert result["rel_rms"] < 0.01 and result["kl"] < 0.0002, where
     else:
         assert result["rel_rms"] < 0.04 and result["kl"] < 0.004, where
     # Token by token (the decode program) and in chunks (the prefill program), any threads, any run: the same bits.

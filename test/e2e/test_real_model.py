@@ -136,9 +136,9 @@ def test_bench_row(real):
     rows = json.loads(run(real, "bench", "-p", "32", "-n", "8", "-r", "2", "-d", "16", "-t", "1", "--output", "json").stdout)
     assert len(rows) == 2
     for row in rows:
-        for key in "test n_prompt n_gen depth threads avg_ts stddev_ts bytes_per_token gb_per_s read_gb_per_s share".split():
+        for key in "test n_prompt n_gen depth threads avg_ts stddev_ts bytes_per_token gb_per_s read_gb_per_s peak_gop_per_s roofline_ts share".split():
             assert key in row, row
-        assert row["avg_ts"] > 0 and row["read_gb_per_s"] > 0 and row["depth"] == 16
+        assert row["avg_ts"] > 0 and row["read_gb_per_s"] > 0 and row["peak_gop_per_s"] > 0 and row["roofline_ts"] > 0 and row["depth"] == 16
 
 
 def test_info(real, real_model):

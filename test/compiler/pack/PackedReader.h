@@ -19,8 +19,8 @@ public:
                int64_t stride = 0)
       : format(format), tileRows(tileRows), bytes(bytes) {
     planes = format.isFloat ? 1 : 8 / format.codeBits;
-    width = format.isFloat ? 1 : planes * 32;
-    recordBytes = format.isFloat ? tileRows * format.codeBits / 8
+    width = !format.isFloat ? planes * 32 : format.name == "bf16" ? 2 : 1;
+    recordBytes = format.isFloat ? tileRows * width * format.codeBits / 8
                                  : tileRows * 32 + planes * tileRows * (format.minAt >= 0 ? 4 : 2);
     tileBytes = ((cols + width - 1) / width * recordBytes + 63) / 64 * 64;
     tileStride = stride ? stride : tileBytes;
@@ -32,7 +32,7 @@ public:
     const uint8_t *record = bytes + row / tileRows * tileStride + col / width * recordBytes;
     int64_t lane = row % tileRows, plane = col % width / 32, k = col % 32;
     if (format.isFloat) {
-      const uint8_t *element = record + lane * format.codeBits / 8;
+      const uint8_t *element = record + (lane * width + col % width) * format.codeBits / 8;
       return format.codeBits == 32  ? load<float>(element)
              : format.name == "f16" ? float(load<_Float16>(element))
                                     : std::bit_cast<float>(uint32_t(load<uint16_t>(element)) << 16);
