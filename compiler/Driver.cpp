@@ -118,7 +118,7 @@ llvm::Error sluice::explain(const Options &options, llvm::raw_ostream &out) {
   static constexpr llvm::StringRef types[] = {SLUICE_CACHE_NAMES};
   const uint32_t cacheType = llvm::find(types, options.cacheType) - types;
   auto costs = [&](stream::PhaseOp phase) { return target.target->cost(phase); };
-  printTraffic(model, out, costs, {options.depth, options.prompt, cacheType}, options.machine);
+  printTraffic(model, out, target.target->name(), costs, {options.depth, options.prompt, cacheType}, options.machine);
   return llvm::Error::success();
 }
 

@@ -66,8 +66,8 @@ static std::string weightsOf(PhaseOp phase) {
 // After a phase, and before its tiles if the workers share its prologue.
 static int64_t barriersOf(PhaseOp phase) { return phase.getPrologueTokens() ? 2 : 1; }
 
-void sluice::printTraffic(llama::ModelOp model, llvm::raw_ostream &out, PhaseCosts costs, Workload workload,
-                          Machine machine) {
+void sluice::printTraffic(llama::ModelOp model, llvm::raw_ostream &out, llvm::StringRef target, PhaseCosts costs,
+                          Workload workload, Machine machine) {
   llvm::StringRef name = workload.prompt ? "prefill" : "decode";
   auto programs = llvm::make_filter_range(model.getOps<ProgramOp>(), [&](auto op) { return op.getSymName() == name; });
   if (programs.empty())
@@ -129,9 +129,9 @@ void sluice::printTraffic(llama::ModelOp model, llvm::raw_ostream &out, PhaseCos
       << " bytes of KV cache (" << traffic.cacheOperations << " operations), and looks up " << traffic.lookedUpBytes
       << " bytes of embedding.\nThe workers meet at " << barriers << " barriers, " << layerBarriers << " in a layer.\n";
   out << llvm::format(
-      "At %g GB/s and %g GOP/s (--gb-per-s, --gop-per-s; 'bench --profile' of the compiled model measures "
-      "them), that makes %.1f tokens/s; the roofline allows %.1f (%.1f us).\n",
-      machine.gigabytesPerSecond, machine.gigaoperationsPerSecond, tokens * 1e6 / total.predicted,
+      "At %g GB/s and %g GOP/s (--gb-per-s, --gop-per-s; 'bench -t 1 --profile' of the compiled model measures "
+      "them), the code for %s makes that %.1f tokens/s; the roofline allows %.1f (%.1f us).\n",
+      machine.gigabytesPerSecond, machine.gigaoperationsPerSecond, target.str().c_str(), tokens * 1e6 / total.predicted,
       tokens * 1e6 / total.least, total.least);
   if (workload.prompt)
     out << "Chunks of at most " << capacity << " tokens: " << chunks

@@ -1,6 +1,7 @@
 //===- Traffic.h - what a token moves and computes, from the IR alone --------------===//
 //
-// The one cost model: bytes read and operations of every phase of a scheduled model. `sluice explain` prints it; the
+// Bytes read and operations of every phase of a scheduled model. `sluice explain` prints them, and how long a target's
+// code takes for them by its own estimate (Target::cost); the
 // packed file reports the same bytes, and the running model measures against them.
 //
 //===------------------------------------------------------------------------------===//
@@ -59,10 +60,10 @@ struct Machine {
   double gigaoperationsPerSecond = 450; // multiplications and additions of 8-bit dot products
 };
 
-// A line per phase with the time that it takes: the longer of reading its bytes and of `costs`, which are of one worker
-// or of several who share them. Then the least that the roofline allows, and what follows for the speed.
-void printTraffic(llama::ModelOp model, llvm::raw_ostream &out, PhaseCosts costs, Workload workload = {},
-                  Machine machine = {});
+// A line per phase with the time that it takes one worker: the longer of reading its bytes and of `costs`. Then the
+// least that the roofline allows, and what follows for the speed.
+void printTraffic(llama::ModelOp model, llvm::raw_ostream &out, llvm::StringRef target, PhaseCosts costs,
+                  Workload workload = {}, Machine machine = {});
 
 } // namespace sluice
 #endif

@@ -142,9 +142,9 @@ static std::string asText(const Json &value) {
   return text;
 }
 
-static constexpr const char *columns[] = {"test",     "n_prompt",      "n_gen",     "depth",
-                                          "threads",  "avg_ts",        "stddev_ts", "bytes_per_token",
-                                          "gb_per_s", "read_gb_per_s", "share"};
+static constexpr const char *columns[] = {"test",   "n_prompt",       "n_gen",           "depth",    "threads",
+                                          "avg_ts", "stddev_ts",      "bytes_per_token", "gb_per_s", "read_gb_per_s",
+                                          "share",  "peak_gop_per_s", "roofline_ts"};
 
 void sluice::runtime::bench(const Executable &executable, const Options &options) {
   const std::vector<Json> rows = Bench(executable, options).run();
@@ -157,17 +157,18 @@ void sluice::runtime::bench(const Executable &executable, const Options &options
     text += "\n";
     for (const Json &row : rows)
       for (const char *column : columns)
-        text += asText(row[column]) + (column == std::string("share") ? "\n" : ",");
+        text += asText(row[column]) + (column == std::end(columns)[-1] ? "\n" : ",");
     return writeOut(text);
   }
-  text = "| test | threads | tok/s | +/- | MB/token | GB/s | machine reads GB/s | share |\n"
-         "|---|---:|---:|---:|---:|---:|---:|---:|\n";
+  text = "| test | threads | tok/s | +/- | MB/token | GB/s | machine reads GB/s | share | of roofline |\n"
+         "|---|---:|---:|---:|---:|---:|---:|---:|---:|\n";
   for (const Json &row : rows) {
     char line[256];
-    snprintf(line, sizeof line, "| %s | %u | %.1f | %.1f | %.1f | %.1f | %.1f | %.0f %% |\n",
+    snprintf(line, sizeof line, "| %s | %u | %.1f | %.1f | %.1f | %.1f | %.1f | %.0f %% | %.0f %% |\n",
              row["test"].get<std::string>().c_str(), row["threads"].get<unsigned>(), row["avg_ts"].get<double>(),
              row["stddev_ts"].get<double>(), row["bytes_per_token"].get<double>() / 1e6, row["gb_per_s"].get<double>(),
-             row["read_gb_per_s"].get<double>(), 100 * row["share"].get<double>());
+             row["read_gb_per_s"].get<double>(), 100 * row["share"].get<double>(),
+             100 * row["avg_ts"].get<double>() / row["roofline_ts"].get<double>());
     text += line;
   }
   writeOut(text);

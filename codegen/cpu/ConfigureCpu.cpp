@@ -39,8 +39,8 @@ struct ConfigureCpu : codegen::impl::ConfigureCpuBase<ConfigureCpu> {
   using ConfigureCpuBase::ConfigureCpuBase;
 
   void runOnOperation() override {
-    const CpuFacts *facts = llvm::find_if(allCpus(), [&](const CpuFacts &row) { return cpu.getValue() == row.name; });
-    if (facts == allCpus().end()) {
+    const CpuFacts *facts = findCpu(cpu);
+    if (!facts) {
       getOperation().emitError("unknown cpu '") << cpu << "'";
       return signalPassFailure();
     }
@@ -68,6 +68,8 @@ struct ConfigureCpu : codegen::impl::ConfigureCpuBase<ConfigureCpu> {
     int64_t tokens = llvm::bit_floor(uint64_t(budget(facts) / (sumsPerVector(op) * facts.vectorsPerLoad())));
     if (op->getParentOfType<PhaseOp>().getHead())
       tokens = std::min<int64_t>(tokens, 4);
+    // Workers prepare activations for each other in whole blocks of tokens.
+    tokens = std::gcd(tokens, int64_t(op->getParentOfType<PhaseOp>().getPrologueTokens().value_or(0)));
     return std::gcd(tokens, maxTokensOf(op));
   }
 
@@ -81,7 +83,7 @@ struct ConfigureCpu : codegen::impl::ConfigureCpuBase<ConfigureCpu> {
 
   static int64_t prefetchFor(TilesOp op, const CpuFacts &facts) {
     if (maxTokensOf(op) > 1)
-      return facts.prefetchesTiles ? tileBytes(op) : 0;
+      return tileBytes(op);
     return op.getWeights().size() > 1 ? facts.alternatingPrefetch : facts.prefetch;
   }
 
@@ -100,7 +102,8 @@ struct ConfigureCpu : codegen::impl::ConfigureCpuBase<ConfigureCpu> {
       op.setPrefetch(prefetchFor(op, facts));
     remark::passed(op.getLoc(), remark::RemarkOpts::name("ConfigureCpu").category("configure"))
         << "holds " << std::to_string(*op.getRowBlock()) << " rows in vectors of " << std::to_string(*op.getLanes())
-        << " for " << std::to_string(*op.getTokenBlock()) << " tokens";
+        << " for " << std::to_string(*op.getTokenBlock()) << " tokens, prefetches " << std::to_string(*op.getPrefetch())
+        << " bytes ahead";
   }
 };
 } // namespace

@@ -30,11 +30,14 @@ struct Instructions {
   }
   Instructions operator*(double by) const { return {dots * by, multiplies * by, others * by, loads * by}; }
 
-  // As many dots take as long.
-  double asDots(const CpuFacts &facts) const {
-    // Multiplications and others that an emulated dot consists of.
-    const double each = facts.dot == DotKind::Vpdpbusd ? 1 : facts.dot == DotKind::Maddubs ? 2.5 : 8;
-    return std::max(dots + (multiplies + others / 2) / each, loads * facts.dotsPerCycle / facts.loadsPerCycle);
+  // As many dots of four-bit codes, which the peak is measured with, take as long.
+  double asDots(const CpuFacts &facts, unsigned codeBits = 4) const {
+    // Of what a dot consists where it is no instruction, see Lanes::dot4.
+    constexpr double viaBytes = 2 + 0.5, viaWords = 2 + 6 * 0.5;
+    const bool words = facts.dot == DotKind::Pmaddwd || (facts.dot == DotKind::Maddubs && codeBits > 4);
+    const double peak = facts.dot == DotKind::Vpdpbusd ? 1 : facts.dot == DotKind::Maddubs ? viaBytes : viaWords;
+    const double each = facts.dot == DotKind::Vpdpbusd ? 1 : words ? viaWords : viaBytes;
+    return std::max((dots * each + multiplies + others / 2) / peak, loads * facts.dotsPerCycle / facts.loadsPerCycle);
   }
 };
 
@@ -46,7 +49,8 @@ public:
     PhaseCost cost;
     for (auto [index, tiles] : llvm::enumerate(scope.phase.getBody().getOps<TilesOp>()))
       for (auto [layout, operand] : llvm::zip_equal(scope.weights.tiles(index).layouts, tiles.getOperands()))
-        cost.run += operations(tile(tiles, layout, scope.operand(operand)).asDots(facts) * layout.tiles);
+        cost.run += operations(tile(tiles, layout, scope.operand(operand)).asDots(facts, layout.format->codeBits) *
+                               layout.tiles);
     for (Operation &op : scope.phase.getBody().front()) {
       if (auto attention = dyn_cast<AttentionOp>(op)) {
         cost.cache += operations(position(attention).asDots(facts));
@@ -71,12 +75,12 @@ private:
     const FormatInfo &format = *layout.format;
     const double lanes = double(op.getLanes().value_or(facts.lanes())), tokens = double(op.getTokenBlock().value_or(1));
     const double rowVectors = double(op.getRowBlock().value_or(op.getTileRows())) / lanes;
-    const double planes = double(layout.recordBlocks), all = double(op.getTileRows()) / lanes;
+    const double planes = double(layout.recordBlocks), vectorsOfTile = double(op.getTileRows()) / lanes;
     if (format.isFloat) { // a record: widening shared by the tokens, activations shared by the rows
       const double products = operand.inPairs ? 1 : double(layout.recordK);
       const double widenings = format.codeBits == 16 && !operand.inPairs ? products / tokens : 0;
       return Instructions{0, products, widenings, products / rowVectors + 1 / tokens} *
-             (all * double(layout.recordsPerTile));
+             (vectorsOfTile * double(layout.recordsPerTile));
     }
     const double groups = double(OperandLayout::groups), peaks = operand.allHigh() ? groups : double(operand.peaks);
     const bool apart = planes > 1 && op.getTokenBlock().value_or(1) > 1;
@@ -93,7 +97,7 @@ private:
     // Blocks to floats, times their scale; the sum of all times the activation's.
     record.others += planes * (1 + 1 / tokens);
     record.multiplies += planes + 1 + (format.hasMin() ? planes : 0);
-    return record * (all * double(layout.recordsPerTile));
+    return record * (vectorsOfTile * double(layout.recordsPerTile));
   }
 
   // Attention to one position: a product of each head with a key and a value, whose elements are widened for the rows
@@ -103,17 +107,19 @@ private:
     const double products = 2 * vectors(shape.headDim), rows = double(shape.rows());
     const double shared = std::max<double>(facts.vectorsPerLoad(), 8 / rows);
     Instructions head{0, products, products / rows, products * (1 / rows + 1 / shared)};
-    head += Instructions{0, 12, 40, 4} * (1.0 / facts.lanes());
+    constexpr Instructions softmax{0, 12, 40, 4}; // of a vector of positions: mask, maximum, Lanes::exp, sum
+    head += softmax * (1.0 / facts.lanes());
     return head * double(op.getHeads());
   }
 
-  // Of quantising one token: short reductions for a pair of blocks, and more for each peak.
+  // Of quantising one token: short reductions for a pair of blocks, and more for each peak (docs/notes/zen5.md).
   double cyclesOf(PrepareOp op) const {
     const OperandLayout &layout = scope.operand(op);
-    if (layout.kind != OperandKind::Int8)
-      return double(layout.width);
-    const double peaks = layout.allHigh() ? 0 : double(layout.peaks), narrow = 16.0 / facts.lanes();
-    return (45 + 50 * peaks) * narrow * double(layout.blocks() / 2);
+    if (layout.kind != OperandKind::Int8) // for many tokens, a store for each channel
+      return layout.tokens == 1 ? vectors(layout.width) : double(layout.width) / (layout.inPairs ? 2 : 1);
+    constexpr double pair = 45, perPeak = 50, lanes = 16; // cycles, measured with vectors of so many lanes
+    const double peaks = layout.allHigh() ? 0 : double(layout.peaks);
+    return (pair + perPeak * peaks) * lanes / facts.lanes() * double(layout.blocks() / 2);
   }
 
   PhaseScope scope;

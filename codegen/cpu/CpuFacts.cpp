@@ -1,7 +1,9 @@
 //===- CpuFacts.cpp - the table of x86-64 targets ----------------------------------===//
 //
-// Prefetch distances: measured on Zen 5, whose hardware prefetchers lose track of weights that alternate (with any of
-// these targets' code), and on Zen 4, which is best left alone.
+// Measured on Zen 5 (docs/notes/zen5.md), whose hardware prefetchers lose track of weights that alternate, with any of
+// these targets' code; and on Zen 4, which is best left alone. Of the others, what their makers publish; `sluice tune`
+// finds better tiles where that is wrong. Two dots a cycle have no feature of their own: the processors that have
+// AVX-VNNI beside AVX-512 do them.
 //
 //===------------------------------------------------------------------------------===//
 
@@ -25,21 +27,82 @@ static constexpr uint64_t v4bf16 = v4vnni | bit(SLUICE_CPU_AVX512_BF16);
 static constexpr uint64_t v4avxvnni = v4bf16 | bit(SLUICE_CPU_AVX_VNNI);
 
 static constexpr CpuFacts cpus[] = {
-    {"x86-64-v4-avxvnni", "AVX-512 with VNNI, two a cycle: Zen 5 and later, Sapphire Rapids and later", "x86-64-v4",
-     "+avx512vnni,+avxvnni,+avx512bf16,-prefer-256-bit", v4avxvnni, 512, 32, DotKind::Vpdpbusd, true, true, true, 2, 2,
-     8192, 8192, true},
-    {"x86-64-v4-bf16", "AVX-512 with VNNI and BF16: Zen 4, Cooper Lake", "x86-64-v4",
-     "+avx512vnni,+avx512bf16,-prefer-256-bit", v4bf16, 512, 32, DotKind::Vpdpbusd, true, true, true, 1, 2, 0, 0, true},
-    {"x86-64-v4-vnni", "AVX-512 with VNNI: Cascade Lake, Ice Lake", "x86-64-v4", "+avx512vnni,-prefer-256-bit", v4vnni,
-     512, 32, DotKind::Vpdpbusd, true, true, false, 1, 2, 0, 0, true},
-    {"x86-64-v4", "AVX-512: Skylake-X", "x86-64-v4", "-prefer-256-bit", v4, 512, 32, DotKind::Maddubs, true, true,
-     false, 1, 2, 0, 4096, true},
-    {"x86-64-v3-vnni", "AVX2 with AVX-VNNI: Alder Lake and later", "x86-64-v3", "+avxvnni", v3vnni, 256, 16,
-     DotKind::Vpdpbusd, true, true, false, 2, 3, 0, 4096, true},
-    {"x86-64-v3", "AVX2, FMA and F16C: Haswell, Zen and later", "x86-64-v3", "", v3, 256, 16, DotKind::Maddubs, true,
-     true, false, 1, 2, 0, 4096, true},
-    {"x86-64", "SSE2: any x86-64", "x86-64", "", 0, 128, 16, DotKind::Pmaddwd, false, false, false, 1, 2, 0, 4096,
-     true},
+    {.name = "x86-64-v4-avxvnni",
+     .summary = "AVX-512 with VNNI, two a cycle: Zen 5 and later, Sapphire Rapids and later",
+     .llvmCpu = "x86-64-v4",
+     .llvmFeatures = "+avx512vnni,+avxvnni,+avx512bf16,-prefer-256-bit",
+     .features = v4avxvnni,
+     .vectorBits = 512,
+     .vectorRegisters = 32,
+     .dot = DotKind::Vpdpbusd,
+     .hasBFloat16 = true,
+     .dotsPerCycle = 2,
+     .prefetch = 8192,
+     .alternatingPrefetch = 8192},
+    {.name = "x86-64-v4-bf16",
+     .summary = "AVX-512 with VNNI and BF16: Zen 4, Cooper Lake",
+     .llvmCpu = "x86-64-v4",
+     .llvmFeatures = "+avx512vnni,+avx512bf16,-prefer-256-bit",
+     .features = v4bf16,
+     .vectorBits = 512,
+     .vectorRegisters = 32,
+     .dot = DotKind::Vpdpbusd,
+     .hasBFloat16 = true},
+    {.name = "x86-64-v4-vnni",
+     .summary = "AVX-512 with VNNI: Cascade Lake, Ice Lake",
+     .llvmCpu = "x86-64-v4",
+     .llvmFeatures = "+avx512vnni,-prefer-256-bit",
+     .features = v4vnni,
+     .vectorBits = 512,
+     .vectorRegisters = 32,
+     .dot = DotKind::Vpdpbusd},
+    {.name = "x86-64-v4",
+     .summary = "AVX-512: Skylake-X",
+     .llvmCpu = "x86-64-v4",
+     .llvmFeatures = "-prefer-256-bit",
+     .features = v4,
+     .vectorBits = 512,
+     .vectorRegisters = 32,
+     .dot = DotKind::Maddubs,
+     .alternatingPrefetch = 4096},
+    {.name = "x86-64-v3-vnni",
+     .summary = "AVX2 with AVX-VNNI: Alder Lake and later",
+     .llvmCpu = "x86-64-v3",
+     .llvmFeatures = "+avxvnni",
+     .features = v3vnni,
+     .vectorBits = 256,
+     .vectorRegisters = 16,
+     .dot = DotKind::Vpdpbusd,
+     .dotsPerCycle = 2,
+     .loadsPerCycle = 3,
+     .alternatingPrefetch = 4096},
+    {.name = "x86-64-v3",
+     .summary = "AVX2, FMA and F16C: Haswell, Zen and later",
+     .llvmCpu = "x86-64-v3",
+     .llvmFeatures = "",
+     .features = v3,
+     .vectorBits = 256,
+     .vectorRegisters = 16,
+     .dot = DotKind::Maddubs,
+     .alternatingPrefetch = 4096},
+    {.name = "x86-64",
+     .summary = "SSE2: any x86-64",
+     .llvmCpu = "x86-64",
+     .llvmFeatures = "",
+     .features = 0,
+     .vectorBits = 128,
+     .vectorRegisters = 16,
+     .dot = DotKind::Pmaddwd,
+     .hasFma = false,
+     .hasHalf = false,
+     .alternatingPrefetch = 4096},
 };
 
 llvm::ArrayRef<CpuFacts> sluice::codegen::allCpus() { return cpus; }
+
+const CpuFacts *sluice::codegen::findCpu(llvm::StringRef name) {
+  for (const CpuFacts &facts : cpus)
+    if (name == facts.name)
+      return &facts;
+  return nullptr;
+}

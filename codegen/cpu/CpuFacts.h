@@ -24,11 +24,10 @@ struct CpuFacts {
   unsigned vectorBits;
   unsigned vectorRegisters;
   DotKind dot;
-  bool hasFma, hasHalf, hasBFloat16;    // vfmadd; vcvtph2ps; vdpbf16ps
-  unsigned dotsPerCycle, loadsPerCycle; // vectors, at the best; fused multiply-adds come as fast as dots
-  unsigned prefetch;                    // bytes ahead for one token, 0 for none
-  unsigned alternatingPrefetch;         // likewise where tiles of several weights alternate
-  bool prefetchesTiles;                 // for many tokens the next tile is asked for while one is worked on
+  bool hasFma = true, hasHalf = true, hasBFloat16 = false; // vfmadd; vcvtph2ps; vdpbf16ps
+  unsigned dotsPerCycle = 1, loadsPerCycle = 2;            // vectors; fused multiply-adds come as fast as dots
+  unsigned prefetch = 0;                                   // bytes ahead for one token, 0 for none
+  unsigned alternatingPrefetch = 0;                        // likewise where tiles of several weights alternate
 
   unsigned lanes() const { return vectorBits / 32; }
   // Vectors (of rows, or of positions) that share a loaded activation, for loads to keep up with multiplications.
@@ -37,6 +36,8 @@ struct CpuFacts {
 
 // Best first.
 llvm::ArrayRef<CpuFacts> allCpus();
+// Null if there is none of this name.
+const CpuFacts *findCpu(llvm::StringRef name);
 
 } // namespace sluice::codegen
 #endif

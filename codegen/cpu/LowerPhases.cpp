@@ -31,9 +31,9 @@ struct LowerPhases : codegen::impl::LowerPhasesBase<LowerPhases> {
   void runOnOperation() override {
     named.clear();
     ModuleOp module = getOperation();
-    const CpuFacts *facts = llvm::find_if(allCpus(), [&](const CpuFacts &row) { return cpu.getValue() == row.name; });
+    const CpuFacts *facts = findCpu(cpu);
     auto models = llvm::to_vector(module.getOps<llama::ModelOp>());
-    if (facts == allCpus().end() || models.size() != 1) {
+    if (!facts || models.size() != 1) {
       module.emitError("expected a known cpu and one llama.model, got '") << cpu << "' and " << models.size();
       return signalPassFailure();
     }

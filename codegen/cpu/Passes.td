@@ -5,8 +5,8 @@ include "mlir/Pass/PassBase.td"
 def ConfigureCpu : Pass<"configure-cpu", "::sluice::llama::ModelOp"> {
   let summary = "chooses rows, lanes and tokens held in registers for a CPU";
   let description = [{
-    Writes `row_block`, `lanes`, `token_block` and `prefetch` of `stream.tiles` from the target's facts; what is there
-    already is left alone. Other phases have nothing to choose. The numbers computed do not change.
+    Writes `row_block`, `lanes`, `token_block` and `prefetch` of `stream.tiles`, and `prefetch` of `stream.attention`, from
+    the target's facts; what is there already is left alone. The numbers computed do not change.
   }];
   let options = [Option<"cpu", "cpu", "std::string", "\"x86-64-v3\"", "the target: see `sluice targets`">];
   let dependentDialects = ["::sluice::stream::StreamDialect"];

@@ -163,12 +163,10 @@ public:
   }
 
 private:
-  // Planes one after another: only the integer sums of one are in registers at a time.
   void addDots(Sums &sums) {
-    const int64_t planes = layout.recordBlocks;
-    // For one token a record is read once, in the order of its addresses. For many, one plane's integer sums are enough
-    // for the registers.
-    const int64_t together = tile.tokens == 1 ? planes : 1;
+    // For one token a record is read once, in the order of its addresses. For many, the registers hold the integer sums
+    // of one plane at a time.
+    const int64_t planes = layout.recordBlocks, together = tile.tokens == 1 ? planes : 1;
     Values joined(sums.size());
     for (int64_t first = 0; first < planes; first += together) {
       if (first) {
@@ -176,7 +174,7 @@ private:
         packed = l.after(packed, joined.back());
         codes.clear();
       }
-      Values integers = integerDots(first, together);
+      Values integers = blockSums(first, together);
       for (int64_t p = first; p < first + together; ++p)
         for (int64_t v = 0; v < tile.vectors; ++v)
           for (int64_t t = 0; t < tile.tokens; ++t) {
@@ -193,42 +191,30 @@ private:
       }
   }
 
-  // Of planes [first, first + count): [plane][vector][token].
-  Values integerDots(int64_t first, int64_t count) {
-    const int64_t tokens = tile.tokens;
-    Values integers, highs;
-    auto index = [&](int64_t p, int64_t v, int64_t t) { return ((p - first) * tile.vectors + v) * tokens + t; };
-    auto forAll = [&](function_ref<void(int64_t, int64_t, int64_t)> f) {
-      for (int64_t p = first; p < first + count; ++p)
+  // Sums over the blocks of planes [first, first + count): [plane][vector][token].
+  Values blockSums(int64_t first, int64_t count) {
+    Values sums(count * tile.vectors * tile.tokens), highs(sums.size(), l.constantInt(ints(), 0));
+    // Tokens outside: a loaded activation meets the vectors one after another.
+    auto forEach = [&](function_ref<void(int64_t index, int64_t p, int64_t v, int64_t t)> f) {
+      for (int64_t t = 0; t < tile.tokens; ++t)
         for (int64_t v = 0; v < tile.vectors; ++v)
-          for (int64_t t = 0; t < tokens; ++t)
-            f(p, v, t);
+          for (int64_t p = first; p < first + count; ++p)
+            f(((p - first) * tile.vectors + v) * tile.tokens + t, p, v, t);
     };
-    forAll([&](int64_t p, int64_t, int64_t t) {
-      integers.push_back(start(p, t));
-      highs.push_back(l.constantInt(ints(), 0));
-    });
+    forEach([&](int64_t i, int64_t p, int64_t, int64_t t) { sums[i] = start(p, t); });
     for (int64_t g = 0; g < OperandLayout::groups; ++g)
-      for (int64_t t = 0; t < tokens; ++t)
-        for (int64_t v = 0; v < tile.vectors; ++v)
-          for (int64_t p = first; p < first + count; ++p) {
-            Value &sum = integers[index(p, v, t)], &high = highs[index(p, v, t)];
-            sum = dot(sum, code(g, v, p), activationAt(p, operand.codesAt(t) + g * 4), p);
-            if (operand.allHigh())
-              high = dot(high, code(g, v, p), activationAt(p, operand.highCodesAt(t) + g * 4), p);
-          }
+      forEach([&](int64_t i, int64_t p, int64_t v, int64_t t) {
+        sums[i] = dot(sums[i], code(g, v, p), activationAt(p, operand.codesAt(t) + g * 4), p);
+        if (operand.allHigh())
+          highs[i] = dot(highs[i], code(g, v, p), activationAt(p, operand.highCodesAt(t) + g * 4), p);
+      });
     if (operand.allHigh())
-      for (auto [sum, high] : llvm::zip_equal(integers, highs))
+      for (auto [sum, high] : llvm::zip_equal(sums, highs))
         sum = l.add(sum, l.shl(high, OperandLayout::highShift));
     else
-      for (int64_t i = 0; i < operand.peaks; ++i)
-        for (int64_t t = 0; t < tokens; ++t)
-          for (int64_t p = first; p < first + count; ++p)
-            for (int64_t v = 0; v < tile.vectors; ++v) {
-              Value &sum = integers[index(p, v, t)];
-              sum = addPeak(sum, i, v, p, t);
-            }
-    return integers;
+      for (int64_t peak = 0; peak < operand.peaks; ++peak)
+        forEach([&](int64_t i, int64_t p, int64_t v, int64_t t) { sums[i] = addPeak(sums[i], peak, v, p, t); });
+    return sums;
   }
 
   // A plane that lies in the high bits may be used there: then its sums are this many times too large. Codes that are

@@ -119,7 +119,7 @@ llvm::Expected<std::string> Tuner::tunePhase(PhaseRunner &runner, unsigned kerne
   const int64_t lanes = *tiles.getLanes(), tokens = tiles->getParentOfType<ProgramOp>().getMaxTokens();
   std::vector<std::pair<StringRef, std::vector<int64_t>>> choices;
   if (tokens > 1)
-    choices = {{"token_block", {4, 8, 16, 32}}};
+    choices = {{"token_block", {2, 4, 8, 16}}};
   choices.push_back({"row_block", {4, 8, 16, 32}});
   choices.push_back({"lanes", {lanes / 2, lanes}});
   choices.push_back(

@@ -12,13 +12,13 @@
 using namespace sluice::llama;
 
 static constexpr FormatInfo formats[] = {
-    // format        name    gguf float  bits elems bytes dot zero signed scale min codes
-    {Format::F32, "f32", 0, true, 32, 1, 4, 1, 0, false, -1, -1, 0},
-    {Format::F16, "f16", 1, true, 16, 1, 2, 1, 0, false, -1, -1, 0},
-    {Format::BF16, "bf16", 30, true, 16, 1, 2, 2, 0, false, -1, -1, 0},
-    {Format::Q8_0, "q8_0", 8, false, 8, 32, 34, 4, 128, true, 0, -1, 2},
-    {Format::Q4_0, "q4_0", 2, false, 4, 32, 18, 4, 8, false, 0, -1, 2},
-    {Format::Q4_1, "q4_1", 3, false, 4, 32, 20, 4, 0, false, 0, 2, 4},
+    // format        name    gguf float  bits elems bytes pairs zero signed scale min codes
+    {Format::F32, "f32", 0, true, 32, 1, 4, false, 0, false, -1, -1, 0},
+    {Format::F16, "f16", 1, true, 16, 1, 2, false, 0, false, -1, -1, 0},
+    {Format::BF16, "bf16", 30, true, 16, 1, 2, true, 0, false, -1, -1, 0},
+    {Format::Q8_0, "q8_0", 8, false, 8, 32, 34, false, 128, true, 0, -1, 2},
+    {Format::Q4_0, "q4_0", 2, false, 4, 32, 18, false, 8, false, 0, -1, 2},
+    {Format::Q4_1, "q4_1", 3, false, 4, 32, 20, false, 0, false, 0, 2, 4},
 };
 
 llvm::ArrayRef<FormatInfo> sluice::llama::allFormats() { return formats; }

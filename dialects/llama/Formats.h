@@ -29,8 +29,8 @@ struct FormatInfo {
   unsigned codeBits;      // bits of a code: 4 or 8; float: 16 or 32
   unsigned blockElements; // elements of a block
   unsigned blockBytes;    // bytes of a block in a checkpoint
-  unsigned dotColumns;    // columns that one instruction multiplies and adds: packed side by side. 2: activations are
-                          // rounded to the format too, which is as coarse
+  bool inPairs; // bf16: two columns of a row are packed side by side, as vdpbf16ps takes them, and activations
+                // are rounded to bf16 too
   // Integer formats only:
   unsigned zeroPoint; // unsigned code that means zero; 0 or a power of two
   bool signedCodes;   // codes are two's complement in the checkpoint

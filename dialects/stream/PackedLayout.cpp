@@ -14,7 +14,7 @@ PackedLayout PackedLayout::get(llama::WeightType type, int64_t tileRows) {
   layout.tileRows = tileRows;
   layout.tiles = llvm::divideCeil(layout.rows, tileRows);
   if (layout.format->isFloat) {
-    layout.recordK = layout.format->dotColumns;
+    layout.recordK = layout.format->inPairs ? 2 : 1;
     layout.recordBlocks = 1;
     layout.recordBytes = tileRows * layout.recordK * layout.format->codeBits / 8;
   } else {

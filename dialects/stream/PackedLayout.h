@@ -38,7 +38,7 @@ struct PackedLayout {
 
 // The form in which activations meet weights of a format.
 inline OperandKind operandKindOf(const llama::FormatInfo &format) {
-  return !format.isFloat ? OperandKind::Int8 : format.dotColumns > 1 ? OperandKind::BFloat16 : OperandKind::Float;
+  return !format.isFloat ? OperandKind::Int8 : format.inPairs ? OperandKind::BFloat16 : OperandKind::Float;
 }
 
 inline int64_t packedVectorBytes(int64_t cols) { return (cols * 4 + 63) / 64 * 64; }

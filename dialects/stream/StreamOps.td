@@ -153,9 +153,9 @@ def Stream_MergeOp : Stream_SymbolOp<"merge", [HasParent<"PhaseOp">]> {
 }
 
 def Stream_PrepareOp : Stream_Op<"prepare", [Pure, HasParent<"PhaseOp">]> {
-  let summary = "puts activations in the form that dots read, in the worker's scratch";
+  let summary = "puts activations in the form that dots read";
   let description = [{
-    An i8 operand is quantised in blocks of 64 channels. Of each half, eight groups of four, the `peaks` groups with the largest
+    An f32 operand is the activations, a bf16 one is rounded to nearest even. An i8 operand is quantised in blocks of 64 channels. Of each half, eight groups of four, the `peaks` groups with the largest
     magnitudes get a second byte, worth 16 times the first: so a few large channels do not make the codes of their
     neighbours coarse, and a dot product costs one more instruction for each. 0: plain int8; 8: every channel has two bytes.
     The block's scale is the larger of (largest magnitude elsewhere) / 127 and (largest of all) / (16 x 127).
@@ -345,7 +345,7 @@ def Stream_AttentionOp : Stream_SymbolOp<"attention", [HasParent<"PhaseOp">]> {
     Positions are walked in blocks of SLUICE_KV_BLOCK from 0, with a running maximum (Dao et al., FlashAttention, 2022), anew for every
     segment of SLUICE_KV_SEGMENT, whose parts are then merged: the same way for every chunking. With `split` each segment
     is a work item of its own, and the result is the parts, [segment][head] of outputs, maximum and sum, for `stream.merge`.
-    The configuration: `prefetch` is how many bytes software prefetches are ahead in the cache, 0 for none.
+    The configuration: `token_block` tokens are a work item; `prefetch` is how many bytes software prefetches are ahead in the cache, 0 for none.
 
     1. both buffers are heads x head size wide; with split, the result is segments of the context x heads x (head size + 2)
     2. heads is a multiple of the cache's KV heads

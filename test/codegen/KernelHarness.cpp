@@ -56,9 +56,7 @@ void sluice::test::packTiles(llvm::ArrayRef<const Weight *> weights, int64_t til
   for (int64_t tile = 0; tile < tiles; ++tile)
     for (const Weight *weight : weights) {
       const llama::FormatInfo &f = *weight->format;
-      const int64_t blocks = f.isFloat ? 1 : 8 / f.codeBits, recordK = !f.isFloat         ? 32 * blocks
-                                                                       : f.name == "bf16" ? 2
-                                                                                          : 1;
+      const int64_t blocks = f.isFloat ? 1 : 8 / f.codeBits, recordK = !f.isFloat ? 32 * blocks : f.inPairs ? 2 : 1;
       const int64_t records = (weight->cols + recordK - 1) / recordK;
       const int64_t record =
           f.isFloat ? tileRows * recordK * f.blockBytes : tileRows * 32 + blocks * tileRows * (f.hasMin() ? 4 : 2);

@@ -5,6 +5,7 @@
 //
 //===--------------------------------------------------------------------------------------===//
 
+#include "mlir/Parser/Parser.h"
 #include "test/codegen/KernelHarness.h"
 #include "gtest/gtest.h"
 #include <cmath>
@@ -77,7 +78,7 @@ static double roundedToBFloat16(float x) {
 }
 
 static std::string operandKind(const llama::FormatInfo &format) {
-  return !format.isFloat ? "i8" : format.name == "bf16" ? "bf16" : "f32";
+  return !format.isFloat ? "i8" : format.inPairs ? "bf16" : "f32";
 }
 
 class OnTarget : public ::testing::TestWithParam<std::string> {};
@@ -99,12 +100,55 @@ TEST(Targets, AreFoundByNameAndByProcessor) {
   EXPECT_TRUE(codegen::runsHere(*codegen::lookupTarget("host")));
   for (auto [processor, target] :
        {std::pair("znver5", "x86-64-v4-avxvnni"), std::pair("sapphirerapids", "x86-64-v4-avxvnni"),
-        std::pair("znver4", "x86-64-v4-vnni"), std::pair("skylake-avx512", "x86-64-v4"),
-        std::pair("alderlake", "x86-64-v3-vnni"), std::pair("haswell", "x86-64-v3"), std::pair("znver1", "x86-64-v3"),
-        std::pair("core2", "x86-64")})
+        std::pair("znver4", "x86-64-v4-bf16"), std::pair("cooperlake", "x86-64-v4-bf16"),
+        std::pair("icelake-server", "x86-64-v4-vnni"), std::pair("cascadelake", "x86-64-v4-vnni"),
+        std::pair("skylake-avx512", "x86-64-v4"), std::pair("alderlake", "x86-64-v3-vnni"),
+        std::pair("haswell", "x86-64-v3"), std::pair("znver1", "x86-64-v3"), std::pair("core2", "x86-64")})
     EXPECT_EQ(codegen::lookupTarget(processor)->name(), target) << processor;
   for (const char *unknown : {"", "cray", "pentium4", "Znver4"})
     EXPECT_EQ(codegen::lookupTarget(unknown), nullptr) << unknown;
+}
+
+// What targets expect their code to take: one phase of 64 rows x 4096, for many tokens or one.
+static PhaseCost costOf(llvm::StringRef target, llvm::StringRef format, int64_t tokens, int64_t peaks = 1) {
+  const llama::FormatInfo *info =
+      llvm::find_if(llama::allFormats(), [&](const llama::FormatInfo &row) { return row.name == format; });
+  const std::string operand = operandType(4096, operandKind(*info));
+  mlir::DialectRegistry registry;
+  registry.insert<llama::LlamaDialect, stream::StreamDialect>();
+  mlir::MLIRContext context(registry, mlir::MLIRContext::Threading::DISABLED);
+  mlir::OwningOpRef<mlir::ModuleOp> module = mlir::parseSourceString<mlir::ModuleOp>(
+      model(weightDecl("w", 64, 4096, info->name),
+            "stream.program @p max_tokens " + str(tokens) + " {" + bufferDecl("x", 4096) + bufferDecl("y", 64) +
+                "stream.phase \"dots\" { %x = stream.read @x : " + valuesType(4096) +
+                "\n %a = stream.prepare %x {peaks = " + str(peaks) + " : i64} : " + valuesType(4096) + " -> " +
+                operand + "\n stream.tiles (%a) [@w] : " + operand +
+                " {\n ^bb0(%r: !stream.lanes):\n stream.write_rows %r, @y\n } } }\n"),
+      &context);
+  mlir::PassManager configure(&context);
+  const codegen::Target *chosen = codegen::lookupTarget(target);
+  chosen->addConfigurePasses(configure);
+  EXPECT_TRUE(mlir::succeeded(configure.run(*module)));
+  PhaseCost cost;
+  module->walk([&](stream::PhaseOp phase) { cost = chosen->cost(phase); });
+  return cost;
+}
+
+TEST(Targets, CostsFollowTheCode) {
+  const double operations = 2.0 * 64 * 4096;
+  auto run = [](llvm::StringRef target, llvm::StringRef format, int64_t tokens, int64_t peaks = 1) {
+    return costOf(target, format, tokens, peaks).run;
+  };
+  for (const char *target : {"x86-64-v4-avxvnni", "x86-64-v4-vnni", "x86-64-v3", "x86-64"}) {
+    EXPECT_GT(run(target, "q4_0", 128), operations) << target << ": unpacking and scaling are work too";
+    EXPECT_LT(run(target, "q4_0", 128), 3 * operations) << target;
+    EXPECT_GT(run(target, "q4_0", 1), run(target, "q4_0", 128)) << target << ": many tokens share what is unpacked";
+    EXPECT_GT(run(target, "q4_0", 128, 2), run(target, "q4_0", 128, 1)) << target << ": a peak costs";
+    EXPECT_GT(run(target, "q4_1", 128), run(target, "q4_0", 128)) << target << ": so does a min";
+    EXPECT_GT(costOf(target, "q4_0", 128, 1).prologue, costOf(target, "q4_0", 128, 0).prologue) << target;
+  }
+  EXPECT_LT(run("x86-64-v4-bf16", "bf16", 128) * 1.5, run("x86-64-v4-vnni", "bf16", 128)) << "pairs at once";
+  EXPECT_GT(run("x86-64-v3", "q8_0", 128), 1.5 * run("x86-64-v3", "q4_0", 128)) << "bytes do not fit vpmaddubsw";
 }
 
 // y = W x for `tokens` tokens through a program of capacity `capacity`: [token][row].
@@ -161,7 +205,7 @@ TEST_P(OnTarget, DotsOfEveryFormat) {
         std::vector<double> a(x.begin() + t * cols, x.begin() + (t + 1) * cols);
         if (!format.isFloat)
           a = quantized(x.data() + t * cols, cols, peaks);
-        else if (format.name == "bf16")
+        else if (format.inPairs)
           for (double &value : a)
             value = roundedToBFloat16(float(value));
         for (int64_t r = 0; r < rows; ++r) {

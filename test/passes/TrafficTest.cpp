@@ -47,7 +47,7 @@ TEST_F(TrafficTest, NumbersOfEachPhase) {
 TEST_F(TrafficTest, TextHasALineForEveryPhase) {
   std::string text;
   llvm::raw_string_ostream out(text);
-  printTraffic(model, out, [](stream::PhaseOp) { return PhaseCost{}; });
+  printTraffic(model, out, "none", [](stream::PhaseOp) { return PhaseCost{}; });
   for (auto phase : (*model.getOps<stream::ProgramOp>().begin()).getOps<stream::PhaseOp>())
     EXPECT_NE(text.find("\n" + phase.getName().str() + " "), std::string::npos) << text;
   EXPECT_NE(text.find("100.00 %"), std::string::npos) << text;

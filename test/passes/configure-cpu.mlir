@@ -1,6 +1,8 @@
 // Blocking per target, and what is given is left alone.
 // RUN: sluice-opt %s --configure-cpu=cpu=x86-64-v4-avxvnni | FileCheck %s --check-prefixes=CHECK,WIDE
 // RUN: sluice-opt %s --configure-cpu=cpu=x86-64-v4-vnni | FileCheck %s --check-prefixes=CHECK,VNNI
+// RUN: sluice-opt %s --configure-cpu=cpu=x86-64-v4-bf16 | FileCheck %s --check-prefixes=CHECK,VNNI
+// RUN: sluice-opt %s --configure-cpu=cpu=x86-64-v3-vnni | FileCheck %s --check-prefixes=CHECK,V3
 // RUN: sluice-opt %s --configure-cpu=cpu=x86-64-v4 | FileCheck %s --check-prefixes=CHECK,V4
 // RUN: sluice-opt %s --configure-cpu=cpu=x86-64-v3 | FileCheck %s --check-prefixes=CHECK,V3
 // RUN: sluice-opt %s --configure-cpu=cpu=x86-64 | FileCheck %s --check-prefixes=CHECK,BASE
@@ -36,6 +38,21 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
       // CHECK: } {lanes = 4 : i64, prefetch = 256 : i64, row_block = 8 : i64, token_block = 1 : i64}
       } {lanes = 4 : i64, row_block = 8 : i64, prefetch = 256 : i64}
     }
+    // Hardware prefetchers lose track of weights that alternate.
+    stream.phase "alternating" {
+      %v = stream.read @x : !stream.values<64>
+      %a = stream.prepare %v : !stream.values<64> -> !stream.operand<64, i8>
+      stream.tiles (%a, %a) [@w, @w] : !stream.operand<64, i8>, !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes, %s: !stream.lanes):
+        %t = stream.swiglu %r, %s
+        stream.write_rows %t, @y
+      // WIDE: prefetch = 8192 : i64
+      // VNNI: prefetch = 0 : i64
+      // V4: prefetch = 4096 : i64
+      // V3: prefetch = 4096 : i64
+      // BASE: prefetch = 4096 : i64
+      }
+    }
   }
   // CHECK-LABEL: stream.program @other_phases
   stream.program @other_phases max_tokens 64 {
@@ -58,9 +75,9 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
       stream.tiles (%a) [@w] : !stream.operand<64, i8> {
       ^bb0(%r: !stream.lanes):
         stream.write_rows %r, @y
-      // As many dots as loads: two vectors of rows share a load.
-      // WIDE: row_block = 32 : i64, token_block = 4 : i64}
-      // VNNI: row_block = 16 : i64, token_block = 8 : i64}
+      // As many dots as loads: two vectors of rows share a load. The next tile, of 1280 bytes, is prefetched.
+      // WIDE: prefetch = 1280 : i64, row_block = 32 : i64, token_block = 4 : i64}
+      // VNNI: prefetch = 1280 : i64, row_block = 16 : i64, token_block = 8 : i64}
       // V4: row_block = 16 : i64, token_block = 8 : i64}
       // V3: row_block = 8 : i64, token_block = 4 : i64}
       // BASE: row_block = 4 : i64, token_block = 4 : i64}

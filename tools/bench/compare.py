@@ -41,6 +41,7 @@ def measure_llama_cpp(arguments):
             params.n_ctx = arguments.depth + max(arguments.prompt) + arguments.generate + 64
             params.n_batch = params.n_ubatch = 512
             params.n_threads = params.n_threads_batch = threads
+            params.flash_attn_type = 1  # LLAMA_FLASH_ATTN_TYPE_ENABLED
             contexts[threads] = lib.llama_init_from_model(model, params)
         return contexts[threads]
 
@@ -52,7 +53,7 @@ def measure_llama_cpp(arguments):
 
     def run(ctx, test):
         lib.llama_memory_clear(lib.llama_get_memory(ctx), True)
-        ids = [(i * 7919 + 13) % vocabulary for i in range(arguments.depth + max(arguments.prompt))]
+        ids = [(i * 7919 + 13) % vocabulary for i in range(arguments.depth + max(arguments.generate, *arguments.prompt))]
         for at in range(0, arguments.depth, 512):
             decode(ctx, ids[at : min(at + 512, arguments.depth)])
         start = time.perf_counter()
@@ -127,7 +128,10 @@ def install():
 
 def main():
     def counts(text):
-        return [int(word) for word in text.split(",")]
+        values = [int(word) for word in text.split(",")]
+        if min(values) < 1:
+            raise ValueError
+        return values
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?")
@@ -166,7 +170,10 @@ def main():
             ours = measure_ours(executable, threads, a)
             peer.stdin.write(f"{threads}\n")
             peer.stdin.flush()
-            rounds.append((ours, json.loads(peer.stdout.readline())))
+            line = peer.stdout.readline()
+            if not line:
+                sys.exit("error: llama.cpp's process ended: what it said is above")
+            rounds.append((ours, json.loads(line)))
         for i, (kind, count) in enumerate(tests_of(a)):
             test = f"{kind} {count}" + (f" at depth {a.depth}" if a.depth else "")
             ours, theirs = [o[i]["avg_ts"] for o, _ in rounds], [t[i] for _, t in rounds]
@@ -177,7 +184,8 @@ def main():
                   f"{100 * share:.0f} % |", flush=True)
             if a.results:
                 with open(a.results, "a") as out:
-                    print(json.dumps({"model": name, "test": test, "threads": threads, "ours": statistics.median(ours),
+                    print(json.dumps({"model": name, "test": test, "threads": threads, "cpu": cpu, "date": time.strftime("%Y-%m-%d"),
+                                      "target": rounds[0][0][i]["target"], "llama_cpp_python": version, "rounds": a.rounds, "ours": statistics.median(ours),
                                       "theirs": statistics.median(theirs), "roofline": statistics.median(roofline)}), file=out)
     peer.stdin.close()
 

@@ -90,8 +90,8 @@ static void addPhaseOptions(CLI::App &command, Options &options) {
   command
       .add_option(
           "--peaks", options.peaks,
-          "of 32 activations, groups of four that get a second byte: 0 reads prompts 15-30 % faster at ten times "
-          "the error, see docs/numerics.md")
+          "how many groups of four, of every 32 activations, get a second byte: 0 reads prompts 10-20 % faster at "
+          "six to eight times the error, see docs/numerics.md")
       ->type_name("N")
       ->check(CLI::Range(int64_t(0), int64_t(8)))
       ->capture_default_str();
@@ -166,7 +166,8 @@ int main(int argc, char **argv) {
   explainCommand->add_option("--prefill", options.prompt, "count a prompt of N tokens instead of one token")
       ->type_name("N")
       ->check(CLI::Range(int64_t(1), maximumContext));
-  explainCommand->add_option("--target", options.targets, "predict for this target's code; see 'sluice targets'")
+  explainCommand
+      ->add_option("--target", options.targets, "predict for this target's code, with one thread; see 'sluice targets'")
       ->type_name("NAME")
       ->expected(1)
       ->capture_default_str();

@@ -19,7 +19,7 @@ public:
                int64_t stride = 0)
       : format(format), tileRows(tileRows), bytes(bytes) {
     planes = format.isFloat ? 1 : 8 / format.codeBits;
-    width = !format.isFloat ? planes * 32 : format.name == "bf16" ? 2 : 1;
+    width = !format.isFloat ? planes * 32 : format.inPairs ? 2 : 1;
     recordBytes = format.isFloat ? tileRows * width * format.codeBits / 8
                                  : tileRows * 32 + planes * tileRows * (format.minAt >= 0 ? 4 : 2);
     tileBytes = ((cols + width - 1) / width * recordBytes + 63) / 64 * 64;
