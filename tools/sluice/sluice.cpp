@@ -170,6 +170,9 @@ int main(int argc, char **argv) {
       ->add_option("--target", options.targets, "predict for this target's code, with one thread; see 'sluice targets'")
       ->type_name("NAME")
       ->expected(1)
+      ->check([](const std::string &name) {
+        return name.find(',') == std::string::npos ? "" : "expected one target, got '" + name + "'";
+      })
       ->capture_default_str();
   explainCommand->add_option("--gb-per-s", options.machine.gigabytesPerSecond, "predict for memory of this speed")
       ->type_name("X")
