@@ -7,10 +7,10 @@
 #ifndef SLUICE_CODEGEN_TARGET_H
 #define SLUICE_CODEGEN_TARGET_H
 
-#include "passes/Traffic.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/DialectRegistry.h"
 #include "mlir/Pass/PassManager.h"
+#include "passes/Traffic.h"
 #include <memory>
 
 namespace sluice::codegen {
@@ -41,6 +41,8 @@ public:
   virtual WorkerMemory workerMemory(stream::ProgramOp program) const = 0;
   // What its code for a configured phase takes; the kernels of the object say the same.
   virtual PhaseCost cost(stream::PhaseOp phase) const = 0;
+  // 8-bit dot products of its code at the best: multiplications and additions a cycle.
+  virtual double operationsPerCycle() const = 0;
   // LLVM dialect -> bytes. The object defines one symbol: `sluice_kernels.<name>`, a sluice_kernel[] in the order of
   // stream::Schedule::kernels(). Errors are reported on the module.
   virtual mlir::LogicalResult emit(mlir::ModuleOp module, EmitKind kind, llvm::raw_pwrite_stream &out) const = 0;
@@ -48,8 +50,8 @@ public:
 
 // All targets that this build knows, best first within a family.
 llvm::ArrayRef<std::unique_ptr<Target>> allTargets();
-// The target called `name`, or the best one for "host", this machine, or for a processor by LLVM's name ("znver4"). Null
-// if there is none.
+// The target called `name`, or the best one for "host", this machine, or for a processor by LLVM's name ("znver4").
+// Null if there is none.
 const Target *lookupTarget(llvm::StringRef name);
 // Whether this machine can run its code.
 bool runsHere(const Target &target);

@@ -117,8 +117,12 @@ llvm::Error sluice::explain(const Options &options, llvm::raw_ostream &out) {
                                    llvm::Twine(options.prompt));
   static constexpr llvm::StringRef types[] = {SLUICE_CACHE_NAMES};
   const uint32_t cacheType = llvm::find(types, options.cacheType) - types;
+  Machine machine = options.machine;
+  constexpr double gigahertz = 3.5;
+  if (machine.gigaoperationsPerSecond == 0)
+    machine.gigaoperationsPerSecond = gigahertz * target.target->operationsPerCycle();
   auto costs = [&](stream::PhaseOp phase) { return target.target->cost(phase); };
-  printTraffic(model, out, target.target->name(), costs, {options.depth, options.prompt, cacheType}, options.machine);
+  printTraffic(model, out, target.target->name(), costs, {options.depth, options.prompt, cacheType}, machine);
   return llvm::Error::success();
 }
 

@@ -56,8 +56,8 @@ struct Workload {
 // What it is predicted for; a compiled model's `bench --profile` measures both. Default: about one core of a server of
 // 2023.
 struct Machine {
-  double gigabytesPerSecond = 25;       // read from memory
-  double gigaoperationsPerSecond = 450; // multiplications and additions of 8-bit dot products
+  double gigabytesPerSecond = 25;     // read from memory
+  double gigaoperationsPerSecond = 0; // multiplications and additions of 8-bit dot products; 0: by the target
 };
 
 // A line per phase with the time that it takes one worker: the longer of reading its bytes and of `costs`. Then the

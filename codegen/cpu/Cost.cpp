@@ -32,12 +32,17 @@ struct Instructions {
 
   // As many dots of four-bit codes, which the peak is measured with, take as long.
   double asDots(const CpuFacts &facts, unsigned codeBits = 4) const {
-    // Of what a dot consists where it is no instruction, see Lanes::dot4.
+    return std::max((dots * dotSlots(facts, codeBits) + multiplies + others / 2) / dotSlots(facts, 4),
+                    loads * facts.dotsPerCycle / facts.loadsPerCycle);
+  }
+
+  // Multiplications that a dot takes as long as: of these and others it consists where it is no instruction, see
+  // Lanes::dot4.
+  static double dotSlots(const CpuFacts &facts, unsigned codeBits) {
     constexpr double viaBytes = 2 + 0.5, viaWords = 2 + 6 * 0.5;
-    const bool words = facts.dot == DotKind::Pmaddwd || (facts.dot == DotKind::Maddubs && codeBits > 4);
-    const double peak = facts.dot == DotKind::Vpdpbusd ? 1 : facts.dot == DotKind::Maddubs ? viaBytes : viaWords;
-    const double each = facts.dot == DotKind::Vpdpbusd ? 1 : words ? viaWords : viaBytes;
-    return std::max((dots * each + multiplies + others / 2) / peak, loads * facts.dotsPerCycle / facts.loadsPerCycle);
+    if (facts.dot == DotKind::Vpdpbusd)
+      return 1;
+    return facts.dot == DotKind::Maddubs && codeBits <= 4 ? viaBytes : viaWords;
   }
 };
 
@@ -128,3 +133,10 @@ private:
 } // namespace
 
 PhaseCost sluice::codegen::phaseCost(PhaseOp phase, const CpuFacts &facts) { return PhaseCounter(phase, facts).cost(); }
+
+double sluice::codegen::peakPerCycle(const CpuFacts &facts) {
+  constexpr double multipliesPerCycle = 2; // of what an emulated dot consists of
+  const bool emulated = facts.dot != DotKind::Vpdpbusd;
+  const double dots = emulated ? multipliesPerCycle / Instructions::dotSlots(facts, 4) : facts.dotsPerCycle;
+  return 4 * 2 * facts.lanes() * dots;
+}

@@ -46,6 +46,7 @@ public:
     return memory;
   }
 
+  double operationsPerCycle() const override { return peakPerCycle(facts); }
   PhaseCost cost(stream::PhaseOp phase) const override { return phaseCost(phase, facts); }
 
   LogicalResult emit(ModuleOp module, EmitKind kind, llvm::raw_pwrite_stream &out) const override {

@@ -125,6 +125,8 @@ void clearAttention(Lanes &l, int64_t channels, AttentionPart merged);
 void mergeAttention(Lanes &l, int64_t channels, AttentionPart part, AttentionPart merged);
 void divideAttention(Lanes &l, int64_t channels, AttentionPart merged, Value output);
 
+// Multiplications and additions a cycle of dots on data at hand.
+double peakPerCycle(const CpuFacts &facts);
 // What the code for a phase takes, estimated from its instructions.
 PhaseCost phaseCost(stream::PhaseOp phase, const CpuFacts &facts);
 

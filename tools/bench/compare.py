@@ -148,11 +148,11 @@ def main():
         return plot(a.plot[0], a.plot[1:])
     if a.peer:
         return measure_llama_cpp(a)
+    if not a.plot and not a.model:
+        parser.error("expected MODEL.gguf")
     python = install()
     if a.plot:
         sys.exit(subprocess.run([python, __file__, "--peer", "--plot", *a.plot]).returncode)
-    if not a.model:
-        parser.error("expected MODEL.gguf")
     version = subprocess.run([python, "-c", "import llama_cpp; print(llama_cpp.__version__)"], capture_output=True, text=True).stdout.strip()
 
     executable = ROOT / "build" / "bench-model"
