@@ -41,8 +41,9 @@ typedef struct sluice_args {
 } sluice_args;
 
 // A kernel is a phase compiled. `prologue` (may be null) fills args->prepared for tokens [token_begin, token_end), or
-// appends those to the cache; it is called before any `run` of the same step (see sluice_step.prologue_tokens). `run` computes units [begin, end). Any
-// split of the units over workers and calls gives the same bits. No two units write the same bytes.
+// appends those to the cache; it is called before any `run` of the same step (see sluice_step.prologue_tokens). `run`
+// computes units [begin, end). Any split of the units over workers and calls gives the same bits. No two units write the
+// same bytes.
 typedef void (*sluice_prologue_fn)(const sluice_args *);
 typedef void (*sluice_run_fn)(const sluice_args *, uint64_t begin, uint64_t end);
 typedef struct sluice_kernel {

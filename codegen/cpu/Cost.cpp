@@ -60,19 +60,18 @@ public:
       if (auto attention = dyn_cast<AttentionOp>(op)) {
         cost.cache += operations(position(attention).asDots(facts));
         cost.run += cost.cache * SLUICE_KV_BLOCK / 2; // on average so many of a token's last block are masked
-      }
-      if (auto norm = dyn_cast<RmsNormOp>(op))
+      } else if (auto norm = dyn_cast<RmsNormOp>(op)) {
         cost.prologue +=
             operations(Instructions{0, 4, 0, 5}.asDots(facts) * vectors(norm.getInput().getType().getWidth()));
-      else if (auto prepare = dyn_cast<PrepareOp>(op))
-        cost.prologue += operations(dotsWhile(cyclesOf(prepare)));
+      } else if (auto prepare = dyn_cast<PrepareOp>(op)) {
+        cost.prologue += operations(cyclesOf(prepare) * facts.dotsPerCycle);
+      }
     }
     return cost;
   }
 
 private:
   double operations(double dots) const { return dots * 4 * 2 * facts.lanes(); }
-  double dotsWhile(double cycles) const { return cycles * facts.dotsPerCycle; }
   double vectors(int64_t width) const { return double(llvm::divideCeil(width, facts.lanes())); }
 
   // Of one tile of a weight and one token.
@@ -88,13 +87,12 @@ private:
              (vectorsOfTile * double(layout.recordsPerTile));
     }
     const double groups = double(OperandLayout::groups), peaks = operand.allHigh() ? groups : double(operand.peaks);
-    const bool apart = planes > 1 && op.getTokenBlock().value_or(1) > 1;
     Instructions record;
     record.dots = planes * (groups + peaks);
     record.loads = (record.dots + planes) / rowVectors + planes * groups / tokens;
     // Codes of two planes: a mask, and for many tokens a shift.
     if (planes > 1)
-      record.others += groups * (apart ? 3 : 2) / tokens;
+      record.others += groups * (tokens > 1 ? 3 : 2) / tokens;
     if (!operand.allHigh()) {
       record.loads += peaks * planes * (1 + 1 / rowVectors);
       record.others += peaks * (planes > 1 ? 3 : 2);
