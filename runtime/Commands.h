@@ -6,8 +6,9 @@
 #ifndef SLUICE_RUNTIME_COMMANDS_H
 #define SLUICE_RUNTIME_COMMANDS_H
 
-#include "runtime/Model.h"
+#include "runtime/Engine.h"
 #include "runtime/Options.h"
+#include <memory>
 
 namespace sluice::runtime {
 
@@ -18,6 +19,8 @@ struct Executable {
 
   // The code that this processor can run. Throws Error naming what it lacks, or if the code is not the model's.
   const sluice_variant &variant() const;
+  // What runs the model with the options' threads and cache, for a sequence of `context` tokens.
+  std::unique_ptr<Engine> engine(const Options &options, uint64_t context) const;
   // Options' context, or `otherwise`, at most what the model was trained for. Throws UsageError beyond that.
   uint64_t context(const Options &options, uint64_t otherwise) const;
 };

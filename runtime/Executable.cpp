@@ -2,7 +2,9 @@
 
 #include "runtime/Commands.h"
 #include "runtime/Cpu.h"
+#include "runtime/CpuEngine.h"
 #include "runtime/Error.h"
+#include "runtime/ThreadCount.h"
 #include <charconv>
 
 using namespace sluice::runtime;
@@ -11,6 +13,11 @@ const sluice_variant &Executable::variant() const {
   const sluice_variant &chosen = chooseVariant(variants, cpuFeatures());
   model.checkKernels(chosen.kernel_count);
   return chosen;
+}
+
+std::unique_ptr<Engine> Executable::engine(const Options &options, uint64_t context) const {
+  return std::make_unique<CpuEngine>(model, variant(), options.threads ? options.threads : defaultThreadCount(),
+                                     context, options.cacheType);
 }
 
 uint64_t Executable::context(const Options &options, uint64_t otherwise) const {

@@ -66,8 +66,8 @@ llvm::Error sluice::linkExecutable(llvm::ArrayRef<llvm::StringRef> objects, llvm
 
   std::string output = outputPath.str();
   // The unwinder finds its tables by --eh-frame-hdr. Symbols stay: profilers and backtraces name kernels by them.
-  llvm::SmallVector<const char *> args{"ld.lld",      "--eh-frame-hdr", "--strip-debug", "-z", "noexecstack",
-                                       "--threads=2", "-o",             output.c_str()};
+  llvm::SmallVector<const char *> args{"ld.lld", "--eh-frame-hdr", "--strip-debug", "-z", "noexecstack", "--threads=2",
+                                       "-o",     output.c_str()};
   if (runtime.isStatic())
     args.push_back("-static");
   else
