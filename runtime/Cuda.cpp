@@ -13,8 +13,7 @@ struct Driver {
     void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
     if (!library)
       throw NoDevice("no NVIDIA driver: " + std::string(dlerror()));
-#define X(NAME, PARAMETERS)                                                                                            \
-  functions.NAME = reinterpret_cast<CUresult(*) PARAMETERS>(dlsym(library, #NAME));
+#define X(NAME, PARAMETERS) functions.NAME = reinterpret_cast<CUresult(*) PARAMETERS>(dlsym(library, #NAME));
     SLUICE_CUDA_FUNCTIONS(X)
 #undef X
     if (!functions.cuInit || !functions.cuGetErrorName)
@@ -70,7 +69,8 @@ std::vector<CudaDeviceInfo> sluice::runtime::listCudaDevices() {
     devices.push_back({ordinal, name,
                        10 * attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, device) +
                            attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, device),
-                       attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, device), memory,
+                       attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, device),
+                       unsigned(attribute(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, device)), memory,
                        2 * kilohertz * 1e3 * bits / 8});
   }
   return devices;

@@ -8,7 +8,7 @@
 #define SLUICE_RUNTIME_CUDA_H
 
 #include "runtime/CudaDriver.h"
-#include "runtime/Error.h"
+#include "runtime/Device.h"
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -21,11 +21,6 @@ struct CudaFunctions {
 #define X(NAME, PARAMETERS) CUresult(*NAME) PARAMETERS = nullptr;
   SLUICE_CUDA_FUNCTIONS(X)
 #undef X
-};
-
-// The machine has no driver, no device, or none that the file has code for: a reason to run on the processor instead.
-struct NoDevice : Error {
-  using Error::Error;
 };
 
 // Loaded and initialised. Throws NoDevice.
@@ -47,8 +42,9 @@ struct CudaDeviceInfo {
   std::string name;
   int architecture; // 90 for sm_90
   int multiprocessors;
-  uint64_t memory;  // bytes
-  double bandwidth; // bytes a second, by its memory's clock and width; 0 if the driver does not say
+  unsigned sharedBytes; // the most that a block can have
+  uint64_t memory;      // bytes
+  double bandwidth;     // bytes a second, by its memory's clock and width; 0 if the driver does not say
 };
 // All devices. Throws NoDevice if there is none.
 std::vector<CudaDeviceInfo> listCudaDevices();

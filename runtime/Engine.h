@@ -53,7 +53,11 @@ public:
   // After softmax(): log(sum(exp(scale * value))).
   virtual float logSum() const = 0;
 
-  // The token that `sampler` takes after the last run's last token. `recent`: the sequence so far.
+  // Returns when everything asked for so far is done.
+  virtual void finish() {}
+
+  // The token that `sampler` takes after the last run's last token. `recent`: the sequence so far. The logits cannot be
+  // had any more then.
   virtual int32_t choose(Sampler &sampler, std::span<const int32_t> recent) = 0;
 
   virtual Capability measure() = 0; // takes a second or so

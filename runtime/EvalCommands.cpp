@@ -18,11 +18,11 @@ void sluice::runtime::evaluate(const Executable &executable, const Options &opti
   const uint64_t context = executable.context(options, model.description().context_length);
   if (ids.empty())
     throw Error(options.file + ": expected token ids, got none");
-  const std::unique_ptr<Engine> engine = executable.engine(options, context);
+  const std::unique_ptr<Engine> engine = executable.engine(options, context, options.context == 0);
   Session session(model, *engine);
-  if (ids.size() > context)
+  if (ids.size() > session.context())
     throw Error(options.file + ": " + std::to_string(ids.size()) + " tokens do not fit the context of " +
-                std::to_string(context) + "; " + session.remedy());
+                std::to_string(session.context()) + "; " + session.remedy());
   NpyWriter out(options.logits, ids.size(), session.vocabulary());
   if (options.step)
     for (int32_t id : ids) {

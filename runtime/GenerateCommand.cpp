@@ -91,7 +91,7 @@ void sluice::runtime::generate(const Executable &executable, const Options &opti
     throw UsageError("expected a question, got an empty text; give one with -p, -f or on standard input");
 
   const Tokenizer tokenizer(model.section(SLUICE_SECTION_TOKENIZER));
-  const std::unique_ptr<Engine> engine = executable.engine(options, context);
+  const std::unique_ptr<Engine> engine = executable.engine(options, context, options.context == 0);
   Session session(model, *engine);
   SamplingOptions sampling = options.sampling;
   sampling.seed = options.seed < 0 ? freshSeed() : uint64_t(options.seed);

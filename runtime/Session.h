@@ -39,7 +39,7 @@ public:
 
   // Of the last token that decode or prefill appended: [vocabulary()], valid until the next call of those.
   const float *logits() { return engine.logits(lastToken); }
-  // The token that `sampler` takes from them; they may stay where they are.
+  // The token that `sampler` takes from them, which cannot be had afterwards.
   int32_t choose(Sampler &sampler) { return engine.choose(sampler, ids); }
 
   // prefill() returns false between two chunks, having appended some, once *flag is nonzero.
