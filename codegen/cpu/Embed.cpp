@@ -41,9 +41,9 @@ void sluice::codegen::lowerEmbed(PhaseScope &scope, EmbedOp op, Lanes &l, Value 
     }
     // Four codes of a row lie side by side.
     Type codes4 = l.vec(4, l.i8()), floats4 = l.vec(4, l.f32());
-    for (int64_t p = 0; p < layout.recordBlocks; ++p) {
+    for (int64_t p = 0; p < layout.recordBlocks(); ++p) {
       int64_t blocks = layout.cols / format.blockElements;                 // of the row
-      int64_t records = llvm::divideCeil(blocks - p, layout.recordBlocks); // that have this plane
+      int64_t records = llvm::divideCeil(blocks - p, layout.recordBlocks()); // that have this plane
       l.loop(l.c64(0), l.c64(records), 1, [&](Value record) {
         Value packed = l.at(tile, l.mul(record, layout.recordBytes));
         auto half = [&](int64_t at) {
@@ -52,7 +52,7 @@ void sluice::codegen::lowerEmbed(PhaseScope &scope, EmbedOp op, Lanes &l, Value 
         };
         Value scale = half(layout.scalesAt);
         Value min = format.hasMin() ? half(layout.minsAt) : l.constantLike(floats4, 0.0);
-        Value out = l.at(row, l.mul(l.add(l.mul(record, layout.recordBlocks), p), format.blockElements * 4));
+        Value out = l.at(row, l.mul(l.add(l.mul(record, layout.recordBlocks()), p), format.blockElements * 4));
         for (int64_t g = 0; g < format.blockElements / 4; ++g) {
           Value bytes = l.load(codes4, l.at(l.at(packed, g * layout.tileRows * 4), l.mul(lane, 4)), 4);
           Value code = arith::ExtUIOp::create(l.b, l.vec(4, l.i32()), bytes);

@@ -148,7 +148,7 @@ public:
 
   // sums + integer dots x weight scale x activation scale, + min x sum of activations: [vector][token].
   Sums addTo(Sums sums) {
-    const int64_t planes = layout.recordBlocks;
+    const int64_t planes = layout.recordBlocks();
     addDots(sums);
     if (format.hasMin())
       for (int64_t p = 0; p < planes; ++p)
@@ -166,7 +166,7 @@ private:
   void addDots(Sums &sums) {
     // For one token a record is read once, in the order of its addresses. For many, the registers hold the integer sums
     // of one plane at a time.
-    const int64_t planes = layout.recordBlocks, together = tile.tokens == 1 ? planes : 1;
+    const int64_t planes = layout.recordBlocks(), together = tile.tokens == 1 ? planes : 1;
     Values joined(sums.size());
     for (int64_t first = 0; first < planes; first += together) {
       if (first) {
@@ -242,7 +242,7 @@ private:
     Value groupAt = l.mul(arith::ExtUIOp::create(l.b, l.i64(), group), groupBytes() / OperandLayout::groupUnit);
     Value codes = load(l.at(packed, groupAt), v);
     static_assert(OperandLayout::highShift == 4, "what a high byte counts is what the upper half of a byte counts");
-    if (layout.recordBlocks > 1 && l.takesHighNibbles() && factor(plane) == 1)
+    if (layout.recordBlocks() > 1 && l.takesHighNibbles() && factor(plane) == 1)
       return l.dot4(sum, l.andi(plane ? codes : shiftBytes(codes, [&](Value x) { return l.shl(x, 4); }), 0xf0),
                     activations(high), 0xf0);
     Value dots = dot(l.constantInt(ints(), 0), extract(codes, plane), high, plane);
@@ -266,7 +266,7 @@ private:
   int64_t groupBytes() const { return layout.tileRows * 4; }
 
   Value extract(Value codes, int64_t plane) {
-    if (layout.recordBlocks == 1)
+    if (layout.recordBlocks() == 1)
       return codes;
     if (plane == 0)
       return l.andi(codes, 0x0f);
@@ -318,7 +318,7 @@ Sums TilesLowering::integerDots(const Tile &tile, const PackedLayout &layout, co
   return l.loop(l.c64(0), l.c64(layout.recordsPerTile), 1, zero, [&](Value record, ValueRange state) {
     Value packed = l.at(weights, l.mul(record, layout.recordBytes));
     prefetch(tile, layout, weights, l.mul(record, layout.recordBytes), layout.recordBytes);
-    Value firstBlock = l.at(block, l.mul(record, layout.recordBlocks * operand.blockBytes()));
+    Value firstBlock = l.at(block, l.mul(record, layout.recordBlocks() * operand.blockBytes()));
     return RecordDots(l, tile, layout, operand, packed, firstBlock).addTo(Sums(state.begin(), state.end()));
   });
 }
