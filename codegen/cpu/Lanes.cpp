@@ -98,13 +98,16 @@ Value Lanes::arg(Value args, ArgsOffset offset, Type type) {
 Value Lanes::argPointer(Value args, ArgsOffset offset) {
   return LLVM::LoadOp::create(b, LLVM::LLVMPointerType::get(b.getContext()), at(args, offset), 8, false, false, true);
 }
-Value Lanes::after(Value pointer, ValueRange values) {
+Value Lanes::after(Value pointer, ValueRange values, ArrayRef<int64_t> prefetched) {
+  std::string instructions;
+  for (int64_t bytes : prefetched)
+    instructions += "prefetcht0 " + std::to_string(bytes) + "($0)\n";
   std::string constraints = "=r,0";
   for (size_t i = 0; i < values.size(); ++i)
     constraints += facts.vectorBits == 512 ? ",v" : ",x";
   SmallVector<Value> operands{pointer};
   llvm::append_range(operands, values);
-  return LLVM::InlineAsmOp::create(b, pointer.getType(), operands, /*asm_string=*/"", constraints,
+  return LLVM::InlineAsmOp::create(b, pointer.getType(), operands, instructions, constraints,
                                    /*has_side_effects=*/false, /*is_align_stack=*/false, LLVM::TailCallKind::None,
                                    LLVM::AsmDialectAttr(), ArrayAttr())
       .getResult(0);

@@ -73,8 +73,8 @@ public:
   Value argPointer(Value args, ArgsOffset offset);
   // `pointer`, for loads that must be emitted after `values` (vectors) are computed. It costs no instruction: an empty
   // piece of assembly takes both, so that neither the optimiser nor the scheduler can exchange or merge what is around
-  // it.
-  Value after(Value pointer, mlir::ValueRange values);
+  // it. `prefetched`: where in between what lies so many bytes from the pointer is brought into the caches.
+  Value after(Value pointer, mlir::ValueRange values, llvm::ArrayRef<int64_t> prefetched = {});
   void prefetch(Value pointer, int64_t level); // into the caches from `level` (1 or 2) outwards
   // A vector with one loaded scalar in all lanes.
   Value loadSplat(Type vectorType, Value pointer, unsigned alignment);
