@@ -147,7 +147,7 @@ def main():
     head_dim = a.head_dim or a.width // a.heads
     rng = np.random.default_rng(a.seed)
     writer = GGUFWriter(a.output, a.arch)
-    writer.add_name(f"random {a.arch} {a.type}")
+    writer.add_name(f"random weights in {a.type}")
     writer.add_block_count(a.layers)
     writer.add_context_length(a.context)
     writer.add_embedding_length(a.width)
