@@ -65,6 +65,7 @@ def arguments():
     parser.add_argument("--embedding-type", choices=TYPES, help="of token_embd (and output); default: --type")
     parser.add_argument("--override", action="append", default=[], metavar="REGEX=TYPE", help="type of the tensors whose name matches")
     parser.add_argument("--separate", action="store_true", help="an output matrix of its own (default: tied to the embedding)")
+    parser.add_argument("--biases", action="store_true", help="biases of q, k and v; default: where the architecture has them")
     parser.add_argument("--rope-freqs", action="store_true", help="random divisors of the rotations, as Llama 3 has")
     parser.add_argument("--rope-factors", action="store_true", help="random divisors for short and long contexts, as Phi-3 has")
     parser.add_argument("--rope-base", type=float, default=10000.0)
@@ -223,7 +224,7 @@ def main():
         norm(p + "attn_norm.weight")
         for name, rows in (("qkv", q + 2 * kv),) if a.arch in FUSED else (("q", q), ("k", kv), ("v", kv)):
             matrix(p + f"attn_{name}.weight", rows, a.width, a.type)
-            if a.arch in BIASES:
+            if a.arch in BIASES or a.biases:
                 vector(p + f"attn_{name}.bias", rows, 0, 0.5)
         if a.arch in HEAD_NORMS:
             norm(p + "attn_q_norm.weight", head_dim)

@@ -49,7 +49,7 @@ class Gguf:
         head_dim = get("attention.key_length", width // heads)
         rotated = get("rope.dimension_count", head_dim)
         gemma = arch.startswith("gemma")
-        pattern = {"gemma2": 2, "gemma3": 6}.get(arch)
+        pattern = get("attention.sliding_window_pattern", {"gemma2": 2, "gemma3": 6}.get(arch))
         window = get("attention.sliding_window", 0)
         windows = [window if not pattern or (i + 1) % pattern else 0 for i in range(layers)]
         by_width = (arch, layers) in (("gemma2", 46), ("gemma3", 62))
