@@ -13,7 +13,7 @@ from gguf.quants import dequantize, quantize
 LLAMA_CPP = """
 import ctypes, sys, pathlib, llama_cpp, numpy as np
 ggml = ctypes.CDLL(str(next(pathlib.Path(llama_cpp.__file__).parent.glob('lib/libggml-base.so*'))))
-values = np.fromfile(sys.stdin.buffer, np.float32)
+values = np.frombuffer(sys.stdin.buffer.read(), np.float32)
 out = np.zeros(values.size * 4, np.uint8)
 ggml.ggml_quantize_chunk.restype = ctypes.c_size_t
 size = ggml.ggml_quantize_chunk(int(sys.argv[1]), values.ctypes.data_as(ctypes.c_void_p), out.ctypes.data_as(ctypes.c_void_p),
