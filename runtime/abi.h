@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-#define SLUICE_ABI_VERSION 6u
+#define SLUICE_ABI_VERSION 8u
 
 //===-- What generated code reads --------------------------------------------------===//
 
@@ -199,7 +199,17 @@ typedef struct sluice_step {
   uint64_t operations;      // multiplications and additions of its matrix products, for a token
   uint32_t cache_operations; // of attention, for each position before a token
   uint32_t cache_tokens;    // tokens of a chunk for which the layer's cache is read once; 0 if it is not read
+  uint32_t window;          // how many positions, its own among them, a token sees; 0: all
+  uint32_t reserved;        // 0
 } sluice_step;
+
+// Positions before a token that it sees through `window`, summed over `tokens` tokens after the first `depth`.
+static inline uint64_t sluice_positions_seen(uint64_t depth, uint64_t tokens, uint64_t window) {
+  const uint64_t most = window ? window - 1 : ~(uint64_t)0;
+  // So many of the tokens see all positions before them.
+  const uint64_t whole = depth >= most ? 0 : most - depth < tokens ? most - depth : tokens;
+  return whole * depth + (whole ? whole * (whole - 1) / 2 : 0) + (tokens - whole) * (tokens - whole ? most : 0);
+}
 
 typedef struct sluice_tensor {
   uint32_t name;     // string: the checkpoint's name of it

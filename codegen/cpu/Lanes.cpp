@@ -191,6 +191,16 @@ Value Lanes::exp(Value x) {
   return arith::SelectOp::create(b, inRange, result, c(0.0));
 }
 
+Value Lanes::tanh(Value x) {
+  auto c = [&](double value) { return constantLike(x.getType(), value); };
+  return subf(c(1.0), divf(c(2.0), addf(exp(mulf(x, c(2.0))), c(1.0))));
+}
+
+Value Lanes::softcap(Value x, double cap) {
+  auto c = [&](double value) { return constantLike(x.getType(), value); };
+  return mulf(tanh(mulf(x, c(1 / cap))), c(cap));
+}
+
 Value Lanes::rsqrt(Value x) { return divf(constantLike(x.getType(), 1.0), math::SqrtOp::create(b, x)); }
 
 //===-- Weights -----------------------------------------------------------------------===//

@@ -95,6 +95,9 @@ public:
   Value round(Value vector); // below 2^22, to the nearest i32, halves to even
   // e^x for f32 lanes; 0 below -87.3, finite up to 88.3. Cephes' expf polynomial, 2 ulp.
   Value exp(Value x);
+  // tanh of f32 lanes, to 2e-7; cap * tanh(x / cap).
+  Value tanh(Value x);
+  Value softcap(Value x, double cap);
   // 1/sqrt of a scalar f32, correctly rounded steps.
   Value rsqrt(Value x);
 

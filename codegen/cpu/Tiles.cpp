@@ -384,6 +384,28 @@ void TilesLowering::epilogue(const Tile &tile, ArrayRef<Sums> sums, Value tileRo
         Value denominator = l.addf(one, l.exp(l.subf(zero, gate[v])));
         return l.mulf(l.divf(gate[v], denominator), up[v]);
       });
+    } else if (auto geglu = dyn_cast<GegluOp>(operation)) {
+      Values gate = lanes[geglu.getGate()], up = lanes[geglu.getUp()];
+      lanes[geglu] = map([&](int64_t v) {
+        auto c = [&](double value) { return l.constantLike(floats, value); };
+        Value x = gate[v], cube = l.mulf(l.mulf(x, x), x);
+        // x / 2 * (1 + tanh(y)) is x / (1 + exp(-2y)).
+        Value y = l.fma(cube, c(0.044715), x);
+        Value denominator = l.addf(c(1.0), l.exp(l.mulf(y, c(-2 * 0.79788456080286536))));
+        return l.mulf(l.divf(x, denominator), up[v]);
+      });
+    } else if (auto bias = dyn_cast<BiasOp>(operation)) {
+      // Rows past the last read what follows the vector in the stream.
+      Value at = l.at(l.at(l.argPointer(args, WeightsArg), scope.vectorAt(bias)), l.mul(firstRow, 4));
+      Values x = lanes[bias.getInput()];
+      lanes[bias] = map([&](int64_t v) { return l.addf(x[v], l.load(floats, l.at(at, v * tile.lanes * 4), 4)); });
+    } else if (auto scale = dyn_cast<ScaleOp>(operation)) {
+      Values x = lanes[scale.getInput()];
+      Value factor = l.constantLike(floats, scale.getFactor().convertToDouble());
+      lanes[scale] = map([&](int64_t v) { return l.mulf(x[v], factor); });
+    } else if (auto softcap = dyn_cast<SoftcapOp>(operation)) {
+      Values x = lanes[softcap.getInput()];
+      lanes[softcap] = map([&](int64_t v) { return l.softcap(x[v], softcap.getCap().convertToDouble()); });
     } else if (auto ropeOp = dyn_cast<RopeOp>(operation)) {
       Values rows = lanes[ropeOp.getInput()];
       lanes[ropeOp] = rope(ropeOp, tile, rows, firstRow, token);

@@ -84,9 +84,36 @@ static std::string checkRegex(const std::string &text) {
   return llvm::Regex(text).isValid(message) ? "" : "not a regular expression: " + message;
 }
 
+// "TYPE", or "WEIGHTS=TYPE" with a regular expression.
+static std::string addQuantizeRule(const std::string &text, Options &options) {
+  const size_t at = text.rfind('=');
+  const std::string pattern = at == std::string::npos ? "" : text.substr(0, at);
+  options.quantize.push_back({pattern, llvm::StringRef(text).substr(at == std::string::npos ? 0 : at + 1).lower()});
+  return checkRegex(pattern);
+}
+
 // Options of the commands that run phases.
 static void addPhaseOptions(CLI::App &command, Options &options) {
-  command.add_option("MODEL", options.model, "checkpoint: a GGUF file")->required();
+  command.add_option("MODEL", options.model, "checkpoint: a GGUF file, or a folder with config.json and safetensors")
+      ->required();
+  command
+      .add_option_function<std::vector<std::string>>(
+          "--quantize",
+          [&options](const std::vector<std::string> &values) {
+            for (const std::string &value : values)
+              if (std::string message = addQuantizeRule(value, options); !message.empty())
+                throw CLI::ValidationError("--quantize", message);
+          },
+          "pack matrices that the checkpoint has in floats as TYPE; with a REGEX, those whose names match, as in "
+          "q4_0,output=q8_0 (attn_q, ffn_down, token_embd ...)")
+      ->type_name("[REGEX=]TYPE")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  command
+      .add_option("--context", options.context,
+                  "make it for at most N positions; models with rotations for short and long contexts choose by it")
+      ->type_name("N")
+      ->check(CLI::Range(int64_t(1), maximumContext));
   command
       .add_option(
           "--peaks", options.peaks,
