@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 packages=(
   ca-certificates git g++ make cmake ninja-build ccache
   llvm-22-dev llvm-22-tools libmlir-22-dev mlir-22-tools liblld-22-dev lld-22 zlib1g-dev libzstd-dev
-  libpcre2-dev libxxhash-dev libcli11-dev nlohmann-json3-dev libgtest-dev libgmock-dev libbenchmark-dev
+  libicu-dev libxxhash-dev libcli11-dev nlohmann-json3-dev libgtest-dev libgmock-dev libbenchmark-dev
   python3 python3-venv binutils
 )
 missing=()

@@ -4,8 +4,8 @@
 //
 //===--------------------------------------------------------------------------------------------===//
 
+#include "compiler/text/GgufTokenizer.h"
 #include "compiler/text/TemplateCompiler.h"
-#include "compiler/text/TokenizerTables.h"
 #include "runtime/ChatTemplate.h"
 #include "runtime/TemplateBuiltins.h"
 #include "runtime/Tokenizer.h"
@@ -82,7 +82,10 @@ struct Vocabulary {
     unlink(path.c_str());
     if (!checkpoint)
       return checkpoint.takeError();
-    return buildTokenizer(**checkpoint);
+    auto model = readGgufTokenizer(**checkpoint);
+    if (!model)
+      return model.takeError();
+    return buildTokenizer(*model);
   }
   std::vector<uint8_t> built() { return llvm::cantFail(build()); }
   std::string refusal() {
