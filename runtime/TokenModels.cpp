@@ -49,7 +49,8 @@ void TokenModel::emit(uint32_t id, std::string_view text) {
         return;
       }
     }
-  ids.push_back(int32_t(id));
+  if (id != tables.header->unknown || !unknownBefore || !tables.header->fuseUnknown)
+    ids.push_back(int32_t(id));
   unknownBefore = id == tables.header->unknown;
 }
 
@@ -57,76 +58,85 @@ void TokenModel::emit(uint32_t id, std::string_view text) {
 
 void TokenModel::splitSymbols(std::string_view piece) {
   symbols.clear();
-  auto add = [&](uint32_t id, size_t begin, size_t size) {
-    uint32_t index = uint32_t(symbols.size());
-    symbols.push_back({id, index - 1, index + 1, uint32_t(begin), uint32_t(begin + size)});
-  };
-  for (size_t at = 0; at < piece.size();) {
+  for (size_t at = 0, size = 1; at < piece.size(); at += size) {
+    uint32_t id = noToken;
     if (tables.header->byteAlphabet) {
-      if (uint32_t id = tables.byteTokens[uint8_t(piece[at])]; id != noToken)
-        add(id, at, 1);
-      ++at;
-      continue;
+      id = tables.byteTokens[uint8_t(piece[at])];
+      if (id == noToken)
+        continue;
+    } else {
+      auto character = Utf8Character::at(piece.substr(at));
+      size = character.bytes;
+      if (character.kind == Utf8Character::Complete)
+        id = tables.symbolOf(piece.substr(at, size));
     }
-    auto character = Utf8Character::at(piece.substr(at));
-    uint32_t id = character.kind == Utf8Character::Complete ? tables.symbolOf(piece.substr(at, character.bytes)) : noToken;
-    add(id, at, character.bytes);
-    at += character.bytes;
+    symbols.push_back({id, noSymbol, noSymbol, uint32_t(at), nullptr});
   }
-  if (!symbols.empty())
-    symbols.back().next = noSymbol; // the first's previous is noSymbol by wrapping
 }
 
-// The merge of a symbol with the next one, if they have one, into the queue.
-void TokenModel::pushMerge(uint32_t left) {
-  if (left == noSymbol || symbols[left].next == noSymbol)
-    return;
-  if (const MergeSlot *merge = tables.merge(symbols[left].id, symbols[symbols[left].next].id))
-    queue.push_back(uint64_t(merge->rank) << 32 | left);
+// Looks up the merge of a symbol with the next one; whether there is one.
+bool TokenModel::findMerge(uint32_t left) {
+  if (left == noSymbol)
+    return false;
+  Symbol &symbol = symbols[left];
+  symbol.merge = symbol.next == noSymbol ? nullptr : tables.merge(symbol.id, symbols[symbol.next].id);
+  return symbol.merge;
 }
 
-void TokenModel::mergeSymbols() {
-  constexpr std::greater<uint64_t> later;
-  queue.clear();
-  for (uint32_t i = 0; i < symbols.size(); ++i)
-    pushMerge(i);
-  std::ranges::make_heap(queue, later);
-  while (!queue.empty()) {
-    uint64_t best = queue.front();
-    std::ranges::pop_heap(queue, later);
-    queue.pop_back();
+// Among the symbols [first, last), which no merge leaves.
+void TokenModel::mergeSymbols(uint32_t first, uint32_t last) {
+  initial.clear();
+  later.clear();
+  for (uint32_t i = first; i < last; ++i) {
+    symbols[i].previous = i == first ? noSymbol : i - 1;
+    symbols[i].next = i + 1 == last ? noSymbol : i + 1;
+    if (findMerge(i))
+      initial.push_back(uint64_t(symbols[i].merge->rank) << 32 | i);
+  }
+  std::ranges::sort(initial);
+  for (size_t taken = 0; taken < initial.size() || !later.empty();) {
+    uint64_t best;
+    if (later.empty() || (taken < initial.size() && initial[taken] < later.front())) {
+      best = initial[taken++];
+    } else {
+      best = later.front();
+      std::ranges::pop_heap(later, std::greater<>());
+      later.pop_back();
+    }
     uint32_t at = uint32_t(best);
     Symbol &left = symbols[at];
-    if (left.id == noToken || left.next == noSymbol)
-      continue;
-    Symbol &right = symbols[left.next];
-    const MergeSlot *merge = tables.merge(left.id, right.id);
+    const MergeSlot *merge = left.merge;
     if (!merge || merge->rank != best >> 32) // one of the two has changed since
       continue;
     if (merge->result < tables.header->vocabulary && tables.kinds[merge->result] == UnusedToken)
       unmerged[merge->result] = merge;
+    Symbol &right = symbols[left.next];
     left.id = merge->result;
-    left.end = right.end;
     left.next = right.next;
-    right.id = noToken;
+    right.merge = nullptr;
     if (left.next != noSymbol)
       symbols[left.next].previous = at;
-    for (uint32_t changed : {at, left.previous}) {
-      size_t before = queue.size();
-      pushMerge(changed);
-      if (queue.size() != before)
-        std::ranges::push_heap(queue, later);
-    }
+    for (uint32_t changed : {at, left.previous})
+      if (findMerge(changed)) {
+        later.push_back(uint64_t(symbols[changed].merge->rank) << 32 | changed);
+        std::ranges::push_heap(later, std::greater<>());
+      }
   }
 }
 
 void TokenModel::encodeBytePairs(std::string_view piece) {
   splitSymbols(piece);
-  if (symbols.empty())
-    return;
-  mergeSymbols();
-  for (uint32_t i = 0; i != noSymbol; i = symbols[i].next)
-    emit(symbols[i].id, piece.substr(symbols[i].begin, symbols[i].end - symbols[i].begin));
+  for (uint32_t first = 0, last; first < symbols.size(); first = last) {
+    last = first + 1;
+    while (last < symbols.size() && tables.mayJoin(symbols[last - 1].id, symbols[last].id))
+      ++last;
+    mergeSymbols(first, last);
+    for (uint32_t i = first, next; i != noSymbol; i = next) {
+      next = symbols[i].next;
+      size_t end = next != noSymbol ? symbols[next].begin : last < symbols.size() ? symbols[last].begin : piece.size();
+      emit(symbols[i].id, piece.substr(symbols[i].begin, end - symbols[i].begin));
+    }
+  }
   unmerged.clear();
 }
 
@@ -134,12 +144,12 @@ void TokenModel::encodeBytePairs(std::string_view piece) {
 
 void TokenModel::encodeUnigram(std::string_view piece) {
   auto add = [&](double a, double b) { return tables.header->singlePrecision ? double(float(a) + float(b)) : a + b; };
-  path.assign(piece.size() + 1, {0, 0, noSymbol});
+  path.assign(piece.size() + 1, {0, 0, noSymbol, 0});
   auto offer = [&](size_t begin, size_t end, uint32_t id, double score) {
     PathNode &node = path[end];
     double total = add(score, path[begin].score);
     if (node.id == noSymbol || total > node.score)
-      node = {total, uint32_t(begin), id};
+      node = {total, uint32_t(begin), id, 0};
   };
   const uint32_t unknown = tables.header->vocabulary; // what no token covers
   for (size_t at = 0, size; at < piece.size(); at += size) {
@@ -157,10 +167,18 @@ void TokenModel::encodeUnigram(std::string_view piece) {
     if (!covered)
       offer(at, at + size, unknown, tables.header->unknownScore);
   }
-  // Back from the end; the symbols hold the path. Every character's end is reached, by the unknown token at least.
-  symbols.clear();
-  for (size_t end = piece.size(); end > 0; end = path[end].begin)
-    symbols.push_back({path[end].id, 0, 0, path[end].begin, uint32_t(end)});
-  for (auto symbol = symbols.rbegin(); symbol != symbols.rend(); ++symbol)
-    emit(symbol->id, piece.substr(symbol->begin, symbol->end - symbol->begin));
+  // Every character's end is reached, by the unknown token at least. Back along the path, then forth.
+  for (uint32_t end = uint32_t(piece.size()); end > 0; end = path[end].begin)
+    path[path[end].begin].next = end;
+  auto isUnknown = [&](uint32_t id) { return id >= unknown || id == tables.header->unknown; };
+  for (uint32_t begin = 0, end; begin < piece.size(); begin = end) {
+    end = path[begin].next;
+    uint32_t id = path[end].id;
+    if (isUnknown(id)) // neighbours are one unknown text
+      while (end < piece.size() && isUnknown(path[path[end].next].id)) {
+        end = path[end].next;
+        id = unknown;
+      }
+    emit(id, piece.substr(begin, end - begin));
+  }
 }

@@ -22,18 +22,20 @@ private:
   struct Symbol {
     uint32_t id;             // noToken: an unknown character, or gone into the symbol before
     uint32_t previous, next; // noSymbol at the ends
-    uint32_t begin, end;     // in the piece
+    uint32_t begin;          // in the piece
+    const MergeSlot *merge;  // with the next one
   };
   struct PathNode {
     double score;
     uint32_t begin, id; // of the token that ends here
+    uint32_t next;      // where the next token of the path ends
   };
   static constexpr uint32_t noSymbol = UINT32_MAX;
 
   void encodeBytePairs(std::string_view piece);
   void splitSymbols(std::string_view piece);
-  void mergeSymbols();
-  void pushMerge(uint32_t left);
+  void mergeSymbols(uint32_t first, uint32_t last);
+  bool findMerge(uint32_t left);
   void emit(uint32_t id, std::string_view text);
   void emitUnknown(std::string_view text);
   void encodeUnigram(std::string_view piece);
@@ -42,7 +44,7 @@ private:
   std::vector<int32_t> &ids;
   bool unknownBefore = false; // the last id of this piece is the unknown token
   std::vector<Symbol> symbols;
-  std::vector<uint64_t> queue;                              // a heap of rank << 32 | left symbol; may be stale
+  std::vector<uint64_t> initial, later; // merges to do, rank << 32 | left symbol: sorted, and a heap of those found since
   std::unordered_map<uint32_t, const MergeSlot *> unmerged; // how unused tokens were made
   std::vector<PathNode> path;
 };

@@ -79,10 +79,9 @@ private:
       const AddedToken &token = added.tokens[found];
       size_t begin = at;
       at = end - 1; // what follows is sought behind it, taken or not
-      if ((token.special && !parseSpecial) ||
+      if (begin < pending || (token.special && !parseSpecial) || // pending: the white space of the one before
           (token.singleWord && touchesWord(added.word, text.substr(0, begin), text.substr(end))))
         continue;
-      begin = std::max(begin, pending);
       if (token.leftStrip)
         begin -= trailingSpace(text.substr(pending, begin - pending));
       if (token.rightStrip)

@@ -137,6 +137,8 @@ struct TokenizerSection {
   TableRange<uint8_t> kinds;         // [vocabulary]
   TableRange<uint32_t> byteTokens;   // [256]: symbols of the byte alphabet, or tokens of kind ByteToken
   TableRange<MergeSlot> merges;      // a power of two
+  TableRange<uint64_t> joints;       // a power of two: bits by mergeHash of two neighbouring symbols of the alphabet. Where
+                                     // it is 0 no merge reaches from the one to the other
   TableRange<uint32_t> words;        // symbols by hash of their text, noToken: empty; a power of two
   TableRange<TrieNode> trie;         // Unigram: all tokens
   TableRange<double> scores;         // Unigram: [vocabulary]

@@ -98,6 +98,7 @@ TokenizerTables::TokenizerTables(std::span<const uint8_t> section) {
   kinds = viewOf(section, header->kinds);
   byteTokens = viewOf(section, header->byteTokens);
   merges = viewOf(section, header->merges);
+  joints = viewOf(section, header->joints);
   words = viewOf(section, header->words);
   trie = Trie(viewOf(section, header->trie));
   scores = viewOf(section, header->scores);
@@ -112,7 +113,7 @@ TokenizerTables::TokenizerTables(std::span<const uint8_t> section) {
   auto powerOfTwo = [](uint64_t n) { return n != 0 && (n & (n - 1)) == 0; };
   bool unigram = header->algorithm == TokenizerAlgorithm::Unigram;
   if (tokenOffsets.empty() || symbols() < header->vocabulary || kinds.size() != header->vocabulary ||
-      byteTokens.size() != 256 || !powerOfTwo(merges.size()) || !powerOfTwo(words.size()) ||
+      byteTokens.size() != 256 || !powerOfTwo(merges.size()) || !powerOfTwo(joints.size()) || !powerOfTwo(words.size()) ||
       (unigram && (trie.empty() || scores.size() != header->vocabulary)))
     throwDamaged();
   for (size_t i = 0; i + 1 < tokenOffsets.size(); ++i)

@@ -77,6 +77,7 @@ struct TokenizerTables {
   std::span<const uint32_t> tokenOffsets, byteTokens, words, prefix, suffix, ends;
   std::span<const uint8_t> kinds, characterMap;
   std::span<const MergeSlot> merges;
+  std::span<const uint64_t> joints;
   Trie trie;
   std::span<const double> scores;
   std::span<const TokenizerStep> steps;
@@ -93,6 +94,11 @@ struct TokenizerTables {
   uint32_t symbolOf(std::string_view text) const;
   // Null if the two do not merge.
   const MergeSlot *merge(uint32_t left, uint32_t right) const;
+  // Whether two neighbours of the alphabet may end up in one token.
+  bool mayJoin(uint32_t left, uint32_t right) const {
+    uint32_t hash = mergeHash(left, right);
+    return joints[(hash >> 6) & (joints.size() - 1)] >> (hash & 63) & 1;
+  }
 };
 
 } // namespace sluice

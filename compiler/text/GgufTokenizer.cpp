@@ -14,7 +14,7 @@ public:
   explicit Reader(const Checkpoint &checkpoint) : checkpoint(checkpoint) {}
 
   llvm::Expected<TokenizerModel> run() {
-    for (llvm::Error (Reader::*step)() : {&Reader::readModel, &Reader::readTokens, &Reader::readAlgorithm, &Reader::readSpecials})
+    for (llvm::Error (Reader::*step)() : {&Reader::readModel, &Reader::readTokens, &Reader::readAdded, &Reader::readAlgorithm, &Reader::readSpecials})
       if (llvm::Error error = (this->*step)())
         return std::move(error);
     return std::move(model);
@@ -90,6 +90,25 @@ private:
     return llvm::Error::success();
   }
 
+  // A text's own space comes before what follows an added token, as in llama.cpp and in most of the models' tokenizer.json.
+  // Where texts get none, user defined tokens are sought as SentencePiece does: in the text that the model sees.
+  llvm::Error readAdded() {
+    std::optional<bool> addPrefix;
+    if (llvm::Error e = read("add_space_prefix", addPrefix))
+      return e;
+    prefixed = addPrefix.value_or(true);
+    for (auto [id, text] : llvm::enumerate(model.tokens)) {
+      bool special = model.kinds[id] == ControlToken;
+      if ((!special && model.kinds[id] != UserDefinedToken) || text.empty())
+        continue;
+      TokenizerModel::Added added{uint32_t(id), text, special};
+      added.rightStrip = stripsBehindSpecials(text);
+      added.normalized = sentencePiece && !prefixed && !special;
+      model.added.push_back(std::move(added));
+    }
+    return llvm::Error::success();
+  }
+
   llvm::Error readAlgorithm() {
     if (sentencePiece)
       return readSentencePiece();
@@ -123,12 +142,10 @@ private:
   llvm::Error readSentencePiece() {
     std::optional<std::vector<double>> scores;
     std::optional<std::vector<int64_t>> characterMap;
-    std::optional<bool> addPrefix, collapse;
+    std::optional<bool> collapse;
     if (llvm::Error e = read("scores", scores))
       return e;
     if (llvm::Error e = read("precompiled_charsmap", characterMap))
-      return e;
-    if (llvm::Error e = read("add_space_prefix", addPrefix))
       return e;
     if (llvm::Error e = read("remove_extra_whitespaces", collapse))
       return e;
@@ -138,7 +155,7 @@ private:
       return checkpoint.error("metadata key 'tokenizer.ggml.scores': expected " + llvm::Twine(model.tokens.size()) +
                               " entries, as many as tokens, got " + llvm::Twine(scores->size()));
     SentencePieceRules rules;
-    rules.addPrefix = addPrefix.value_or(true);
+    rules.addPrefix = prefixed;
     rules.collapseSpaces = collapse.value_or(false);
     if (characterMap)
       rules.characterMap.assign(characterMap->begin(), characterMap->end());
@@ -206,21 +223,13 @@ private:
       model.suffix.push_back(model.eos);
     if (model.eos != noToken)
       model.ends.push_back(model.eos);
-    for (auto [id, text] : llvm::enumerate(model.tokens)) {
-      bool special = model.kinds[id] == ControlToken;
-      if ((!special && model.kinds[id] != UserDefinedToken) || text.empty())
-        continue;
-      TokenizerModel::Added added{uint32_t(id), text, special};
-      added.rightStrip = stripsBehindSpecials(text);
-      model.added.push_back(std::move(added));
-    }
     addKnownEnds(model);
     return llvm::Error::success();
   }
 
   const Checkpoint &checkpoint;
   const PreTokenizer *preTokenizer = nullptr;
-  bool sentencePiece = false;
+  bool sentencePiece = false, prefixed = true;
   llvm::StringMap<uint32_t> ids; // by text as stored
   TokenizerModel model;
 };

@@ -29,6 +29,9 @@ struct PatternAutomaton {
 // Errors quote the pattern and say what in it is not supported.
 llvm::Expected<PatternAutomaton> compilePattern(llvm::StringRef pattern);
 
+// A character of a word as Rust's expressions see it, which `tokenizers` uses beside Oniguruma's; to be put in a class.
+constexpr llvm::StringLiteral rustWord = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\u200C\\u200D";
+
 // A pattern that matches exactly `text`.
 std::string literalPattern(llvm::StringRef text);
 

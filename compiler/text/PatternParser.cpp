@@ -12,6 +12,9 @@ namespace {
 
 constexpr unsigned unlimited = UINT_MAX, mostRepeats = 1000, mostDepth = 100;
 
+// Oniguruma counts Latin-1's superscripts and fractions among the characters of words, and no others of their kind.
+constexpr const char *word = "[[:Alphabetic:][:M:][:Nd:][:Pc:]\\u00B2\\u00B3\\u00B9\\u00BC-\\u00BE]";
+
 struct PatternError {
   std::string message;
 };
@@ -82,9 +85,9 @@ private:
     case 'D':
       return inverse(named("[[:Nd:]]"));
     case 'w':
-      return named("[[:Alphabetic:][:M:][:Nd:][:Pc:]]");
+      return named(word);
     case 'W':
-      return inverse(named("[[:Alphabetic:][:M:][:Nd:][:Pc:]]"));
+      return inverse(named(word));
     case 'h':
     case 'H':
     case 'R':

@@ -101,15 +101,16 @@ public:
     if (asSuffix || !escapes)
       return error(llvm::Twine("uses ") + (asSuffix ? "treat_whitespace_as_suffix" : "escape_whitespaces=false") +
                    ", which is not supported");
-    addSentencePieceSteps(model, std::move(rules));
     model.bos = bosId < model.tokens.size() ? uint32_t(bosId) : noToken;
     model.eos = eosId < model.tokens.size() ? uint32_t(eosId) : noToken;
     for (auto [id, kind] : llvm::enumerate(model.kinds)) {
       if (kind == UnknownToken)
         model.unknown = uint32_t(id);
       if (kind == ControlToken || kind == UserDefinedToken)
-        model.added.push_back({uint32_t(id), model.tokens[id], kind == ControlToken});
+        model.added.push_back({.id = uint32_t(id), .text = model.tokens[id], .special = kind == ControlToken,
+                               .normalized = kind == UserDefinedToken});
     }
+    addSentencePieceSteps(model, std::move(rules));
     if (model.bos != noToken)
       model.prefix.push_back(model.bos);
     if (model.eos != noToken)

@@ -92,7 +92,11 @@ private:
         const Array *pair = each.getAsArray();
         if (!pair || pair->size() != 2 || !(*pair)[0].getAsString() || !(*pair)[1].getAsNumber())
           fail("expected pairs of piece and score in 'vocab'");
-        ids.try_emplace(*(*pair)[0].getAsString(), uint32_t(model.tokens.size()));
+        auto [found, isNew] = ids.try_emplace(*(*pair)[0].getAsString(), uint32_t(model.tokens.size()));
+        if (!isNew) { // the last of equal ones counts
+          model.inModel[found->second] = false;
+          found->second = uint32_t(model.tokens.size());
+        }
         model.add(*(*pair)[0].getAsString(), NormalToken, true);
         model.scores.push_back(*(*pair)[1].getAsNumber());
       }
@@ -103,10 +107,8 @@ private:
       fail("the vocabulary is empty");
     if (flag(part, "byte_fallback"))
       for (auto [id, token] : llvm::enumerate(model.tokens))
-        if (byteOfToken(token)) {
+        if (byteOfToken(token))
           model.kinds[id] = ByteToken;
-          model.inModel[id] = false;
-        }
   }
 
   void readAlgorithm(const Object &part) {
@@ -200,7 +202,7 @@ private:
       if (content.empty())
         continue;
       TokenizerModel::Added added{id, content.str(), special, flag(*each, "single_word"), flag(*each, "lstrip"),
-                                  flag(*each, "rstrip"), flag(*each, "normalized", !special) && normalizers > 1};
+                                  flag(*each, "rstrip"), flag(*each, "normalized", !special)};
       if (added.normalized)
         added.text = normalizedText(std::move(added.text), normalizers);
       anyNormalized |= added.normalized;
@@ -296,7 +298,7 @@ private:
     } else if (kind == "Punctuation") {
       split("[!-/:-@\\[-`{-~\\p{P}]", part.get("behavior") ? behaviorOf(part) : SplitBehavior::Isolated);
     } else if (kind == "Whitespace") {
-      split("\\w+|[^\\w\\s]+", SplitBehavior::Removed, true);
+      split(("[" + rustWord + "]+|[^" + rustWord + "\\s]+").str(), SplitBehavior::Removed, true);
     } else if (kind == "WhitespaceSplit") {
       split("\\s", SplitBehavior::Removed);
     } else if (kind == "CharDelimiterSplit") {

@@ -131,6 +131,11 @@ void sluice::addSentencePieceSteps(TokenizerModel &model, SentencePieceRules rul
   if (rules.addPrefix)
     model.steps.push_back({.kind = StepKind::Prepend, .text = " "});
   model.steps.push_back({.kind = StepKind::Replace, .pattern = " ", .text = "▁"});
+  for (TokenizerModel::Added &each : model.added)
+    for (size_t at = 0; each.normalized && (at = each.text.find(' ', at)) != std::string::npos;)
+      each.text.replace(at, 1, "▁");
+  if (llvm::any_of(model.added, [](const TokenizerModel::Added &each) { return each.normalized; }))
+    model.steps.push_back({.kind = StepKind::SplitAdded, .normalizedTokens = true});
   model.spaceMark = model.fuseUnknown = model.singlePrecision = true;
   model.dropsFirstSpace = rules.addPrefix;
 }

@@ -75,6 +75,7 @@ struct SentencePieceRules {
   std::string characterMap;
   bool collapseSpaces = false, addPrefix = true;
 };
+// After the added tokens are known.
 void addSentencePieceSteps(TokenizerModel &model, SentencePieceRules rules);
 
 // Adds to the ends the control tokens whose texts are known to end a turn or a text.

@@ -96,6 +96,35 @@ private:
         slots[slot] = {merge.left, merge.right, merge.rank, merge.result};
     }
     header.merges = append<MergeSlot>(slots);
+    writeJoints();
+  }
+
+  // Where tokens meet in a merge, two symbols of the alphabet do. Merges come in any order: what a token begins and ends
+  // with is followed down to what no merge makes.
+  void writeJoints() {
+    size_t symbols = model.tokens.size() + model.characters.size();
+    std::vector<uint32_t> leftPart(symbols, noToken), rightPart(symbols, noToken);
+    for (const TokenizerModel::Merge &merge : model.merges)
+      if (merge.left != merge.result && merge.right != merge.result && leftPart[merge.result] == noToken) {
+        leftPart[merge.result] = merge.left;
+        rightPart[merge.result] = merge.right;
+      }
+    auto outermost = [&](std::vector<uint32_t> &part, uint32_t symbol) {
+      uint32_t end = symbol;
+      for (size_t steps = 0; part[end] != noToken && steps < symbols; ++steps)
+        end = part[end];
+      for (uint32_t next; part[symbol] != noToken && part[symbol] != end; symbol = next) { // shorter ways for the next time
+        next = part[symbol];
+        part[symbol] = end;
+      }
+      return end;
+    };
+    std::vector<uint64_t> bits(size_t(llvm::NextPowerOf2(model.merges.size() / 16 + 64)));
+    for (const TokenizerModel::Merge &merge : model.merges) {
+      uint32_t hash = mergeHash(outermost(rightPart, merge.left), outermost(leftPart, merge.right));
+      bits[(hash >> 6) & (bits.size() - 1)] |= uint64_t(1) << (hash & 63);
+    }
+    header.joints = append<uint64_t>(bits);
   }
 
   void writeUnigram() {
@@ -145,7 +174,7 @@ private:
       keys.emplace_back(each.text, uint32_t(tokens.size()));
       tokens.push_back({each.id, each.special, each.singleWord, each.leftStrip, each.rightStrip});
       if (each.singleWord && table.wordPattern == noToken) {
-        llvm::Expected<uint32_t> word = patternIndex("\\w");
+        llvm::Expected<uint32_t> word = patternIndex(("[" + rustWord + "]").str());
         if (!word)
           return word.takeError();
         table.wordPattern = *word;

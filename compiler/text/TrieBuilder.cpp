@@ -46,7 +46,7 @@ private:
       return;
     while (firstFree < used.size() && used[firstFree])
       ++firstFree;
-    size_t base = firstFree > children[0].first ? firstFree - children[0].first : 1;
+    size_t base = firstFree - children[0].first;
     auto fits = [&] {
       return std::ranges::none_of(children, [&](const auto &child) {
         return base + child.first < used.size() && used[base + child.first];
@@ -70,7 +70,7 @@ private:
   std::vector<std::pair<std::string, uint32_t>> keys;
   std::vector<TrieNode> nodes;
   std::vector<bool> used;
-  size_t firstFree = 1;
+  size_t firstFree = 257; // below are slots that no byte may reach
 };
 
 } // namespace

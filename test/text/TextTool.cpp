@@ -1,7 +1,7 @@
 //===- TextTool.cpp - tokenizer and template from both sides, for the Python tests ---------===//
 //
-//   text-tool encode PATH   a GGUF file, a Hugging Face folder or a SentencePiece model. Standard input: a JSON list of lists
-//                           of bytes; output: {facts, texts: a list of {plain, special, full, same, seconds}}
+//   text-tool encode PATH   a GGUF file, a Hugging Face folder or a SentencePiece model. Standard input: a JSON list of
+//                           texts in hexadecimal; output: {facts, texts: a list of {plain, special, full, same, seconds}}
 //   text-tool render        standard input: a JSON list of {template, variables}; output: a list of {text} or {error}
 //
 //===-----------------------------------------------------------------------------------------===//
@@ -10,6 +10,7 @@
 #include "compiler/text/HuggingFaceTokenizer.h"
 #include "compiler/text/SentencePieceModel.h"
 #include "compiler/text/TemplateCompiler.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "runtime/ChatTemplate.h"
 #include "runtime/TemplateJson.h"
@@ -38,10 +39,8 @@ static int encode(const char *path) {
   std::vector<uint8_t> section = orExit(sluice::buildTokenizer(model));
   sluice::Tokenizer tokenizer(section);
   Json texts = Json::array();
-  for (const Json &bytes : Json::parse(std::cin)) {
-    std::string text;
-    for (const Json &byte : bytes)
-      text.push_back(char(byte.get<int>()));
+  for (const Json &hexadecimal : Json::parse(std::cin)) {
+    const std::string text = llvm::fromHex(hexadecimal.get<std::string>());
     auto start = std::chrono::steady_clock::now();
     std::vector<int32_t> plain = tokenizer.encode(text, false, false);
     double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
