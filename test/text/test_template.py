@@ -1,13 +1,16 @@
 """Chat templates against Jinja2, set up as transformers does: equal text, or an error in both.
 
 usage: test_template.py TEXT_TOOL [MODEL.gguf]
-Templates are written here in the styles of the published families; the model's own is added where one is given.
+Published templates, or their equivalents, are in templates/ (see its README.md); the model's own is added where one is given. Those
+written here have one construct each, and errors.
 """
 import itertools
 import json
 import resource
 import subprocess
 import sys
+from datetime import datetime
+from pathlib import Path
 
 import jinja2
 import jinja2.ext
@@ -286,13 +289,28 @@ ONLY_ERROR = {"endless", "json-separators", "big-replace", "big-join", "big-nest
 
 user = {"role": "user", "content": "\u3000 Hello, wörld! \u00a0\n"}
 assistant = {"role": "assistant", "content": "<think>\nhm\n</think>\n\nHi 'there' \"you\" \u4f60\u597d"}
-system = {"role": "system", "content": "Be brief.\n"}
+thinking = {"role": "assistant", "content": "\nyes", "reasoning_content": "\nso\n"}
+system = {"role": "system", "content": "Be brief. /no_think\n"}
+parts = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": " what is this? "}]}
 tools = [{"type": "function", "function": {"name": "weather", "description": "Get it", "parameters": {"type": "object", "properties": {
-    "city": {"type": "string"}, "days": {"type": "array", "items": {"type": "integer"}}, "any": {"type": ["string", "number"]}}}}}]
-call = {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": {"name": "weather", "arguments": {"city": "Köln", "days": [1, 2], "x": None, "y": 1.5}}}]}
-answer = {"role": "tool", "content": "sunny"}
-CONVERSATIONS = [[user], [system, user], [user, assistant, user], [system, user, assistant, user, assistant], [user, user],
-                 [assistant], [user, call, answer, answer, assistant], [system, user, call, answer]]
+    "city": {"type": "string", "description": " where\n"}, "days": {"type": "array", "items": {"type": "integer"}, "description": "when"},
+    "any": {"type": ["string", "number"], "description": "what"}, "more": {"type": "object", "additionalProperties": {"type": "boolean"}, "description": ""}},
+    "required": ["city"]}, "return": {"type": "string", "description": "the \"weather\""}}},
+    {"type": "function", "function": {"name": "nothing", "description": "Does <nothing> & more", "parameters": {"type": "object", "properties": {}}}}]
+call = {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "id": "abcdef123", "function": {
+    "name": "weather", "arguments": {"city": "Köln", "days": [1, 2], "x": None, "y": 1.5, "z": {"a": True, "b": []}}}}]}
+calls = {"role": "assistant", "content": None, "tool_calls": [
+    {"type": "function", "id": "abcdef123", "function": {"name": "weather", "arguments": "{\"city\": \"Köln\"}"}},
+    {"type": "function", "id": "abcdef124", "function": {"name": "nothing", "arguments": "{}"}}]}
+answer = {"role": "tool", "name": "weather", "tool_call_id": "abcdef123", "content": "sunny"}
+structured = {"role": "tool", "name": "weather", "tool_call_id": "abcdef123", "content": {"sky": "blue", "content": ["é", 20.5, False]}}
+CONVERSATIONS = [[user], [system, user], [user, assistant, user], [system, user, assistant, user, assistant], [user, user], [assistant], [],
+                 [user, call, answer, answer, assistant], [system, user, call, answer], [system, user, calls, answer, structured], [parts, thinking, user],
+                 [system, user, thinking, user, call, structured, thinking]]
+
+
+EXTRAS = [{}, {"tools": tools, "tools_in_user_message": False, "documents": [{"text": "one"}, {"text": "two\n"}], "controls": {"citations": True}},
+          {"tools": None, "enable_thinking": False, "builtin_tools": ["weather", "code_interpreter"], "date_string": "1 May 2025"}]
 
 
 class Generation(jinja2.ext.Extension):
@@ -300,8 +318,12 @@ class Generation(jinja2.ext.Extension):
     tags = {"generation"}
 
     def parse(self, parser):
-        next(parser.stream)
-        return parser.parse_statements(["name:endgeneration"], drop_needle=True)
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(["name:endgeneration"], drop_needle=True)
+        return jinja2.nodes.CallBlock(self.call_method("called"), [], [], body).set_lineno(line)
+
+    def called(self, caller):
+        return caller()
 
 
 def environment():
@@ -314,21 +336,25 @@ def environment():
     env = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, jinja2.ext.loopcontrols])
     env.filters["tojson"] = tojson
     env.globals["raise_exception"] = raise_exception
+    env.globals["strftime_now"] = lambda format: datetime.now().strftime(format)
     return env
 
 
 def main():
     tool = sys.argv[1]
     templates = dict(TEMPLATES)
+    folder = Path(__file__).parent / "templates"
+    index = (folder / "README.md").read_text()
+    for path in sorted(folder.glob("*.jinja")):
+        templates[path.name] = path.read_text()
+        assert f"| {path.stem} |" in index, f"{path.name} has no line in templates/README.md"
     if len(sys.argv) > 2:
         from gguf import GGUFReader
         templates["the model's own"] = GGUFReader(sys.argv[2]).fields["tokenizer.chat_template"].contents()
     jobs = []
     for name, template in templates.items():
-        for messages, prompt, with_tools in itertools.product(CONVERSATIONS, [True, False], [True, False]):
-            variables = {"messages": messages, "add_generation_prompt": prompt, "bos_token": "<s>", "eos_token": "</s>"}
-            if with_tools:
-                variables["tools"] = tools
+        for messages, prompt, extras in itertools.product(CONVERSATIONS, [True, False], EXTRAS):
+            variables = {"messages": messages, "add_generation_prompt": prompt, "bos_token": "<s>", "eos_token": "</s>", **extras}
             jobs.append((name, template, variables))
             if name in ONLY_ERROR:
                 break
