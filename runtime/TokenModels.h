@@ -1,7 +1,7 @@
 //===- TokenModels.h - a piece of text as token ids ---------------------------------------===//
 //
-// Byte-pair encoding (Sennrich et al., 2016) with any ranks of merges: a list of merges, or SentencePiece's scores. Unigram
-// (Kudo, 2018): the path of the highest score. Both take n log n steps at most.
+// Byte-pair encoding (Sennrich et al., 2016) with any ranks of merges: a list of merges, or SentencePiece's scores.
+// Unigram (Kudo, 2018): the path of the highest score. Both take n log n steps at most.
 //
 //===--------------------------------------------------------------------------------------===//
 #ifndef SLUICE_RUNTIME_TOKENMODELS_H
@@ -44,7 +44,8 @@ private:
   std::vector<int32_t> &ids;
   bool unknownBefore = false; // the last id of this piece is the unknown token
   std::vector<Symbol> symbols;
-  std::vector<uint64_t> initial, later; // merges to do, rank << 32 | left symbol: sorted, and a heap of those found since
+  std::vector<uint64_t> initial,
+      later; // merges to do, rank << 32 | left symbol: sorted, and a heap of those found since
   std::unordered_map<uint32_t, const MergeSlot *> unmerged; // how unused tokens were made
   std::vector<PathNode> path;
 };

@@ -78,7 +78,7 @@ private:
         continue;
       const AddedToken &token = added.tokens[found];
       size_t begin = at;
-      at = end - 1; // what follows is sought behind it, taken or not
+      at = end - 1;                                              // what follows is sought behind it, taken or not
       if (begin < pending || (token.special && !parseSpecial) || // pending: the white space of the one before
           (token.singleWord && touchesWord(added.word, text.substr(0, begin), text.substr(end))))
         continue;
@@ -158,8 +158,7 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, bool parseSpecial,
   Encoding(tables, parseSpecial, ids).run(text, 0, true);
   if (addPrefix) {
     auto same = [](uint32_t a, int32_t b) { return a == uint32_t(b); };
-    if (ids.size() < tables.prefix.size() ||
-        !std::equal(tables.prefix.begin(), tables.prefix.end(), ids.begin(), same))
+    if (ids.size() < tables.prefix.size() || !std::equal(tables.prefix.begin(), tables.prefix.end(), ids.begin(), same))
       ids.insert(ids.begin(), tables.prefix.begin(), tables.prefix.end());
   }
   return ids;
@@ -202,4 +201,6 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool special) const 
   return out;
 }
 
-bool Tokenizer::isEndOfGeneration(int32_t id) const { return std::ranges::find(tables.ends, uint32_t(id)) != tables.ends.end(); }
+bool Tokenizer::isEndOfGeneration(int32_t id) const {
+  return std::ranges::find(tables.ends, uint32_t(id)) != tables.ends.end();
+}

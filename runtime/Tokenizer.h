@@ -1,7 +1,7 @@
 //===- Tokenizer.h - text to token ids and back -------------------------------------------===//
 //
-// Runs a text through the steps of TokenizerFormat.h: split at added tokens, rewritten, split by the model's own patterns;
-// the pieces go to the model. Bytes that are not UTF-8 match no pattern.
+// Runs a text through the steps of TokenizerFormat.h: split at added tokens, rewritten, split by the model's own
+// patterns; the pieces go to the model. Bytes that are not UTF-8 match no pattern.
 //
 //===------------------------------------------------------------------------------------===//
 #ifndef SLUICE_RUNTIME_TOKENIZER_H

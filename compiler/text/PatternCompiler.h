@@ -1,8 +1,8 @@
 //===- PatternCompiler.h - a regular expression as an automaton -----------------------------===//
 //
-// The patterns that split text into words, with Oniguruma's meaning: leftmost, alternatives in order, greedy unless said
-// otherwise. What it reads: literals, classes ([...] with ranges, negation, nested classes and &&), \s \d \w and their
-// negations, \p{...}, groups, (?i:...), alternatives, * + ? {n,m}, lazy ones, and looking ahead at one character.
+// The patterns that split text into words, with Oniguruma's meaning: leftmost, alternatives in order, greedy unless
+// said otherwise. What it reads: literals, classes ([...] with ranges, negation, nested classes and &&), \s \d \w and
+// their negations, \p{...}, groups, (?i:...), alternatives, * + ? {n,m}, lazy ones, and looking ahead at one character.
 //
 //===----------------------------------------------------------------------------------------===//
 #ifndef SLUICE_COMPILER_TEXT_PATTERNCOMPILER_H

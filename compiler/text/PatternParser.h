@@ -12,11 +12,11 @@ namespace sluice {
 
 struct PatternNode {
   enum Kind {
-    Characters,  // one character of the set
-    LookAhead,   // the next character is of the set, or there is none and `atEnd`
-    Sequence,    // children in order
+    Characters,   // one character of the set
+    LookAhead,    // the next character is of the set, or there is none and `atEnd`
+    Sequence,     // children in order
     Alternatives, // children, the first that leads to a match
-    Repeat,      // child, least to most times
+    Repeat,       // child, least to most times
   } kind;
   icu::UnicodeSet set = {};
   bool atEnd = false;

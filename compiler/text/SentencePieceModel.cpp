@@ -107,7 +107,9 @@ public:
       if (kind == UnknownToken)
         model.unknown = uint32_t(id);
       if (kind == ControlToken || kind == UserDefinedToken)
-        model.added.push_back({.id = uint32_t(id), .text = model.tokens[id], .special = kind == ControlToken,
+        model.added.push_back({.id = uint32_t(id),
+                               .text = model.tokens[id],
+                               .special = kind == ControlToken,
                                .normalized = kind == UserDefinedToken});
     }
     addSentencePieceSteps(model, std::move(rules));

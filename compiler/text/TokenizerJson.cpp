@@ -201,8 +201,13 @@ private:
       place(id, content, special ? ControlToken : UserDefinedToken, inModel);
       if (content.empty())
         continue;
-      TokenizerModel::Added added{id, content.str(), special, flag(*each, "single_word"), flag(*each, "lstrip"),
-                                  flag(*each, "rstrip"), flag(*each, "normalized", !special)};
+      TokenizerModel::Added added{id,
+                                  content.str(),
+                                  special,
+                                  flag(*each, "single_word"),
+                                  flag(*each, "lstrip"),
+                                  flag(*each, "rstrip"),
+                                  flag(*each, "normalized", !special)};
       if (added.normalized)
         added.text = normalizedText(std::move(added.text), normalizers);
       anyNormalized |= added.normalized;
@@ -231,14 +236,18 @@ private:
         if (const Object *inner = each.getAsObject())
           readNormalizer(*inner);
     } else if (kind == "NFC" || kind == "NFD" || kind == "NFKC" || kind == "NFKD") {
-      NormalForm form = kind == "NFC" ? NormalForm::NFC : kind == "NFD" ? NormalForm::NFD : kind == "NFKC" ? NormalForm::NFKC : NormalForm::NFKD;
+      NormalForm form = kind == "NFC"    ? NormalForm::NFC
+                        : kind == "NFD"  ? NormalForm::NFD
+                        : kind == "NFKC" ? NormalForm::NFKC
+                                         : NormalForm::NFKD;
       model.steps.push_back({.kind = StepKind::Normalize, .form = form});
     } else if (kind == "Prepend") {
       model.steps.push_back({.kind = StepKind::Prepend, .text = text(part, "prepend").str()});
     } else if (kind == "Replace") {
       if (auto literal = object(part, "pattern").getString("String"))
         replaced[model.steps.size()] = literal->str();
-      model.steps.push_back({.kind = StepKind::Replace, .pattern = patternOf(part), .text = text(part, "content").str()});
+      model.steps.push_back(
+          {.kind = StepKind::Replace, .pattern = patternOf(part), .text = text(part, "content").str()});
     } else if (kind == "Strip") {
       uint8_t flags = (flag(part, "strip_left") ? StripLeft : 0) | (flag(part, "strip_right") ? StripRight : 0);
       if (flags)
@@ -259,7 +268,8 @@ private:
 
   void split(std::string pattern, SplitBehavior behavior = SplitBehavior::Isolated, bool invert = false) {
     uint8_t flags = (invert ? InvertMatches : 0) | (model.byteAlphabet ? MatchStandIns : 0);
-    model.steps.push_back({.kind = StepKind::SplitPattern, .flags = flags, .behavior = behavior, .pattern = std::move(pattern)});
+    model.steps.push_back(
+        {.kind = StepKind::SplitPattern, .flags = flags, .behavior = behavior, .pattern = std::move(pattern)});
   }
 
   static SplitBehavior behaviorOf(const Object &part) {
@@ -320,8 +330,9 @@ private:
     model.steps.push_back({.kind = StepKind::Replace, .pattern = " ", .text = mark});
     llvm::StringRef scheme = prependScheme(part);
     if (scheme != "never")
-      model.steps.push_back(
-          {.kind = StepKind::Prepend, .flags = uint8_t(UnlessPresent | (scheme == "first" ? OnlyAtStart : 0)), .text = mark});
+      model.steps.push_back({.kind = StepKind::Prepend,
+                             .flags = uint8_t(UnlessPresent | (scheme == "first" ? OnlyAtStart : 0)),
+                             .text = mark});
     if (flag(part, "split", true))
       split(literalPattern(mark), SplitBehavior::MergedWithNext);
   }
@@ -381,7 +392,8 @@ private:
       model.spaceMark = true;
       model.dropsFirstSpace = prependScheme(part) != "never";
     } else if (kind == "Replace") {
-      model.spaceMark |= object(part, "pattern").getString("String") == llvm::StringRef("▁") && text(part, "content") == " ";
+      model.spaceMark |=
+          object(part, "pattern").getString("String") == llvm::StringRef("▁") && text(part, "content") == " ";
     } else if (kind == "Strip") {
       model.dropsFirstSpace |= text(part, "content") == " " && part.getInteger("start").value_or(0) > 0;
     }
@@ -389,7 +401,7 @@ private:
 
   const Object &file;
   llvm::StringRef type;
-  llvm::StringMap<uint32_t> ids; // by text as stored
+  llvm::StringMap<uint32_t> ids;          // by text as stored
   std::map<size_t, std::string> replaced; // by step: the literal text
   TokenizerModel model;
 };

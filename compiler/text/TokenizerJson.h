@@ -7,8 +7,8 @@
 
 namespace sluice {
 
-// What PyPI's `tokenizers` saves: normalizer, pre-tokenizer, model, post-processor, decoder and added tokens. Errors say
-// which part is not supported, without the file's name.
+// What PyPI's `tokenizers` saves: normalizer, pre-tokenizer, model, post-processor, decoder and added tokens. Errors
+// say which part is not supported, without the file's name.
 llvm::Expected<TokenizerModel> readTokenizerJson(const llvm::json::Object &file);
 
 } // namespace sluice

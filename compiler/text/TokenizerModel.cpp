@@ -143,12 +143,31 @@ void sluice::addSentencePieceSteps(TokenizerModel &model, SentencePieceRules rul
 //===-- Ends ------------------------------------------------------------------------------===//
 
 void sluice::addKnownEnds(TokenizerModel &model) {
-  static constexpr llvm::StringLiteral texts[] = {
-      "<|im_end|>",     "<|eot_id|>",     "<|eom_id|>",   "<|endoftext|>",         "<|end_of_text|>",
-      "<|end|>",        "<end_of_turn>",  "<|eot|>",      "</s>",                  "<eos>",
-      "<EOT>",          "<|EOT|>",        "<|return|>",   "<|END_OF_TURN_TOKEN|>", "<|end_of_turn|>",
-      "<|endofturn|>",  "<|user_end|>",   "[EOS]",        "[EOT]",                 "<|eot_token|>",
-      "<|endofmessage|>", "<end_of_utterance>", "<|end_of_role_turn|>", "<｜end▁of▁sentence｜>", "<|END_OF_TEXT_TOKEN|>"};
+  static constexpr llvm::StringLiteral texts[] = {"<|im_end|>",
+                                                  "<|eot_id|>",
+                                                  "<|eom_id|>",
+                                                  "<|endoftext|>",
+                                                  "<|end_of_text|>",
+                                                  "<|end|>",
+                                                  "<end_of_turn>",
+                                                  "<|eot|>",
+                                                  "</s>",
+                                                  "<eos>",
+                                                  "<EOT>",
+                                                  "<|EOT|>",
+                                                  "<|return|>",
+                                                  "<|END_OF_TURN_TOKEN|>",
+                                                  "<|end_of_turn|>",
+                                                  "<|endofturn|>",
+                                                  "<|user_end|>",
+                                                  "[EOS]",
+                                                  "[EOT]",
+                                                  "<|eot_token|>",
+                                                  "<|endofmessage|>",
+                                                  "<end_of_utterance>",
+                                                  "<|end_of_role_turn|>",
+                                                  "<｜end▁of▁sentence｜>",
+                                                  "<|END_OF_TEXT_TOKEN|>"};
   for (auto [id, text] : llvm::enumerate(model.tokens))
     if (model.kinds[id] == ControlToken && llvm::is_contained(texts, llvm::StringRef(text)))
       model.ends.push_back(uint32_t(id));

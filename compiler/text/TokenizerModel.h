@@ -40,9 +40,9 @@ struct TokenizerModel {
   TokenizerAlgorithm algorithm = TokenizerAlgorithm::BytePairs;
   bool byteAlphabet = false, wholeWords = false, fuseUnknown = false, spaceMark = false, dropsFirstSpace = false,
        singlePrecision = false;
-  std::vector<std::string> tokens; // byte alphabet: the bytes that they stand for
-  std::vector<TokenKind> kinds;    // of the tokens
-  std::vector<bool> inModel;       // of the tokens: the model can make them out of text
+  std::vector<std::string> tokens;     // byte alphabet: the bytes that they stand for
+  std::vector<TokenKind> kinds;        // of the tokens
+  std::vector<bool> inModel;           // of the tokens: the model can make them out of text
   std::vector<std::string> characters; // symbols beyond the tokens that merges use
   std::vector<double> scores;          // Unigram
   std::vector<Merge> merges;
@@ -58,16 +58,16 @@ struct TokenizerModel {
   uint32_t find(llvm::StringRef text) const;
 };
 
-// GPT-2 writes the 256 bytes as printable characters. The bytes that `text` stands for; a character that stands for none
-// is kept as it is.
+// GPT-2 writes the 256 bytes as printable characters. The bytes that `text` stands for; a character that stands for
+// none is kept as it is.
 std::string bytesOfStandIns(llvm::StringRef text);
 uint32_t standInOf(uint8_t byte);
 
 // The value of "<0x0A>"; none for other texts.
 std::optional<uint8_t> byteOfToken(llvm::StringRef text);
 
-// SentencePiece's merges: every pair that makes a token, ranked by the token's score. Adds characters that have no token
-// of their own.
+// SentencePiece's merges: every pair that makes a token, ranked by the token's score. Adds characters that have no
+// token of their own.
 void deriveMerges(TokenizerModel &model, llvm::ArrayRef<double> scores);
 
 // How a SentencePiece model treats the text before it is split, and its flags.

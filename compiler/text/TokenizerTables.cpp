@@ -99,8 +99,8 @@ private:
     writeJoints();
   }
 
-  // Where tokens meet in a merge, two symbols of the alphabet do. Merges come in any order: what a token begins and ends
-  // with is followed down to what no merge makes.
+  // Where tokens meet in a merge, two symbols of the alphabet do. Merges come in any order: what a token begins and
+  // ends with is followed down to what no merge makes.
   void writeJoints() {
     size_t symbols = model.tokens.size() + model.characters.size();
     std::vector<uint32_t> leftPart(symbols, noToken), rightPart(symbols, noToken);
@@ -113,7 +113,8 @@ private:
       uint32_t end = symbol;
       for (size_t steps = 0; part[end] != noToken && steps < symbols; ++steps)
         end = part[end];
-      for (uint32_t next; part[symbol] != noToken && part[symbol] != end; symbol = next) { // shorter ways for the next time
+      for (uint32_t next; part[symbol] != noToken && part[symbol] != end;
+           symbol = next) { // shorter ways for the next time
         next = part[symbol];
         part[symbol] = end;
       }
@@ -193,8 +194,8 @@ private:
       TokenizerStep step{each.kind, each.flags, each.behavior, 0, 0, uint32_t(pool.size()), uint32_t(each.text.size())};
       pool += each.text;
       if (each.kind == StepKind::SplitAdded || each.kind == StepKind::SplitPattern || each.kind == StepKind::Replace) {
-        llvm::Expected<uint32_t> table = each.kind == StepKind::SplitAdded ? writeAdded(each.normalizedTokens)
-                                                                           : patternIndex(each.pattern);
+        llvm::Expected<uint32_t> table =
+            each.kind == StepKind::SplitAdded ? writeAdded(each.normalizedTokens) : patternIndex(each.pattern);
         if (!table)
           return table.takeError();
         step.table = *table;
@@ -211,8 +212,8 @@ private:
     header.steps = append<TokenizerStep>(steps);
     header.patterns = append<PatternTable>(patterns);
     header.added = append<AddedTable>(added);
-    header.characterMap =
-        append<uint8_t>(llvm::ArrayRef(reinterpret_cast<const uint8_t *>(model.characterMap.data()), model.characterMap.size()));
+    header.characterMap = append<uint8_t>(
+        llvm::ArrayRef(reinterpret_cast<const uint8_t *>(model.characterMap.data()), model.characterMap.size()));
     return llvm::Error::success();
   }
 

@@ -48,9 +48,8 @@ private:
       ++firstFree;
     size_t base = firstFree - children[0].first;
     auto fits = [&] {
-      return std::ranges::none_of(children, [&](const auto &child) {
-        return base + child.first < used.size() && used[base + child.first];
-      });
+      return std::ranges::none_of(
+          children, [&](const auto &child) { return base + child.first < used.size() && used[base + child.first]; });
     };
     for (size_t tries = 0; !fits(); ++tries) // a crowded region is given up
       base = tries < 1000 ? base + 1 : used.size();

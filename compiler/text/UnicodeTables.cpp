@@ -12,8 +12,8 @@ using namespace sluice;
 
 static const icu::Normalizer2 &normalizer(bool compatibility) {
   UErrorCode status = U_ZERO_ERROR;
-  const icu::Normalizer2 *found = compatibility ? icu::Normalizer2::getNFKDInstance(status)
-                                                : icu::Normalizer2::getNFDInstance(status);
+  const icu::Normalizer2 *found =
+      compatibility ? icu::Normalizer2::getNFKDInstance(status) : icu::Normalizer2::getNFDInstance(status);
   if (U_FAILURE(status))
     llvm::report_fatal_error("ICU has no normalisation data");
   return *found;
@@ -58,13 +58,14 @@ NormalFormTables sluice::normalFormTables(NormalForm form) {
       for (int32_t i = 0; i < text.length(); i = text.moveIndex32(i, 1))
         decomposition.push_back(uint32_t(text.char32At(i)));
     uint8_t combiningClass = u_getCombiningClass(point);
-    bool inert = decomposition.empty() && !combiningClass && !(composes && (seconds.contains(point) || isJoiningJamo(point))) &&
-                 (composes || !isHangul(point));
+    bool inert = decomposition.empty() && !combiningClass &&
+                 !(composes && (seconds.contains(point) || isJoiningJamo(point))) && (composes || !isHangul(point));
     if (inert)
       continue;
     auto [found, isNew] = entries.try_emplace({decomposition, combiningClass}, uint16_t(tables.entries.size()));
     if (isNew) {
-      tables.entries.push_back({uint32_t(tables.decompositions.size()), uint8_t(decomposition.size()), combiningClass, {}});
+      tables.entries.push_back(
+          {uint32_t(tables.decompositions.size()), uint8_t(decomposition.size()), combiningClass, {}});
       tables.decompositions.insert(tables.decompositions.end(), decomposition.begin(), decomposition.end());
     }
     all[size_t(point)] = found->second;

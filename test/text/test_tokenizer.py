@@ -28,7 +28,7 @@ MEGABYTE = 1 << 20
 class Results:
     def __init__(self, tool, folder, rng, only, verbose):
         self.tool, self.folder, self.rng, self.only, self.verbose, self.start = tool, Path(folder), rng, only, verbose, time.monotonic()
-        self.tokenizers = self.strings = self.failures = 0
+        self.tokenizers = self.strings = self.failures = self.panics = 0
         self.skipped = []
 
     def fail(self, what):
@@ -54,7 +54,13 @@ class Results:
         different = 0
         for text, ours in zip(texts, got):
             for key, reference in references.items():
-                want = reference(text)
+                try:
+                    want = reference(text)
+                except BaseException as error:  # tokenizers loses count of bytes in some mixtures of normalizers
+                    if type(error).__name__ != "PanicException":
+                        raise
+                    self.panics += 1
+                    continue
                 if ours[key] != want:
                     different += 1
                     if different <= 3:
@@ -305,11 +311,13 @@ def test_time(results, path):
     texts = {"a": "a" * MEGABYTE, "spaces": " " * MEGABYTE, "lines": "\n" * MEGABYTE, "digits": "".join(rng.choice("0123456789") for _ in range(MEGABYTE)),
              "letters": "".join(rng.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(MEGABYTE)), "specials": "<" * MEGABYTE,
              "accents": "e\u0301" * (MEGABYTE // 3), "marks": "\u0301" * (MEGABYTE // 2)}
-    _, got = results.encode(path, list(texts.values()))
-    for name, each in zip(texts, got):
-        if each["seconds"] > 4:  # on a busy machine
-            results.fail(f"{path}: a megabyte of {name} took {each['seconds']:.2f} s")
-    return max((each["seconds"], name) for name, each in zip(texts, got))
+    result = subprocess.run([results.tool, "time", path], input=json.dumps([text.encode().hex() for text in texts.values()]), capture_output=True,
+                            text=True, check=True)
+    times = dict(zip(texts, json.loads(result.stdout), strict=True))
+    for name, seconds in times.items():
+        if seconds > 5:  # on a busy machine
+            results.fail(f"{path}: a megabyte of {name} took {seconds:.2f} s")
+    return max((seconds, name) for name, seconds in times.items())
 
 
 def main():
@@ -340,7 +348,9 @@ def main():
             print(f"the slowest megabyte, of {slowest[1]}, took {slowest[0]:.2f} s")
         if results.skipped:
             print("skipped:", ", ".join(results.skipped))
-        print(f"{results.tokenizers} tokenizers, {results.strings} strings, {results.failures} failures")
+        if results.panics > 20:
+            results.fail(f"the reference panicked {results.panics} times; expected a few at most")
+        print(f"{results.tokenizers} tokenizers, {results.strings} strings, {results.failures} failures; the reference panicked {results.panics} times")
         sys.exit(results.failures != 0)
 
 
