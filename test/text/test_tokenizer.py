@@ -249,6 +249,26 @@ def tekken_gguf(path, out):
     return reference
 
 
+def compare_pieces(results, path):
+    """A GGUF file of a SentencePiece model: the same pieces in SentencePiece's own file."""
+    from sentencepiece import sentencepiece_model_pb2
+    fields = GGUFReader(path).fields
+    tokens, scores, types = (fields[f"tokenizer.ggml.{key}"].contents() for key in ("tokens", "scores", "token_type"))
+    prefix = fields.get("tokenizer.ggml.add_space_prefix")
+    prefix = prefix is None or bool(prefix.contents())
+    if results.only not in path.name or (prefix and 4 in types):  # there llama.cpp and SentencePiece differ; see GgufTokenizer.cpp
+        return
+    model = sentencepiece_model_pb2.ModelProto()
+    for token, score, kind in zip(tokens, scores, types):
+        model.pieces.add(piece=token.replace(" ", "▁") if kind == 4 else token, score=score, type=kind)
+    trainer, normalizer = model.trainer_spec, model.normalizer_spec
+    trainer.model_type, trainer.byte_fallback = 2, 6 in types
+    trainer.unk_id, trainer.bos_id, trainer.eos_id = types.index(2) if 2 in types else fields["tokenizer.ggml.unknown_token_id"].contents(), -1, -1
+    normalizer.add_dummy_prefix, normalizer.remove_extra_whitespaces, normalizer.escape_whitespaces = prefix, False, True
+    reference = sentencepiece.SentencePieceProcessor(model_proto=model.SerializeToString())
+    results.compare(path.name, path, {"plain": lambda text: reference.encode(text)}, 3000)
+
+
 def package_file(package, *parts):
     spec = importlib.util.find_spec(package)
     path = Path(spec.origin).parent.joinpath(*parts) if spec else None
@@ -269,6 +289,12 @@ def test_published(results, gguf):
             results.fail(f"SmolLM2's ends are {facts}")
     else:
         results.skipped.append("SmolLM2")
+    others = [path for path in sorted(Path(gguf).parent.glob("*.gguf")) if path != Path(gguf)] if gguf else []
+    pieces = [path for path in others if GGUFReader(path).fields["tokenizer.ggml.model"].contents() == "llama"]
+    for path in pieces:
+        compare_pieces(results, path)
+    if not any("gemma" in path.name for path in pieces):
+        results.skipped.append("Gemma 3 (models/gemma-3-*.gguf)")
     for version, name in (("v1", "tokenizer.model.v1"), ("v3", "mistral_instruct_tokenizer_240323.model.v3")):
         if path := package_file("mistral_common", "data", name):
             copy = results.folder / f"mistral-{version}.model"
