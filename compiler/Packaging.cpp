@@ -10,8 +10,8 @@
 #include "compiler/import/LlamaImport.h"
 #include "compiler/pack/Quantize.h"
 #include "compiler/link/Linker.h"
+#include "compiler/text/GgufTokenizer.h"
 #include "compiler/text/TemplateCompiler.h"
-#include "compiler/text/TokenizerTables.h"
 #include "mlir/IR/Threading.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
@@ -79,9 +79,12 @@ llvm::Error Compilation::placeWeights() {
   if (!tables)
     return tables.takeError();
   image.reset(new Image{*schedule, std::move(tensors), std::move(*tables), {}, {}, {}});
-  llvm::Expected<std::vector<uint8_t>> tokenizer = buildTokenizer(*checkpoint);
+  llvm::Expected<TokenizerModel> described = readGgufTokenizer(*checkpoint);
+  if (!described)
+    return described.takeError();
+  llvm::Expected<std::vector<uint8_t>> tokenizer = buildTokenizer(*described);
   if (!tokenizer)
-    return tokenizer.takeError();
+    return checkpoint->error(toString(tokenizer.takeError()));
   image->tokenizer = std::move(*tokenizer);
   if (std::optional<llvm::StringRef> source = checkpoint->chatTemplate()) {
     llvm::Expected<std::vector<uint8_t>> compiled = compileTemplate(*source);
