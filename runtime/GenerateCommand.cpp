@@ -90,6 +90,7 @@ void sluice::runtime::generate(const Executable &executable, const Options &opti
   if (!chat && !options.raw && prompt.empty())
     throw UsageError("expected a question, got an empty text; give one with -p, -f or on standard input");
 
+  executable.confine(options, {.threads = true, .terminal = true});
   const Tokenizer tokenizer(model.section(SLUICE_SECTION_TOKENIZER));
   const std::unique_ptr<Engine> engine = executable.engine(options, context, options.context == 0);
   Session session(model, *engine);

@@ -57,10 +57,12 @@ static Json describe(const Executable &executable) {
           {"compiler", std::string("Sluice ") + model.string(m.compiler_version)},
           {"source_file", model.string(m.source_file)},
           {"source_bytes", m.source_bytes},
-          {"source_hash", model.string(m.source_hash)}};
+          {"source_hash", model.string(m.source_hash)},
+          {"sandbox", sandboxState().summary()}};
 }
 
 void sluice::runtime::info(const Executable &executable, const Options &options) {
+  executable.confine(options);
   const Json facts = describe(executable);
   if (options.json)
     return writeOut(facts.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");

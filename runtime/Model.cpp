@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -25,18 +26,33 @@ static bool within(uint64_t offset, uint64_t bytes, uint64_t limit) {
 }
 
 Model::Model(const char *path) {
-  mapFile(path);
   try {
+    mapFile(path);
     checkSections();
     checkModel();
     checkPrograms();
   } catch (...) {
-    munmap(const_cast<uint8_t *>(base), size);
+    release();
     throw;
   }
 }
 
-Model::~Model() { munmap(const_cast<uint8_t *>(base), size); }
+Model::~Model() { release(); }
+
+void Model::release() {
+  if (base)
+    munmap(const_cast<uint8_t *>(base), size);
+  if (descriptor >= 0)
+    close(descriptor);
+}
+
+void Model::checkUnchanged() const {
+  struct stat status;
+  // The C library's fstat() is another system call, which could name a file: the sandbox does not allow it.
+  if (syscall(SYS_fstat, descriptor, &status) != 0 || uint64_t(status.st_size) != size ||
+      status.st_mtim.tv_sec != changed.tv_sec || status.st_mtim.tv_nsec != changed.tv_nsec)
+    throw Error(name + ": the file was changed while the model ran; start it again");
+}
 
 void Model::fail(const std::string &what) const { throw Error(name + ": " + what + "; compile the model again"); }
 
@@ -51,14 +67,14 @@ void Model::mapFile(const char *path) {
   name = length > 0 ? std::string(target, length) : std::string(path);
   if (size_t slash = name.rfind('/'); slash != std::string::npos)
     name = name.substr(slash + 1);
-  int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+  descriptor = open(path, O_RDONLY | O_CLOEXEC);
   struct stat status;
   if (descriptor < 0 || fstat(descriptor, &status) != 0)
     throw Error(name + ": cannot open the file of the model: " + std::strerror(errno));
   size = status.st_size;
+  changed = status.st_mtim;
   void *mapping = size ? mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptor, 0) : MAP_FAILED;
   int number = errno;
-  close(descriptor);
   if (mapping == MAP_FAILED)
     throw Error(name + ": cannot map the file of the model: " + (size ? std::strerror(number) : "it is empty"));
   base = static_cast<const uint8_t *>(mapping);

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <span>
 #include <string>
+#include <time.h>
 
 namespace sluice::runtime {
 
@@ -30,10 +31,13 @@ public:
   std::span<const uint8_t> section(int index) const; // its bytes
   const uint8_t *weights() const { return section(SLUICE_SECTION_WEIGHTS).data(); }
   uint64_t fileBytes() const { return size; }
+  std::span<const uint8_t> file() const { return {base, size}; }
   const std::string &fileName() const { return name; } // for messages
 
   // Kernels are numbered by the steps: throws Error unless all numbers are below `kernelCount`.
   void checkKernels(uint64_t kernelCount) const;
+  // Throws Error if the file is not as it was when it was opened: what was computed from it since may be wrong.
+  void checkUnchanged() const;
   // Maps the pages of part `index` of `parts` of the weights before they are touched, reading what is not in memory.
   void populateWeights(unsigned index, unsigned parts) const;
 
@@ -45,11 +49,14 @@ private:
   [[noreturn]] void fail(const std::string &what) const;
   void check(bool holds, const char *what) const;
   void mapFile(const char *path);
+  void release();
   void checkSections();
   void checkModel() const;
   void checkPrograms();
 
   std::string name;
+  int descriptor = -1;
+  timespec changed{}; // when the file was, last
   const uint8_t *base = nullptr;
   uint64_t size = 0;
   const sluice_header *header = nullptr;

@@ -36,6 +36,7 @@ struct Options {
   uint64_t context = 0; // tokens; 0: what the command takes by default
   uint32_t cacheType = SLUICE_CACHE_F16;
   bool json = false;
+  bool noSandbox = false;
 
   bool parseSpecial = true;     // Tokenize
   bool generationPrompt = true; // Template
