@@ -137,6 +137,8 @@ static void addGenerate(CLI::App &app, Options &options) {
   app.add_option("--repeat-penalty", s.repeatPenalty, "make the last 64 tokens less likely; 1: no (default: 1)")
       ->check(range(0.01f, 100.0f))
       ->type_name("X");
+  app.add_flag("--context-shift", options.contextShift,
+               "when the context is full, forget the older half of what was said and go on");
   app.add_flag("--ignore-eos", options.ignoreEnd, "never end an answer before -n or the context says so");
   app.add_flag("-v,--verbose", options.verbose, "say how long it took on standard error");
 }

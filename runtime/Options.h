@@ -22,6 +22,7 @@ struct Options {
   bool raw = false;
   bool ignoreEnd = false;
   bool verbose = false;
+  bool contextShift = false;
   int64_t tokens = -1; // the most to generate; below 0: until the end
   int64_t seed = -1;   // -1: a new one each time
   SamplingOptions sampling;

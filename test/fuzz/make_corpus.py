@@ -34,7 +34,7 @@ def without_code(data):
 
 
 models = {
-    "plain": ["--type", "f32", "--layers", "1"],
+    "plain": ["--type", "f16", "--layers", "1"],
     "mixed": ["--type", "q4_1", "--layers", "2", "--override", "blk.1.attn_v=q8_0", "--override", "ffn_down=bf16", "--kv-heads", "2"],
     "separate": ["--type", "q4_0", "--separate", "--rope-freqs", "--rotated", "8"],
 }
