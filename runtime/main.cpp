@@ -46,6 +46,8 @@ int main(int argc, char **argv) {
     std::optional<Options> options = parseOptions({argv + (argc > 0), argv + argc}, model.fileName(), version, status);
     if (!options)
       return status;
+    if (options->command != Options::Command::Verify) // which names all that is damaged
+      model.checkTexts();
     run({model, {sluice_variants, sluice_variant_count}}, *options);
     return 0;
   } catch (const BrokenPipe &) {

@@ -1,5 +1,6 @@
 """Bad input ends with one diagnostic naming the file and a remedy, exit code 1, and no output file."""
 import os
+import random
 import resource
 import struct
 import subprocess
@@ -149,3 +150,42 @@ def test_damaged_executable(tiny_executable, tmp_path):
         broken.write_bytes(flipped)
         broken.chmod(0o755)
         assert run(broken, "verify", check=False).returncode == 1, at
+
+
+def test_flipped_bytes(tiny_executable, tmp_path):
+    """verify names whatever is damaged, wherever it is; 'sluice verify' does so without running the file."""
+    data = tiny_executable.read_bytes()
+    sections, names = header_of(data), ("weights", "model", "programs", "steps", "tensors", "strings", "tokenizer", "template")
+    seed = random.SystemRandom().getrandbits(32)
+    print("seed", seed)
+    rng = random.Random(seed)
+    places = [(rng.randrange(offset, offset + size), "tensor " if name == "weights" else f"'{name}'")
+              for name, (offset, size) in zip(names, sections) if size for _ in range(6)]
+    places += [(rng.randrange(sections[0][0]), "machine code") for _ in range(6)]
+    places += [(len(data) - 1 - rng.randrange(40), "") for _ in range(6)]  # the trailer
+    broken = tmp_path / "broken"
+    broken.write_bytes(data)
+    broken.chmod(0o755)
+    for at, name in places:
+        with open(broken, "r+b") as file:
+            file.seek(at)
+            file.write(bytes([data[at] ^ (1 << rng.randrange(8))]))
+        result = run(SLUICE, "verify", broken, check=False)
+        said = (result.stdout + result.stderr).decode()
+        assert result.returncode == 1 and name in said and len(result.stderr.strip().splitlines()) == 1, (at, name, said)
+        if name != "machine code":  # which could do anything
+            own = run(broken, "verify", check=False)
+            assert own.returncode == 1 and name in (own.stdout + own.stderr).decode(), (at, name, own)
+            answer = run(broken, "--raw", "-n", "2", "-p", "x", check=False)
+            assert answer.returncode in (0, 1) and (name == "tensor " or answer.returncode == 1), (at, name, answer)
+        with open(broken, "r+b") as file:
+            file.seek(at)
+            file.write(data[at:at + 1])
+    assert run(SLUICE, "verify", broken).stdout.startswith(b"whole: ")
+    assert run(broken, "verify").stdout.startswith(b"whole: ")
+
+
+def header_of(data):
+    """(offset, size) of every section of a compiled model; see runtime/abi.h."""
+    header = struct.unpack_from("<Q", data, len(data) - 32)[0]
+    return [struct.unpack_from("<QQ", data, header + 24 * i) for i in range(8)]

@@ -11,6 +11,7 @@
 #include "test/fuzz/FuzzTarget.h"
 #include "test/runtime/ModelImage.h"
 #include <cstring>
+#include <span>
 #include <vector>
 #include <xxhash.h>
 
@@ -30,7 +31,7 @@ static void fixChecksums(std::vector<uint8_t> &file) {
   if (trailer.header_offset <= file.size() - sizeof trailer &&
       file.size() - sizeof trailer - trailer.header_offset >= sizeof header) {
     std::memcpy(&header, file.data() + trailer.header_offset, sizeof header);
-    for (sluice_section &section : header.sections)
+    for (sluice_section &section : std::span(header.sections, SLUICE_SECTION_COUNT + 1))
       if (section.offset <= file.size() && section.size <= file.size() - section.offset)
         section.checksum = XXH3_64bits(file.data() + section.offset, section.size);
     std::memcpy(file.data() + trailer.header_offset, &header, sizeof header);
