@@ -56,6 +56,8 @@ uint64_t Executable::context(const Options &options, uint64_t otherwise) const {
 void Executable::confine(const Options &options, SandboxNeeds needs) const {
   if (options.noSandbox)
     return leaveOutSandbox("--no-sandbox");
+  // Commands that compute may do so on a device.
+  needs.driver = needs.threads && !deviceVariants().empty() && !options.onProcessor;
   if (needs.threads) { // these ask files of the kernel, which they open at their first call
     defaultThreadCount();
     availableMemory();

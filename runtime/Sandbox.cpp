@@ -73,6 +73,11 @@ public:
     code.insert(code.end(), outer.begin(), outer.end());
   }
 
+  void decideFrom(uint32_t first, uint32_t action) {
+    jump(BPF_JGE, first, 0, 1);
+    finish(action);
+  }
+
   void finish(uint32_t action) { code.push_back(BPF_STMT(BPF_RET | BPF_K, action)); }
 
   int install() {
@@ -97,6 +102,9 @@ static constexpr int harmless[] = {
     SYS_exit_group,     SYS_restart_syscall, SYS_sched_yield, SYS_getpid,         SYS_gettid,        SYS_getrandom,
     SYS_clock_gettime,  SYS_gettimeofday,   SYS_nanosleep,    SYS_clock_nanosleep, SYS_sysinfo,
     SYS_sched_getaffinity};
+
+// Newer than this list.
+static constexpr uint32_t firstUnknown = 452;
 
 // What the C library tries and can do without.
 static constexpr int ofTheLibrary[] = {SYS_open,   SYS_openat,   SYS_newfstatat, SYS_statx, SYS_access, SYS_faccessat,
@@ -168,6 +176,7 @@ int sluice::runtime::filterSystemCalls(const SandboxNeeds &needs) {
     filter.decide(ofChildren, SECCOMP_RET_ALLOW);
   }
   filter.decide(ofTheLibrary, refused(EACCES));
+  filter.decideFrom(firstUnknown, refused(ENOSYS)); // as on a kernel that has not got them, which libraries expect
   filter.finish(SECCOMP_RET_TRAP);
   return filter.install();
 }

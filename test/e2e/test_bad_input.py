@@ -62,10 +62,12 @@ def test_truncated_in_the_header(tiny, tmp_path):
         fails(file, tmp_path)
 
 
-def test_real_model_truncated_at_every_64_kib(real_model, tmp_path):
+def test_real_model_truncated_anywhere(real_model, tmp_path):
     file = tmp_path / "cut.gguf"
     file.write_bytes(real_model.read_bytes())
-    for size in range(file.stat().st_size // 65536 * 65536, -1, -65536):
+    sizes = file.stat().st_size
+    tables = 2 << 20  # with metadata and descriptions; behind it a cut is like any other
+    for size in sorted({*range(0, tables, 65536), *range(0, sizes, 1 << 20), sizes // 65536 * 65536}, reverse=True):
         os.truncate(file, size)
         fails(file, tmp_path)
 
@@ -124,6 +126,15 @@ def test_strange_prompts(tiny_executable):
             run(tiny_executable, *arguments, "-n", "3", "--temp", "0", input=prompt)
     ids = run(tiny_executable, "tokenize", input=b"\xff\x00\xfe").stdout
     assert run(tiny_executable, "detokenize", input=ids).stdout == b"\xff\x00\xfe"
+
+
+@pytest.mark.parametrize("command", [["--raw"], ["tokenize"], ["detokenize"], ["template", "-"], ["perplexity", "-"]], ids=lambda words: words[0])
+def test_endless_input(tiny_executable, command):
+    """2^31 characters, or a stream without an end: refused after some, in little memory."""
+    with open("/dev/zero", "rb") as endless:
+        limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+        result = subprocess.run([str(tiny_executable), *command], stdin=endless, capture_output=True, timeout=60, preexec_fn=limit)
+    assert result.returncode == 1 and b"16 MiB" in result.stderr and len(result.stderr.strip().splitlines()) == 1, result
 
 
 def test_bad_token_ids(tiny_executable, tmp_path):
