@@ -146,6 +146,7 @@ static constexpr const char *columns[] = {"test",   "n_prompt",       "n_gen",  
                                           "share",  "peak_gop_per_s", "roofline_ts"};
 
 void sluice::runtime::bench(const Executable &executable, const Options &options) {
+  executable.confine(options, {.threads = true});
   const std::vector<Json> rows = Bench(executable, options).run();
   if (options.format == "json")
     return writeOut(Json(rows).dump(2) + "\n");

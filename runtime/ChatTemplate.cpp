@@ -590,6 +590,7 @@ std::string ChatTemplate::render(std::span<const Message> messages, bool addGene
 std::string ChatTemplate::render(const TemplateValue &variables) const {
   if (empty())
     throw std::runtime_error("the model has no chat template; use --raw");
+  TemplateLifetime lifetime;
   try {
     return Evaluator(bytes.data(), variables).run();
   } catch (const std::bad_alloc &) {

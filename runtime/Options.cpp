@@ -137,6 +137,8 @@ static void addGenerate(CLI::App &app, Options &options) {
   app.add_option("--repeat-penalty", s.repeatPenalty, "make the last 64 tokens less likely; 1: no (default: 1)")
       ->check(range(0.01f, 100.0f))
       ->type_name("X");
+  app.add_flag("--context-shift", options.contextShift,
+               "when the context is full, forget the older half of what was said and go on");
   app.add_flag("--ignore-eos", options.ignoreEnd, "never end an answer before -n or the context says so");
   app.add_flag("-v,--verbose", options.verbose, "say how long it took on standard error");
 }
@@ -170,6 +172,10 @@ static void addBench(CLI::App &app, Options &options) {
   app.add_flag("--profile", options.profile, "then print the time and bandwidth of every phase on standard error");
 }
 
+static void addSandbox(CLI::App &app, Options &options) {
+  app.add_flag("--no-sandbox", options.noSandbox, "leave the process all the rights that its user has");
+}
+
 static std::string replaceAll(std::string text, const std::string &from, const std::string &to) {
   for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
     text.replace(at, from.size(), to);
@@ -184,10 +190,12 @@ std::optional<Options> sluice::runtime::parseOptions(std::vector<std::string> ar
   app.get_formatter()->column_width(34);
   app.require_subcommand(0, 1);
   addGenerate(app, options);
+  addSandbox(app, options);
 
   auto command = [&](const char *name, Command which, const char *help) {
     CLI::App *sub = app.add_subcommand(name, help);
     sub->callback([&options, which] { options.command = which; });
+    addSandbox(*sub, options);
     return sub;
   };
   CLI::App *tokenize = command("tokenize", Command::Tokenize, "standard input to token ids, one a line");

@@ -59,6 +59,56 @@ const TemplateValue *TemplateArguments::find(size_t position, const char *name) 
   return nullptr;
 }
 
+static thread_local TemplateContainer *newest;
+static thread_local TemplateList *dying; // null: nothing is being destroyed
+
+TemplateContainer::TemplateContainer() : older(newest) {
+  if (older)
+    older->newer = this;
+  newest = this;
+}
+
+TemplateContainer::~TemplateContainer() {
+  (newer ? newer->older : newest) = older;
+  if (older)
+    older->newer = newer;
+}
+
+void TemplateContainer::destroyContents() {
+  if (dying)
+    return moveContents(*dying);
+  TemplateList values;
+  moveContents(values);
+  dying = &values;
+  while (!values.empty()) {
+    TemplateValue last = std::move(values.back());
+    values.pop_back();
+  } // `last` goes, and what it held becomes part of `values`
+  dying = nullptr;
+}
+
+template <> void TemplateValue::Contained<TemplateList>::moveContents(TemplateList &to) {
+  if (to.empty())
+    return to.swap(contents); // needs no memory
+  to.insert(to.end(), std::make_move_iterator(contents.begin()), std::make_move_iterator(contents.end()));
+  contents.clear();
+}
+template <> void TemplateValue::Contained<TemplateDict>::moveContents(TemplateList &to) {
+  for (auto &[key, entry] : contents) {
+    to.push_back(std::move(key));
+    to.push_back(std::move(entry));
+  }
+  contents.clear();
+}
+
+TemplateLifetime::TemplateLifetime() : before(newest) {}
+
+TemplateLifetime::~TemplateLifetime() {
+  TemplateList values; // nothing is destroyed while the list is walked
+  for (TemplateContainer *each = newest; each && each != before; each = each->older)
+    each->moveContents(values);
+}
+
 TemplateValue TemplateValue::undefined(std::string name) {
   TemplateValue result;
   result.value = Undefined{std::move(name)};
@@ -66,12 +116,12 @@ TemplateValue TemplateValue::undefined(std::string name) {
 }
 TemplateValue TemplateValue::list(TemplateList items, bool tuple) {
   TemplateValue result;
-  result.value = Sequence{std::make_shared<Counted<TemplateList>>(std::move(items)), tuple};
+  result.value = Sequence{std::make_shared<Contained<TemplateList>>(std::move(items)), tuple};
   return result;
 }
 TemplateValue TemplateValue::dict(TemplateDict entries, bool isNamespace) {
   TemplateValue result;
-  result.value = Mapping{std::make_shared<Counted<TemplateDict>>(std::move(entries)), isNamespace};
+  result.value = Mapping{std::make_shared<Contained<TemplateDict>>(std::move(entries)), isNamespace};
   return result;
 }
 

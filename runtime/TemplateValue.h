@@ -47,6 +47,33 @@ using TemplateList = std::vector<TemplateValue>;
 using TemplateDict = std::vector<std::pair<TemplateValue, TemplateValue>>; // in order of insertion
 using TemplateFunction = std::function<TemplateValue(const TemplateArguments &)>;
 
+// Contents that are values. All that are alive on a thread form a list, the newest first.
+class TemplateContainer {
+public:
+  TemplateContainer();
+  TemplateContainer(const TemplateContainer &) = delete;
+  virtual void moveContents(TemplateList &to) = 0;
+
+protected:
+  ~TemplateContainer();
+  void destroyContents();
+
+private:
+  friend class TemplateLifetime;
+  TemplateContainer *newer = nullptr, *older;
+};
+
+// Lists and dicts can hold themselves: at the end of this, those that were made since its beginning are emptied.
+class TemplateLifetime {
+public:
+  TemplateLifetime();
+  TemplateLifetime(const TemplateLifetime &) = delete;
+  ~TemplateLifetime();
+
+private:
+  TemplateContainer *before;
+};
+
 class TemplateValue {
 public:
   struct Undefined {
@@ -69,13 +96,19 @@ public:
       charged = now;
     }
   };
+  // A list's or a dict's. What they hold is destroyed by a loop, however deep it is nested.
+  template <typename T> struct Contained : Counted<T>, TemplateContainer {
+    using Counted<T>::Counted;
+    ~Contained() { destroyContents(); }
+    void moveContents(TemplateList &to) override;
+  };
   using Text = std::shared_ptr<const Counted<std::string>>;
   struct Sequence {
-    std::shared_ptr<Counted<TemplateList>> items;
+    std::shared_ptr<Contained<TemplateList>> items;
     bool tuple = false;
   };
   struct Mapping {
-    std::shared_ptr<Counted<TemplateDict>> entries;
+    std::shared_ptr<Contained<TemplateDict>> entries;
     bool isNamespace = false;
   };
 

@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-#define SLUICE_ABI_VERSION 8u
+#define SLUICE_ABI_VERSION 9u
 
 //===-- What generated code reads --------------------------------------------------===//
 
@@ -105,8 +105,9 @@ static inline uint64_t sluice_kv_block_bytes(uint32_t cache_type, uint64_t head_
 
 //===-- The file -------------------------------------------------------------------===//
 //
-// An ELF executable, padded to a page; then the sections, weights first (page aligned, in execution order); then, as
-// the very last bytes, a sluice_trailer. Section contents are described by the structs below.
+// An ELF executable, padded to a page (the machine code); then the sections, weights first (page aligned, in execution order); then, as
+// the very last bytes, a sluice_trailer. What lies between two of these is zero. Section contents are described by the
+// structs below.
 
 #define SLUICE_MAGIC 0x3130454349554c53ull // the bytes "SLUICE01"
 #define SLUICE_PAGE 4096u
@@ -140,6 +141,7 @@ typedef struct sluice_section {
 
 typedef struct sluice_header {
   sluice_section sections[SLUICE_SECTION_COUNT];
+  sluice_section code; // everything before the sections: offset 0
 } sluice_header;
 
 typedef struct sluice_model {

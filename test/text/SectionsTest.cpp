@@ -370,3 +370,20 @@ TEST(ChatTemplate, ReleasesTheMemoryOfARendering) {
   for (int i = 0; i < 5; ++i)
     EXPECT_EQ(chat.render({}, true, "", ""), "3");
 }
+
+// A value that holds itself is not counted down to nothing: it must not stay for ever.
+TEST(ChatTemplate, ReleasesValuesThatHoldThemselves) {
+  std::vector<uint8_t> section =
+      compiled("{% set ns = namespace(l=[]) %}{% set ns.self = ns %}{% set ns.text = ('a' * 30000) * 2000 %}"
+               "{% set x = ns.l.append(ns) %}{% set x = ns.l.append(ns.l.append) %}{{ ns.l|length }}");
+  ChatTemplate chat(section);
+  for (int i = 0; i < 9; ++i) // would be more than may be alive
+    EXPECT_EQ(chat.render({}, true, "", ""), "2");
+}
+
+TEST(ChatTemplate, DestroysDeepValues) {
+  std::vector<uint8_t> section = compiled("{% set ns = namespace(a=0, b={}) %}{% for i in range(1000) %}{% for j in range(400) %}"
+                                          "{% set ns.a = [ns.a] %}{% set ns.b = {'b': ns.b} %}{% endfor %}{% endfor %}"
+                                          "{% set ns.a = 0 %}done");
+  EXPECT_EQ(ChatTemplate(section).render({}, true, "", ""), "done");
+}

@@ -10,6 +10,8 @@
 #include "compiler/Version.h"
 #include "mlir/Transforms/Passes.h"
 #include "passes/Passes.h"
+#include "runtime/Error.h"
+#include "runtime/Integrity.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Regex.h"
 #include <CLI/CLI.hpp>
@@ -141,6 +143,22 @@ static void addPhaseOptions(CLI::App &command, Options &options) {
       ->allow_extra_args(false);
 }
 
+// Reads what the file says of itself; runs nothing of it.
+static llvm::Error verify(const std::string &path, llvm::raw_ostream &out) {
+  try {
+    runtime::Model model(path.c_str());
+    const std::vector<std::string> damaged = runtime::findDamage(model);
+    for (const std::string &what : damaged)
+      out << "damaged: " << what << '\n';
+    if (!damaged.empty())
+      return llvm::createStringError(path + " is damaged; copy or compile it again");
+    out << "whole: " << model.tensors().size() << " tensors, " << model.fileBytes() << " bytes\n";
+    return llvm::Error::success();
+  } catch (const runtime::Error &error) {
+    return llvm::createStringError(error.what());
+  }
+}
+
 int main(int argc, char **argv) {
   // What --passes-after may name.
   mlir::registerTransformsPasses();
@@ -223,6 +241,9 @@ int main(int argc, char **argv) {
   tuneCommand->add_flag("-q,--quiet", options.quiet, "say nothing of what is found");
   CLI::App *inspectCommand = app.add_subcommand("inspect", "print metadata and tensors of MODEL");
   inspectCommand->add_option("MODEL", options.model, "checkpoint: a GGUF file")->required();
+  CLI::App *verifyCommand =
+      app.add_subcommand("verify", "compare a compiled FILE with its checksums, without running it");
+  verifyCommand->add_option("FILE", options.model, "what 'sluice compile' wrote")->required();
   CLI::App *targetsCommand = app.add_subcommand("targets", "print the targets that this build can compile for");
 
   try {
@@ -248,6 +269,8 @@ int main(int argc, char **argv) {
     error = tune(options, llvm::outs());
   else if (*inspectCommand)
     error = inspect(options.model, llvm::outs());
+  else if (*verifyCommand)
+    error = verify(options.model, llvm::outs());
   else if (*targetsCommand)
     printTargets(llvm::outs());
   llvm::outs().flush();
