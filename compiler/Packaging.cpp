@@ -8,9 +8,9 @@
 #include "compiler/Progress.h"
 #include "compiler/Version.h"
 #include "compiler/import/LlamaImport.h"
-#include "compiler/pack/Quantize.h"
 #include "compiler/link/Linker.h"
 #include "compiler/text/GgufTokenizer.h"
+#include "compiler/pack/Quantize.h"
 #include "compiler/text/TemplateCompiler.h"
 #include "mlir/IR/Threading.h"
 #include "llvm/Support/FileSystem.h"
@@ -32,7 +32,8 @@ llvm::Error Compilation::importCheckpoint() {
   for (const auto &[pattern, name] : options.quantize) {
     std::optional<llama::Format> format = llama::symbolizeFormat(name);
     if (!format || !canEncode(llama::formatInfo(*format)))
-      return llvm::createStringError("--quantize: cannot quantise to '" + name + "'; expected one of " + encodableFormats());
+      return llvm::createStringError("--quantize: cannot quantise to '" + name + "'; expected one of " +
+                                     encodableFormats());
     import.quantize.push_back({pattern, *format});
   }
   llvm::Expected<OwningOpRef<ModuleOp>> imported = importModel(*context, *checkpoint, import);
@@ -73,7 +74,8 @@ llvm::Error Compilation::placeWeights() {
 
   std::vector<PackedTensor> tensors = packedTensors(*schedule);
   std::string standIn(SourceHash::length, '0');
-  Provenance provenance{SLUICE_VERSION, llvm::sys::path::filename(llvm::StringRef(options.model).rtrim('/')), standIn, checkpoint->fileBytes()};
+  Provenance provenance{SLUICE_VERSION, llvm::sys::path::filename(llvm::StringRef(options.model).rtrim('/')), standIn,
+                        checkpoint->fileBytes()};
   llvm::Expected<Tables> tables = buildTables(configured, configuredSchedule, tensors, provenance,
                                               [&](stream::ProgramOp program) { return memory[program.getSymName()]; });
   if (!tables)

@@ -11,7 +11,8 @@
 
 namespace sluice {
 
-// Computes "blake3:" and 64 hexadecimal digits of files, one after another, in a thread of its own. Destruction ends the thread early.
+// Computes "blake3:" and 64 hexadecimal digits of files, one after another, in a thread of its own. Destruction ends
+// the thread early.
 class SourceHash {
 public:
   static constexpr size_t length = 7 + 64; // of the result

@@ -208,7 +208,8 @@ private:
       key = Heads::of(append.getKey(), stage);
     if (int64_t(stage.getBody().front().getOperations().size()) != 2 + appendsHere + query.count() + key.count() ||
         stage.getNumResults() != 1)
-      return stage.emitError("expected attention, and what is done to the heads of its query and keys, alone in its stage");
+      return stage.emitError(
+          "expected attention, and what is done to the heads of its query and keys, alone in its stage");
     if (appendsHere && !llvm::hasSingleElement(append.getResult().getUses()))
       return append.emitError("expected one attention to read the cache that is appended to");
 
@@ -266,7 +267,8 @@ private:
   // What tiles can run: norms and sums before the linears, operations on their rows after them.
   static LogicalResult checkLinears(StageOp stage) {
     for (Operation &op : stage.getBody().front()) {
-      if (!isa<RmsNormOp, LinearOp, AddOp, SwigluOp, GegluOp, BiasOp, ScaleOp, SoftcapOp, RopeOp, AppendOp, YieldOp>(op))
+      if (!isa<RmsNormOp, LinearOp, AddOp, SwigluOp, GegluOp, BiasOp, ScaleOp, SoftcapOp, RopeOp, AppendOp, YieldOp>(
+              op))
         return op.emitError("expected norms, linears and operations on their rows in a stage, got '")
                << op.getName() << "'";
       if (isa<YieldOp>(op))
@@ -278,9 +280,15 @@ private:
           return op.emitError("expected norms and sums before the linears of a stage and nothing else there: '")
                  << op.getName() << "' reads '" << maker->getName() << "'";
     }
-    for (Value value : leaving(stage))
+    SmallVector<LinearOp> used;
+    for (Value value : leaving(stage)) {
+      used.append(linearsOf(value, stage));
       if (linearsOf(value, stage).empty() && !isOfPrologue(value, stage))
         return stage.emitError("expected every result of a stage to be made of rows of its linears");
+    }
+    if (!llvm::all_of(stage.getBody().getOps<LinearOp>(),
+                      [&](LinearOp linear) { return llvm::is_contained(used, linear); }))
+      return stage.emitError("expected every linear of a stage to make rows of a result");
     // What is appended is left in buffers: attention brings it into the cache.
     for (AppendOp append : stage.getBody().getOps<AppendOp>()) {
       auto results =
@@ -455,9 +463,11 @@ private:
     } else if (auto bias = dyn_cast<BiasOp>(op)) {
       result = stream::BiasOp::create(b, lanes, epilogueValue(bias.getInput(), stage, lowered), bias.getWeightAttr());
     } else if (auto scale = dyn_cast<ScaleOp>(op)) {
-      result = stream::ScaleOp::create(b, lanes, epilogueValue(scale.getInput(), stage, lowered), scale.getFactorAttr());
+      result =
+          stream::ScaleOp::create(b, lanes, epilogueValue(scale.getInput(), stage, lowered), scale.getFactorAttr());
     } else if (auto softcap = dyn_cast<SoftcapOp>(op)) {
-      result = stream::SoftcapOp::create(b, lanes, epilogueValue(softcap.getInput(), stage, lowered), softcap.getCapAttr());
+      result =
+          stream::SoftcapOp::create(b, lanes, epilogueValue(softcap.getInput(), stage, lowered), softcap.getCapAttr());
     } else {
       auto rope = cast<RopeOp>(op);
       Value input = epilogueValue(rope.getInput(), stage, lowered);

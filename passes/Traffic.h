@@ -53,9 +53,7 @@ struct Workload {
   int64_t prompt = 0; // tokens of the prompt, in chunks of @prefill; 0: a token, by @decode
   uint32_t cacheType = SLUICE_CACHE_F16;
   // Positions before a token that it sees through `window`, summed over the tokens.
-  int64_t positions(int64_t window) const {
-    return sluice_positions_seen(depth, std::max<int64_t>(prompt, 1), window);
-  }
+  int64_t positions(int64_t window) const { return sluice_positions_seen(depth, std::max<int64_t>(prompt, 1), window); }
 };
 
 // What it is predicted for; a compiled model's `bench --profile` measures both. Default: about one core of a server of

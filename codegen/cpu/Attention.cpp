@@ -208,7 +208,8 @@ private:
       Value index = l.add(l.iota(n), v * n);
       Value seen = arith::CmpIOp::create(l.b, arith::CmpIPredicate::sle, index, limit);
       if (op.getWindow())
-        seen = l.andi(seen, arith::CmpIOp::create(l.b, arith::CmpIPredicate::sgt, l.add(index, *op.getWindow()), limit));
+        seen =
+            l.andi(seen, arith::CmpIOp::create(l.b, arith::CmpIPredicate::sgt, l.add(index, *op.getWindow()), limit));
       Value score = l.load(positionVector(), scoreAt(v), 4);
       if (op.getSoftcap())
         score = l.softcap(score, op.getSoftcap()->convertToDouble());

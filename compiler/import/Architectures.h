@@ -1,7 +1,7 @@
 //===- Architectures.h - what the models of the Llama family differ in ----------------===//
 //
-// An architecture is a row of facts: which norms and biases a layer has, how tensors are called, what a missing key means.
-// Whatever a checkpoint says in numbers is in ModelConfig. Nothing after the import knows architectures.
+// An architecture is a row of facts: which norms and biases a layer has, how tensors are called, what a missing key
+// means. Whatever a checkpoint says in numbers is in ModelConfig. Nothing after the import knows architectures.
 //
 //===----------------------------------------------------------------------------------===//
 #ifndef SLUICE_COMPILER_IMPORT_ARCHITECTURES_H
@@ -29,14 +29,14 @@ struct Architecture {
   llvm::StringRef huggingFace; // architectures[0] of config.json
   // GGUF has the two channels of a rotated pair side by side: q and k were permuted by the converter.
   bool adjacentPairs = false;
-  bool biases = false;       // q, k and v must have biases; elsewhere they may
-  bool headNorms = false;    // each head of q and k is normalised
-  bool postNorms = false;    // what attention and feed-forward give is normalised before it is added
-  bool fused = false;        // one tensor of q, k and v, one of gate and up
-  bool geglu = false;        // tanh-GELU in place of SiLU
+  bool biases = false;          // q, k and v must have biases; elsewhere they may
+  bool headNorms = false;       // each head of q and k is normalised
+  bool postNorms = false;       // what attention and feed-forward give is normalised before it is added
+  bool fused = false;           // one tensor of q, k and v, one of gate and up
+  bool geglu = false;           // tanh-GELU in place of SiLU
   bool scalesEmbedding = false; // by sqrt(width)
-  bool plusOne = false;      // norms of safetensors multiply by 1 + weight
-  bool tied = false;         // config.json: tie_word_embeddings where it is absent
+  bool plusOne = false;         // norms of safetensors multiply by 1 + weight
+  bool tied = false;            // config.json: tie_word_embeddings where it is absent
   Windows windows = Windows::None;
   int64_t windowPattern = 0;
   int64_t noRopeInterval = 0; // every so many layers one without rotations

@@ -55,8 +55,8 @@ llvm::Expected<uint32_t> Checkpoint::map(llvm::StringRef path) {
   return files.size() - 1;
 }
 
-// "model-00002-of-00003.gguf": the path of part `number` (from 0) of a model whose part `known` is at `path`; nothing if
-// that is not called so.
+// "model-00002-of-00003.gguf": the path of part `number` (from 0) of a model whose part `known` is at `path`; nothing
+// if that is not called so.
 static std::optional<std::string> partPath(llvm::StringRef path, int64_t known, int64_t number, int64_t count) {
   auto suffix = [&](int64_t part) {
     std::string text;
@@ -110,8 +110,8 @@ llvm::Error Checkpoint::readGguf() {
   if (!tensorCount)
     return tensorCount.takeError();
   if (*tensorCount != int64_t(tensorList.size()))
-    return error("the parts have " + llvm::Twine(tensorList.size()) + " tensors, expected " + llvm::Twine(*tensorCount) +
-                 ": some part is of another model");
+    return error("the parts have " + llvm::Twine(tensorList.size()) + " tensors, expected " +
+                 llvm::Twine(*tensorCount) + ": some part is of another model");
   return llvm::Error::success();
 }
 

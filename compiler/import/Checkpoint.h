@@ -46,8 +46,8 @@ struct MappedFile {
 
 class Checkpoint {
 public:
-  // Opens and checks a checkpoint: a GGUF file, any one of the shards of a model in GGUF, or a folder as Hugging Face has
-  // them. Errors name the file and what to do.
+  // Opens and checks a checkpoint: a GGUF file, any one of the shards of a model in GGUF, or a folder as Hugging Face
+  // has them. Errors name the file and what to do.
   static llvm::Expected<std::unique_ptr<Checkpoint>> open(llvm::StringRef path);
   ~Checkpoint();
 

@@ -59,8 +59,12 @@ bool isNothing(const Metadata &value) {
     bool operator()(double v) { return v == 0; }
     bool operator()(StringRef v) { return v.empty(); }
     bool operator()(const std::vector<StringRef> &v) { return v.empty(); }
-    bool operator()(const std::vector<int64_t> &v) { return llvm::all_of(v, [](int64_t x) { return x == 0; }); }
-    bool operator()(const std::vector<double> &v) { return llvm::all_of(v, [](double x) { return x == 0; }); }
+    bool operator()(const std::vector<int64_t> &v) {
+      return llvm::all_of(v, [](int64_t x) { return x == 0; });
+    }
+    bool operator()(const std::vector<double> &v) {
+      return llvm::all_of(v, [](double x) { return x == 0; });
+    }
   } test;
   return std::visit(test, value);
 }
@@ -76,8 +80,7 @@ public:
       return std::move(failure);
     config.architecture = findArchitecture(Layout::Gguf, architecture);
     if (!config.architecture)
-      return checkpoint.error("unknown architecture '" + architecture +
-                              "'; known: " + architectureNames(Layout::Gguf));
+      return checkpoint.error("unknown architecture '" + architecture + "'; known: " + architectureNames(Layout::Gguf));
     prefix = architecture + ".";
     config.name = text("general.name", "");
     readShape();
@@ -230,7 +233,8 @@ private:
   RopeScaling readScaling(bool hasLongFactors) {
     RopeScaling scaling;
     // Without a type, a factor means linear scaling, as in files from before there was one.
-    StringRef factorKey = has("rope.scaling.factor") || !has("rope.scale_linear") ? "rope.scaling.factor" : "rope.scale_linear";
+    StringRef factorKey =
+        has("rope.scaling.factor") || !has("rope.scale_linear") ? "rope.scaling.factor" : "rope.scale_linear";
     std::string type = text(key("rope.scaling.type"), has(factorKey) ? "linear" : "none");
     if (type == "linear" || type == "yarn")
       scaling.factor = positive(factorKey);

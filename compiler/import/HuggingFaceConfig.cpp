@@ -20,25 +20,102 @@ namespace {
 
 // Keys that are read below; then those that do not change what the model computes.
 constexpr StringRef knownKeys[] = {
-    "architectures", "model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
-    "head_dim", "intermediate_size", "max_position_embeddings", "rms_norm_eps", "hidden_act", "hidden_activation",
-    "tie_word_embeddings", "rope_theta", "rope_scaling", "rope_parameters", "rope_local_base_freq", "rope_interleaved",
-    "partial_rotary_factor", "original_max_position_embeddings", "sliding_window", "sliding_window_pattern",
-    "_sliding_window_pattern", "use_sliding_window", "max_window_layers", "layer_types", "no_rope_layers",
-    "no_rope_layer_interval", "query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping",
-    "embedding_multiplier", "residual_multiplier", "attention_multiplier", "logits_scaling", "quantization_config",
+    "architectures",
+    "model_type",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "intermediate_size",
+    "max_position_embeddings",
+    "rms_norm_eps",
+    "hidden_act",
+    "hidden_activation",
+    "tie_word_embeddings",
+    "rope_theta",
+    "rope_scaling",
+    "rope_parameters",
+    "rope_local_base_freq",
+    "rope_interleaved",
+    "partial_rotary_factor",
+    "original_max_position_embeddings",
+    "sliding_window",
+    "sliding_window_pattern",
+    "_sliding_window_pattern",
+    "use_sliding_window",
+    "max_window_layers",
+    "layer_types",
+    "no_rope_layers",
+    "no_rope_layer_interval",
+    "query_pre_attn_scalar",
+    "attn_logit_softcapping",
+    "final_logit_softcapping",
+    "embedding_multiplier",
+    "residual_multiplier",
+    "attention_multiplier",
+    "logits_scaling",
+    "quantization_config",
     "use_bidirectional_attention",
     // Biases are found by their tensors.
-    "attention_bias", "mlp_bias",
-    "vocab_size", "bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id", "sep_token_id", "cls_token_id",
-    "decoder_start_token_id", "torch_dtype", "dtype", "transformers_version", "_name_or_path", "name_or_path", "auto_map",
-    "use_cache", "cache_implementation", "initializer_range", "attention_dropout", "hidden_dropout", "embd_pdrop",
-    "resid_pdrop", "rope_dropout", "pretraining_tp", "is_llama_config", "_attn_implementation",
-    "_attn_implementation_autoset", "attn_implementation", "unsloth_version", "unsloth_fixed", "transformers.js_config",
-    "tokenizer_class", "task_specific_params", "problem_type", "id2label", "label2id", "return_dict",
-    "chunk_size_feed_forward", "output_attentions", "output_hidden_states", "max_length", "max_new_tokens", "do_sample",
-    "temperature", "top_k", "top_p", "repetition_penalty", "num_beams", "num_beam_groups", "num_return_sequences",
-    "diversity_penalty", "length_penalty", "typical_p", "early_stopping", "prefix", "finetuning_task", "use_mems",
+    "attention_bias",
+    "mlp_bias",
+    "vocab_size",
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+    "unk_token_id",
+    "sep_token_id",
+    "cls_token_id",
+    "decoder_start_token_id",
+    "torch_dtype",
+    "dtype",
+    "transformers_version",
+    "_name_or_path",
+    "name_or_path",
+    "auto_map",
+    "use_cache",
+    "cache_implementation",
+    "initializer_range",
+    "attention_dropout",
+    "hidden_dropout",
+    "embd_pdrop",
+    "resid_pdrop",
+    "rope_dropout",
+    "pretraining_tp",
+    "is_llama_config",
+    "_attn_implementation",
+    "_attn_implementation_autoset",
+    "attn_implementation",
+    "unsloth_version",
+    "unsloth_fixed",
+    "transformers.js_config",
+    "tokenizer_class",
+    "task_specific_params",
+    "problem_type",
+    "id2label",
+    "label2id",
+    "return_dict",
+    "chunk_size_feed_forward",
+    "output_attentions",
+    "output_hidden_states",
+    "max_length",
+    "max_new_tokens",
+    "do_sample",
+    "temperature",
+    "top_k",
+    "top_p",
+    "repetition_penalty",
+    "num_beams",
+    "num_beam_groups",
+    "num_return_sequences",
+    "diversity_penalty",
+    "length_penalty",
+    "typical_p",
+    "early_stopping",
+    "prefix",
+    "finetuning_task",
+    "use_mems",
 };
 
 bool isNothing(const Json &value) {
@@ -55,7 +132,8 @@ public:
       return checkpoint.error("config.json: " + toString(json.takeError()));
     root = std::move(*json);
     const Json &classes = root.value("architectures", Json::array());
-    const std::string name = classes.is_array() && classes.size() == 1 && classes[0].is_string() ? std::string(classes[0]) : "";
+    const std::string name =
+        classes.is_array() && classes.size() == 1 && classes[0].is_string() ? std::string(classes[0]) : "";
     config.architecture = findArchitecture(Layout::HuggingFace, name);
     if (!config.architecture)
       return checkpoint.error("config.json: unknown architecture '" + name +
@@ -141,8 +219,9 @@ private:
     const std::string act = text(root, "hidden_act", ""), activation = text(root, "hidden_activation", "");
     const std::string used = activation.empty() ? act : activation;
     // The first Gemma said "gelu" and meant its approximation by tanh.
-    const bool right = config.architecture->geglu ? used == "gelu_pytorch_tanh" || used.empty() || (activation.empty() && used == "gelu")
-                                                  : used == "silu" || used == "swish" || used.empty();
+    const bool right = config.architecture->geglu
+                           ? used == "gelu_pytorch_tanh" || used.empty() || (activation.empty() && used == "gelu")
+                           : used == "silu" || used == "swish" || used.empty();
     if (!right)
       fail("'hidden_act': expected " + Twine(config.architecture->geglu ? "gelu_pytorch_tanh" : "silu") + ", got '" +
            used + "'");
@@ -210,9 +289,9 @@ private:
         fail("key '" + name + "' of the scaling of rotations is not understood");
     RopeScaling scaling;
     std::vector<double> divisors;
-    const int64_t original =
-        integer(parameters, "original_max_position_embeddings", maxContext,
-                integer("original_max_position_embeddings", maxContext, integer("max_position_embeddings", maxContext)));
+    const int64_t original = integer(
+        parameters, "original_max_position_embeddings", maxContext,
+        integer("original_max_position_embeddings", maxContext, integer("max_position_embeddings", maxContext)));
     scaling.originalContext = double(original);
     if (type == "linear") {
       scaling.kind = RopeScaling::Linear;
@@ -238,16 +317,16 @@ private:
                                                 magnitude(positive(parameters, "mscale_all_dim"))
                                           : magnitude(1));
     } else if (type == "longrope" || type == "su") {
-      const double factor =
-          get("original_max_position_embeddings")
-              ? double(integer("max_position_embeddings", maxContext)) / double(original)
-              : positive(parameters, "factor", double(integer("max_position_embeddings", maxContext)) / double(original));
-      scaling.magnitude =
-          positive(parameters, "attention_factor",
-                   factor <= 1 ? 1 : std::sqrt(1 + std::log(factor) / std::log(double(original))));
+      const double factor = get("original_max_position_embeddings")
+                                ? double(integer("max_position_embeddings", maxContext)) / double(original)
+                                : positive(parameters, "factor",
+                                           double(integer("max_position_embeddings", maxContext)) / double(original));
+      scaling.magnitude = positive(parameters, "attention_factor",
+                                   factor <= 1 ? 1 : std::sqrt(1 + std::log(factor) / std::log(double(original))));
       divisors = factors(parameters, config.context > original ? "long_factor" : "short_factor");
     } else if (type != "default") {
-      fail("'rope_type': expected default, linear, llama3, yarn or longrope, got '" + type + "', which is not supported");
+      fail("'rope_type': expected default, linear, llama3, yarn or longrope, got '" + type +
+           "', which is not supported");
     }
     return failure ? Rope() : makeRope(base, config.rotated, scaling, divisors);
   }
@@ -300,8 +379,9 @@ private:
         windows.push_back(type == "sliding_attention");
       }
     } else {
-      int64_t pattern = integer("sliding_window_pattern", maxLayers,
-                                integer("_sliding_window_pattern", maxLayers, std::max<int64_t>(1, architecture.windowPattern)));
+      int64_t pattern =
+          integer("sliding_window_pattern", maxLayers,
+                  integer("_sliding_window_pattern", maxLayers, std::max<int64_t>(1, architecture.windowPattern)));
       const bool marked = isMarked && flag("use_sliding_window", false);
       const Json *first = get("max_window_layers");
       const int64_t from = first && first->is_number_integer() ? first->get<int64_t>() : 0;

@@ -10,7 +10,8 @@ namespace sluice {
 
 using Json = nlohmann::ordered_json;
 
-// An object; an error that says what is wrong if the text is no JSON object, has a key twice, or is nested beyond reason.
+// An object; an error that says what is wrong if the text is no JSON object, has a key twice, or is nested beyond
+// reason.
 llvm::Expected<Json> parseJsonObject(llvm::StringRef text);
 
 } // namespace sluice

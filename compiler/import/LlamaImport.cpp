@@ -87,7 +87,8 @@ private:
                                 {b.getLoc(), b.getLoc(), b.getLoc()});
     Value x = body->getArgument(0), position = body->getArgument(1), cache = body->getArgument(2);
     auto norm = [&](Value input, StringRef weight) -> Value {
-      return RmsNormOp::create(b, input.getType(), input, symbol(prefix + weight), b.getF32FloatAttr(float(config.eps)));
+      return RmsNormOp::create(b, input.getType(), input, symbol(prefix + weight),
+                               b.getF32FloatAttr(float(config.eps)));
     };
     auto normIfAny = [&](Value input, StringRef weight) { return weights.count(weight) ? norm(input, weight) : input; };
     auto linear = [&](Value input, StringRef weight) -> Value {
@@ -112,9 +113,10 @@ private:
     Value q = linear(n, "attn_q"), k = linear(n, "attn_k"), v = linear(n, "attn_v");
     Value rotatedQ = rope(normIfAny(q, "attn_q_norm")), rotatedK = rope(normIfAny(k, "attn_k_norm"));
     Value appended = AppendOp::create(b, rotatedK, v, cache, position);
-    Value a = AttentionOp::create(b, rotatedQ.getType(), rotatedQ, appended, position, b.getI64IntegerAttr(config.heads),
-                                  kind.window ? b.getI64IntegerAttr(kind.window) : IntegerAttr(),
-                                  optionalFloat(config.attentionScale), optionalFloat(config.attentionSoftcap));
+    Value a =
+        AttentionOp::create(b, rotatedQ.getType(), rotatedQ, appended, position, b.getI64IntegerAttr(config.heads),
+                            kind.window ? b.getI64IntegerAttr(kind.window) : IntegerAttr(),
+                            optionalFloat(config.attentionScale), optionalFloat(config.attentionSoftcap));
     Value h = addTo(x, linear(a, "attn_output"), "post_attention_norm");
     Value m = norm(h, "ffn_norm");
     Value gate = linear(m, "ffn_gate"), up = linear(m, "ffn_up");

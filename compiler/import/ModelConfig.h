@@ -9,8 +9,8 @@
 
 namespace sluice {
 
-constexpr int64_t maxLayers = 1024;                // beyond any model; guards the loops over layers
-constexpr int64_t maxWidth = 1 << 24;              // of any dimension
+constexpr int64_t maxLayers = 1024;   // beyond any model; guards the loops over layers
+constexpr int64_t maxWidth = 1 << 24; // of any dimension
 constexpr int64_t maxContext = int64_t(1) << 31;
 
 // What layers of one model differ in, beside the formats of their weights.
@@ -28,10 +28,10 @@ struct ModelConfig {
   int64_t rotated = 0; // channels of a head that are rotated
   double eps = 0;
   double embeddingScale = 1, residualScale = 1, logitScale = 1;
-  double attentionScale = 0; // 0: 1 / sqrt(headDim)
+  double attentionScale = 0;                     // 0: 1 / sqrt(headDim)
   double attentionSoftcap = 0, logitSoftcap = 0; // 0: none
-  std::optional<bool> tied; // absent: if there is no output matrix
-  bool halfSplit = false;   // pairs of the checkpoint's q and k; see llama.weight
+  std::optional<bool> tied;                      // absent: if there is no output matrix
+  bool halfSplit = false;                        // pairs of the checkpoint's q and k; see llama.weight
   std::vector<Rope> ropes;
   std::vector<LayerKind> kinds; // of the layers
 

@@ -122,13 +122,13 @@ llvm::Error ModelTensors::find() {
   for (const TensorInfo &tensor : checkpoint.tensors()) {
     const StringRef name = tensor.name;
     // What configurations determine, or what only quantised activations would need.
-    const bool isDerived =
-        config.layout == Layout::HuggingFace && (name.ends_with(".rotary_emb.inv_freq") || name.ends_with(".input_scale"));
+    const bool isDerived = config.layout == Layout::HuggingFace &&
+                           (name.ends_with(".rotary_emb.inv_freq") || name.ends_with(".input_scale"));
     if (!known.contains(name) && !isDerived)
-      return checkpoint.error("tensor '" + name + "' is not part of a " +
-                              (config.layout == Layout::Gguf ? config.architecture->gguf
-                                                             : config.architecture->huggingFace) +
-                              " model as it is understood; leaving it out would change the answers");
+      return checkpoint.error(
+          "tensor '" + name + "' is not part of a " +
+          (config.layout == Layout::Gguf ? config.architecture->gguf : config.architecture->huggingFace) +
+          " model as it is understood; leaving it out would change the answers");
   }
   return llvm::Error::success();
 }
@@ -150,8 +150,7 @@ llvm::Error ModelTensors::check(const ModelWeight &weight, int64_t layer) {
                             ", got " + tensor->shape());
   if (!tensor->format)
     return checkpoint.error("tensor '" + name + "' has type " + tensor->typeName +
-                            ", which is not supported; re-quantise the model (llama-quantize --pure) to one of " +
-                            supportedTypes());
+                            ", which is not supported; re-quantise the model to one of " + supportedTypes());
   if (weight.rows == 1 && !tensor->format->isFloat)
     return checkpoint.error("tensor '" + name + "': expected F32, F16 or BF16 for a " +
                             (weight.isNorm ? "norm" : "bias") + ", got " + tensor->typeName);
@@ -170,7 +169,8 @@ llvm::Error ModelTensors::check(const ModelWeight &weight, int64_t layer) {
                             tensor->typeName);
   const int64_t count = scale->cols() * scale->rows();
   constexpr int64_t block = 128;
-  const bool isBlocks = scale->cols() == (weight.cols + block - 1) / block && scale->rows() == (rows + block - 1) / block;
+  const bool isBlocks =
+      scale->cols() == (weight.cols + block - 1) / block && scale->rows() == (rows + block - 1) / block;
   if (count != 1 && count != rows && !isBlocks)
     return checkpoint.error("tensor '" + scaleName + "': expected one number, " + Twine(rows) + ", or one for each " +
                             Twine(block) + " x " + Twine(block) + " of '" + name + "', got " + scale->shape());

@@ -40,9 +40,7 @@ public:
 private:
   llvm::Error check(const ModelWeight &weight, int64_t layer);
   void listWeights();
-  std::string nameOf(llvm::StringRef role) const {
-    return tensorName(*config.architecture, config.layout, role);
-  }
+  std::string nameOf(llvm::StringRef role) const { return tensorName(*config.architecture, config.layout, role); }
 
   const Checkpoint &checkpoint;
   const ModelConfig &config;

@@ -1,7 +1,7 @@
 //===- Rope.cpp - how far the pairs of a head turn -------------------------------------===//
 //
-// Linear: Chen et al., Extending Context Window via Positional Interpolation, 2023. Yarn: Peng et al., 2023. Llama 3: as
-// Hugging Face publishes it.
+// Linear: Chen et al., Extending Context Window via Positional Interpolation, 2023. Yarn: Peng et al., 2023. Llama 3:
+// as Hugging Face publishes it.
 //
 //===------------------------------------------------------------------------------------===//
 
@@ -28,9 +28,8 @@ static double keptByYarn(const RopeScaling &scaling, double base, double rotated
 // The same by wavelength, in positions.
 static double keptByLlama3(const RopeScaling &scaling, double wavelength) {
   const double rotations = scaling.originalContext / wavelength;
-  return std::clamp((rotations - scaling.lowFrequencyFactor) /
-                        (scaling.highFrequencyFactor - scaling.lowFrequencyFactor),
-                    0.0, 1.0);
+  return std::clamp(
+      (rotations - scaling.lowFrequencyFactor) / (scaling.highFrequencyFactor - scaling.lowFrequencyFactor), 0.0, 1.0);
 }
 
 Rope sluice::makeRope(double base, int64_t rotated, const RopeScaling &scaling, const std::vector<double> &divisors) {

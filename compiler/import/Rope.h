@@ -10,9 +10,9 @@ namespace sluice {
 struct RopeScaling {
   enum Kind { None, Linear, Yarn, Llama3 } kind = None;
   double factor = 1;
-  double originalContext = 0;                         // yarn, llama3
-  double betaFast = 32, betaSlow = 1;                 // yarn
-  bool truncates = true;                              // yarn: the bounds of the ramp to whole pairs
+  double originalContext = 0;                             // yarn, llama3
+  double betaFast = 32, betaSlow = 1;                     // yarn
+  bool truncates = true;                                  // yarn: the bounds of the ramp to whole pairs
   double lowFrequencyFactor = 1, highFrequencyFactor = 4; // llama3
   // What rotated channels are multiplied by; 0: what yarn says, or 1.
   double magnitude = 0;

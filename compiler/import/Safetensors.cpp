@@ -26,9 +26,21 @@ struct Type {
   std::optional<llama::Format> format; // in which it is packed
 };
 constexpr Type types[] = {
-    {"F32", 4, llama::Format::F32}, {"F16", 2, llama::Format::F16}, {"BF16", 2, llama::Format::BF16},
-    {"F8_E4M3", 1, llama::Format::BF16}, {"F8_E5M2", 1, {}}, {"F64", 8, {}}, {"I64", 8, {}}, {"I32", 4, {}},
-    {"I16", 2, {}}, {"I8", 1, {}}, {"U8", 1, {}}, {"U16", 2, {}}, {"U32", 4, {}}, {"U64", 8, {}}, {"BOOL", 1, {}},
+    {"F32", 4, llama::Format::F32},
+    {"F16", 2, llama::Format::F16},
+    {"BF16", 2, llama::Format::BF16},
+    {"F8_E4M3", 1, llama::Format::BF16},
+    {"F8_E5M2", 1, {}},
+    {"F64", 8, {}},
+    {"I64", 8, {}},
+    {"I32", 4, {}},
+    {"I16", 2, {}},
+    {"I8", 1, {}},
+    {"U8", 1, {}},
+    {"U16", 2, {}},
+    {"U32", 4, {}},
+    {"U64", 8, {}},
+    {"BOOL", 1, {}},
     {"F8_E8M0", 1, {}},
 };
 } // namespace
@@ -93,7 +105,8 @@ llvm::Expected<std::vector<std::string>> SafetensorsReader::shards() {
   for (const auto &[tensor, file] : map->items()) {
     const std::string name = file.is_string() ? file.get<std::string>() : "";
     if (name.empty() || name.find('/') != std::string::npos || name.find('\0') != std::string::npos)
-      return checkpoint.error(Twine(indexName) + ": tensor '" + tensor + "': expected the name of a file of the folder");
+      return checkpoint.error(Twine(indexName) + ": tensor '" + tensor +
+                              "': expected the name of a file of the folder");
     names.insert(name);
     expected.push_back({tensor, name});
   }

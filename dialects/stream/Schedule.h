@@ -5,9 +5,10 @@
 // The packer, `explain`, the step table of the file and the tests all use this walk and nothing else.
 //
 // A phase's stream is contiguous: first the vectors of its prologue (norm weights), in order, then those of epilogues
-// (biases), then its tiles operations in order; within one, tile t of each of its weights, then tile t + 1. Streams lie in the order in which `decode` runs
-// them, 64-byte aligned; a stream that another program or layer has placed already (same weights, same layer) is
-// shared. A weight that is only looked up (`embed`) and not streamed anywhere gets a stream of its own.
+// (biases), then its tiles operations in order; within one, tile t of each of its weights, then tile t + 1. Streams lie
+// in the order in which `decode` runs them, 64-byte aligned; a stream that another program or layer has placed already
+// (same weights, same layer) is shared. A weight that is only looked up (`embed`) and not streamed anywhere gets a
+// stream of its own.
 //
 //===------------------------------------------------------------------------------===//
 #ifndef SLUICE_DIALECTS_STREAM_SCHEDULE_H

@@ -278,8 +278,7 @@ LogicalResult AppendOp::verifySymbolUses(SymbolTableCollection &) {
   if (!cache)
     return emitOpError("(2) expected a cache, got ") << getCache();
   int64_t width = cache.getKvHeads() * cache.getHeadDim();
-  return failure(failed(expectWidth(*this, getKeyAttr(), width)) ||
-                 failed(expectWidth(*this, getValueAttr(), width)) ||
+  return failure(failed(expectWidth(*this, getKeyAttr(), width)) || failed(expectWidth(*this, getValueAttr(), width)) ||
                  failed(verifyHeads(*this, cache.getHeadDim(), "(3)")));
 }
 

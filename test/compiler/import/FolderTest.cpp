@@ -24,7 +24,8 @@ std::string with(const std::string &key, const std::string &value) {
   if (at == std::string::npos)
     return text.insert(1, "\"" + key + "\": " + value + ", ");
   size_t from = text.find(':', at) + 1;
-  return text.replace(from, text.find_first_of(",}", text[from + 1] == '[' ? text.find(']', from) : from) - from, " " + value);
+  return text.replace(from, text.find_first_of(",}", text[from + 1] == '[' ? text.find(']', from) : from) - from,
+                      " " + value);
 }
 
 struct Tensor {
@@ -175,7 +176,8 @@ TEST_F(FolderTest, DamagedTensors) {
   expectTensorError(tensor(R"({"dtype": "F32", "shape": [0], "data_offsets": [0, 0]})"), "impossible dimension 0");
   expectTensorError(tensor(R"({"dtype": "F32", "shape": [1], "data_offsets": [0]})"), "expected two data_offsets");
   expectTensorError(tensor(R"({"dtype": "F4", "shape": [1], "data_offsets": [0, 4]})"), "unknown dtype 'F4'");
-  expectTensorError(tensor(R"({"dtype": "F32", "shape": [4294967296, 4294967296], "data_offsets": [0, 0]})"), "overflows");
+  expectTensorError(tensor(R"({"dtype": "F32", "shape": [4294967296, 4294967296], "data_offsets": [0, 0]})"),
+                    "overflows");
   expectTensorError(tensor(R"({"dtype": "F32", "shape": [4611686018427387904], "data_offsets": [0, 0]})"), "overflows");
   expectTensorError(tensor(R"({"dtype": "F32", "shape": [2], "data_offsets": [0, 4]})"), "hold another number");
   expectTensorError(tensor(R"({"dtype": "F32", "shape": [1], "data_offsets": [4, 0]})"), "hold another number");
@@ -199,7 +201,9 @@ TEST_F(FolderTest, WrongTensors) {
   };
   expectTensorError(changed([](Tensors &t) { t.erase("model.layers.1.mlp.up_proj.weight"); }),
                     "'model.layers.1.mlp.up_proj.weight' is missing");
-  expectTensorError(changed([](Tensors &t) { t["model.layers.1.mlp.up_proj.weight"].shape = {64, 96}; }),
+  expectTensorError(changed([](Tensors &t) {
+                      t["model.layers.1.mlp.up_proj.weight"].shape = {64, 96};
+                    }),
                     "expected shape 64 x 96, got 96 x 64");
   expectTensorError(changed([](Tensors &t) { t["vision.weight"].shape = {4}; }), "'vision.weight' is not part");
   expectTensorError(changed([](Tensors &t) { t["model.layers.0.mlp.up_proj.weight"].dtype = "I16"; }),
@@ -213,7 +217,8 @@ TEST_F(FolderTest, WrongTensors) {
                       }
                     }),
                     "expected one number, 96, or one for each 128 x 128");
-  write("model.safetensors", changed([](Tensors &t) { t["model.layers.0.self_attn.rotary_emb.inv_freq"].shape = {8}; }));
+  write("model.safetensors",
+        changed([](Tensors &t) { t["model.layers.0.self_attn.rotary_emb.inv_freq"].shape = {8}; }));
   EXPECT_EQ(errorOf(), "");
   write("model.safetensors", changed([](Tensors &t) { t["lm_head.weight"].shape = {100, 64}; }));
   EXPECT_EQ(errorOf(), "") << "a tied output may be stored once more";
@@ -225,7 +230,8 @@ TEST_F(FolderTest, Configurations) {
   expectConfigError("{", "config.json: ");
   expectConfigError("[1]", "config.json: expected a JSON object");
   expectConfigError(std::string(100000, '['), "config.json: ");
-  expectConfigError(with("architectures", "[\"MambaForCausalLM\"]"), "unknown architecture 'MambaForCausalLM'; known: LlamaForCausalLM");
+  expectConfigError(with("architectures", "[\"MambaForCausalLM\"]"),
+                    "unknown architecture 'MambaForCausalLM'; known: LlamaForCausalLM");
   expectConfigError(with("architectures", "7"), "unknown architecture ''");
   expectConfigError(with("hidden_size", "0"), "'hidden_size': expected 1 to");
   expectConfigError(with("hidden_size", "\"big\""), "'hidden_size': expected 1 to");
