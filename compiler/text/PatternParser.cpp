@@ -12,8 +12,9 @@ namespace {
 
 constexpr unsigned unlimited = UINT_MAX, mostRepeats = 1000, mostDepth = 100;
 
-// Oniguruma counts Latin-1's superscripts and fractions among the characters of words, and no others of their kind.
-constexpr const char *word = "[[:Alphabetic:][:M:][:Nd:][:Pc:]\\u00B2\\u00B3\\u00B9\\u00BC-\\u00BE]";
+// Outside of a class Oniguruma counts Latin-1's superscripts and fractions among the characters of words.
+constexpr const char *word = "[[:Alphabetic:][:M:][:Nd:][:Pc:]]",
+                     *wordAlone = "[[:Alphabetic:][:M:][:Nd:][:Pc:]\\u00B2\\u00B3\\u00B9\\u00BC-\\u00BE]";
 
 struct PatternError {
   std::string message;
@@ -71,7 +72,7 @@ private:
   }
 
   // What follows a backslash.
-  icu::UnicodeSet escape() {
+  icu::UnicodeSet escape(bool inClass = false) {
     if (atEnd())
       fail("a backslash at its end");
     UChar32 c = take();
@@ -85,9 +86,9 @@ private:
     case 'D':
       return inverse(named("[[:Nd:]]"));
     case 'w':
-      return named(word);
+      return named(inClass ? word : wordAlone);
     case 'W':
-      return inverse(named(word));
+      return inverse(named(inClass ? word : wordAlone));
     case 'h':
     case 'H':
     case 'R':
@@ -183,10 +184,10 @@ private:
         current.addAll(characterClass());
         continue;
       }
-      icu::UnicodeSet item = accept("\\") ? escape() : single(take());
+      icu::UnicodeSet item = accept("\\") ? escape(true) : single(take());
       if (item.size() == 1 && source.starts_with("-") && !source.starts_with("-]")) {
         source = source.drop_front();
-        icu::UnicodeSet last = accept("\\") ? escape() : single(take());
+        icu::UnicodeSet last = accept("\\") ? escape(true) : single(take());
         if (last.size() != 1 || last.charAt(0) < item.charAt(0))
           fail("a range that has no last character");
         current.add(item.charAt(0), last.charAt(0));

@@ -161,9 +161,10 @@ def random_tokenizer(base, rng):
     if changes:
         tokenizer.normalizer = normalizers.Sequence(changes)
     regex = any("Regex" in json.dumps(each) for each in json.loads(tokenizer.to_str())["normalizer"]["normalizers"]) if changes else False
+    trims = any(isinstance(each, normalizers.Strip) for each in changes)  # a token of white space would become empty
     strips = rng.random() < 0.5  # then no token of white space: the reference panics where one is stripped by another
     for text in ["quick", " fox", "naïve", "fe\u0301", "ab", "<user>", "\n\n", "don", "ｱ"]:
-        if rng.random() < 0.5 and not (strips and text.strip() != text):
+        if rng.random() < 0.5 and not (strips and text.strip() != text) and not (trims and not text.strip()):
             token = AddedToken(text, single_word=rng.random() < 0.3, lstrip=strips and rng.random() < 0.3, rstrip=strips and rng.random() < 0.3,
                                normalized=rng.random() < 0.5 and not regex)
             (tokenizer.add_special_tokens if rng.random() < 0.5 else tokenizer.add_tokens)([token])
