@@ -10,8 +10,9 @@
 #include "compiler/import/LlamaImport.h"
 #include "compiler/link/Linker.h"
 #include "compiler/pack/Quantize.h"
+#include "compiler/text/GgufTokenizer.h"
+#include "compiler/text/HuggingFaceTokenizer.h"
 #include "compiler/text/TemplateCompiler.h"
-#include "compiler/text/TokenizerTables.h"
 #include "mlir/IR/Threading.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
@@ -81,11 +82,24 @@ llvm::Error Compilation::placeWeights() {
   if (!tables)
     return tables.takeError();
   image.reset(new Image{*schedule, std::move(tensors), std::move(*tables), {}, {}, {}});
-  llvm::Expected<std::vector<uint8_t>> tokenizer = buildTokenizer(*checkpoint);
+  llvm::Expected<TokenizerModel> described =
+      checkpoint->isFolder() ? readHuggingFaceTokenizer(checkpoint->path()) : readGgufTokenizer(*checkpoint);
+  if (!described)
+    return described.takeError();
+  llvm::Expected<std::vector<uint8_t>> tokenizer = buildTokenizer(*described);
   if (!tokenizer)
-    return tokenizer.takeError();
+    return checkpoint->error(toString(tokenizer.takeError()));
   image->tokenizer = std::move(*tokenizer);
-  if (std::optional<llvm::StringRef> source = checkpoint->chatTemplate()) {
+  std::optional<std::string> source;
+  if (checkpoint->isFolder()) {
+    llvm::Expected<std::optional<std::string>> found = readHuggingFaceTemplate(checkpoint->path());
+    if (!found)
+      return found.takeError();
+    source = std::move(*found);
+  } else if (std::optional<llvm::StringRef> found = checkpoint->chatTemplate()) {
+    source = found->str();
+  }
+  if (source) {
     llvm::Expected<std::vector<uint8_t>> compiled = compileTemplate(*source);
     if (!compiled)
       return checkpoint->error(toString(compiled.takeError()));

@@ -113,10 +113,16 @@ public:
   const TemplateFunction &function() const; // an error if it cannot be called
 
   bool truthy() const;
-  std::string str() const;                 // Python's str()
-  std::string repr() const;                // Python's repr()
-  std::string json(int indent = -1) const; // json.dumps(ensure_ascii=False)
-  TemplateList iterate() const;            // list items, dict keys, characters of a string
+  std::string str() const;  // Python's str()
+  std::string repr() const; // Python's repr()
+  struct JsonStyle {
+    int indent = -1; // none
+    std::string item = ", ", key = ": ";
+    bool ascii = false, sorted = false;
+  };
+  std::string json() const { return json(JsonStyle()); }
+  std::string json(const JsonStyle &style) const; // json.dumps
+  TemplateList iterate() const;                   // list items, dict keys, characters of a string
   int64_t length() const;
   size_t bytes() const; // of the text, the list or the dict itself, without what its items hold
   const TemplateValue *get(const TemplateValue &key) const; // of a mapping; null if there is none
@@ -127,7 +133,7 @@ public:
   int compare(const TemplateValue &other) const; // <0, 0, >0; an error for values without an order
 
 private:
-  void writeJson(std::string &out, int indent, int depth) const;
+  void writeJson(std::string &out, const JsonStyle &style, int depth) const;
   void writeRepr(std::string &out, int depth) const;
   bool equals(const TemplateValue &other, int depth, size_t &work) const;
   int compare(const TemplateValue &other, int depth) const;

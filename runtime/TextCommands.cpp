@@ -20,14 +20,12 @@ void sluice::runtime::tokenize(const Executable &executable, const Options &opti
 
 void sluice::runtime::detokenize(const Executable &executable, const Options &) {
   const Tokenizer tokenizer(executable.model.section(SLUICE_SECTION_TOKENIZER));
-  std::string text;
-  for (int32_t id : parseTokenIds(readFile("-"), "standard input")) {
+  const std::vector<int32_t> ids = parseTokenIds(readFile("-"), "standard input");
+  for (int32_t id : ids)
     if (id < 0 || uint32_t(id) >= tokenizer.vocabulary())
       throw Error("standard input: expected token ids from 0 to " + std::to_string(tokenizer.vocabulary() - 1) +
                   ", got " + std::to_string(id));
-    text += tokenizer.decode(id, true);
-  }
-  writeOut(text);
+  writeOut(tokenizer.decode(ids, true));
 }
 
 static std::vector<ChatTemplate::Message> parseMessages(const std::string &text, const std::string &file) {
