@@ -9,8 +9,9 @@
 #include "compiler/Version.h"
 #include "compiler/import/LlamaImport.h"
 #include "compiler/link/Linker.h"
-#include "compiler/text/GgufTokenizer.h"
 #include "compiler/pack/Quantize.h"
+#include "compiler/text/GgufTokenizer.h"
+#include "compiler/text/HuggingFaceTokenizer.h"
 #include "compiler/text/TemplateCompiler.h"
 #include "mlir/IR/Threading.h"
 #include "llvm/Support/FileSystem.h"
@@ -81,14 +82,24 @@ llvm::Error Compilation::placeWeights() {
   if (!tables)
     return tables.takeError();
   image.reset(new Image{*schedule, std::move(tensors), std::move(*tables), {}, {}, {}});
-  llvm::Expected<TokenizerModel> described = readGgufTokenizer(*checkpoint);
+  llvm::Expected<TokenizerModel> described =
+      checkpoint->isFolder() ? readHuggingFaceTokenizer(checkpoint->path()) : readGgufTokenizer(*checkpoint);
   if (!described)
     return described.takeError();
   llvm::Expected<std::vector<uint8_t>> tokenizer = buildTokenizer(*described);
   if (!tokenizer)
     return checkpoint->error(toString(tokenizer.takeError()));
   image->tokenizer = std::move(*tokenizer);
-  if (std::optional<llvm::StringRef> source = checkpoint->chatTemplate()) {
+  std::optional<std::string> source;
+  if (checkpoint->isFolder()) {
+    llvm::Expected<std::optional<std::string>> found = readHuggingFaceTemplate(checkpoint->path());
+    if (!found)
+      return found.takeError();
+    source = std::move(*found);
+  } else if (std::optional<llvm::StringRef> found = checkpoint->chatTemplate()) {
+    source = found->str();
+  }
+  if (source) {
     llvm::Expected<std::vector<uint8_t>> compiled = compileTemplate(*source);
     if (!compiled)
       return checkpoint->error(toString(compiled.takeError()));
