@@ -2,8 +2,8 @@
 
 #include "compiler/Compilation.h"
 #include "compiler/import/LlamaImport.h"
+#include "compiler/text/GgufTokenizer.h"
 #include "compiler/text/TemplateCompiler.h"
-#include "compiler/text/TokenizerTables.h"
 #include "runtime/Tokenizer.h"
 #include "test/fuzz/FuzzTarget.h"
 
@@ -58,7 +58,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     return 0;
   }
   printCheckpoint(**checkpoint, llvm::nulls());
-  if (auto section = buildTokenizer(**checkpoint))
+  if (llvm::Expected<TokenizerModel> model = readGgufTokenizer(**checkpoint); !model)
+    consumeError(model.takeError());
+  else if (auto section = buildTokenizer(*model))
     useTokenizer(*section);
   else
     consumeError(section.takeError());
