@@ -2,6 +2,7 @@
 
 #include "runtime/Options.h"
 #include "runtime/Streams.h"
+#include "runtime/ThreadCount.h"
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
@@ -48,9 +49,12 @@ template <typename T> static CLI::Validator range(T least, T most) {
       "");
 }
 
+// More than this never helps: workers of a team wait for each other.
+static unsigned mostThreads() { return 8 * unsigned(allowedProcessors().size()); }
+
 static void addThreads(CLI::App &app, Options &options) {
   app.add_option("-t,--threads", options.threads, "threads (default: as many as there are cores for this process)")
-      ->check(range(1u, 1024u))
+      ->check(range(1u, mostThreads()))
       ->type_name("N");
 }
 
@@ -158,7 +162,7 @@ static void addBench(CLI::App &app, Options &options) {
       ->type_name("N,..");
   app.add_option("-t,--threads", options.benchThreads, "threads (default: as many as there are cores for this process)")
       ->delimiter(',')
-      ->check(range(1u, 1024u))
+      ->check(range(1u, mostThreads()))
       ->type_name("N,..");
   addCacheType(app, options);
   if (!deviceVariants().empty())
@@ -251,8 +255,12 @@ std::optional<Options> sluice::runtime::parseOptions(std::vector<std::string> ar
     std::ostringstream out, err;
     status = app.exit(error, out, err) ? 2 : 0;
     writeOut(out.str());
-    if (status)
-      note("error: " + std::string(error.what()) + "\n`" + program + " --help` lists the options");
+    if (status) {
+      std::string command = program; // whose help has the options
+      for (const CLI::App *sub : app.get_subcommands())
+        command += " " + sub->get_name();
+      note("error: " + std::string(error.what()) + "\n`" + command + " --help` lists the options");
+    }
     return std::nullopt;
   }
 }

@@ -111,6 +111,8 @@ def test_wrong_usage(tiny_executable):
     for command in ([SLUICE], [SLUICE, "compile"], [SLUICE, "frobnicate"], [tiny_executable, "--no-such-option"], [tiny_executable, "-n", "x"]):
         result = run(*command, check=False)
         assert result.returncode == 2 and result.stderr, command
+    nothing = run(tiny_executable, "bench", "-p", "0", "-n", "0", check=False)
+    assert nothing.returncode == 2 and b"-p or -n of at least 1" in nothing.stderr, nothing
 
 
 def test_prompt_longer_than_the_context(tiny_executable):

@@ -257,7 +257,10 @@ int main(int argc, char **argv) {
     std::string text = error.what();
     if (text.size() > 1 && llvm::isLower(text[1]))
       text[0] = llvm::toLower(text[0]);
-    llvm::errs() << "sluice: error: " << text << "; see 'sluice --help'\n";
+    std::string command; // whose help has the options
+    for (const CLI::App *sub : app.get_subcommands())
+      command = sub->get_name() + " ";
+    llvm::errs() << "sluice: error: " << text << "; see 'sluice " << command << "--help'\n";
     return 2;
   }
   llvm::Error error = llvm::Error::success();
