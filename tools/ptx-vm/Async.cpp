@@ -27,7 +27,10 @@ Queue &queueOf(Warp *w) {
 }
 
 void make(Warp *w, const std::vector<Copy> &group) {
+  OrderChecker *order = w->block->launch->order.get();
   for (const Copy &c : group) {
+    if (order)
+      order->access(w, c.site, c.lane, {w->shared + c.to, true, c.to}, c.bytes, Use::Store);
     std::memcpy(w->shared + c.to, reinterpret_cast<const void *>(c.from), c.sourceBytes);
     std::memset(w->shared + c.to + c.sourceBytes, 0, c.bytes - c.sourceBytes);
     std::memset(w->written + c.to, 0xff, c.bytes);
@@ -50,10 +53,8 @@ void asyncCopy(Warp *w, uint32_t site, uint32_t mask) {
       fault(w, site, lane, CUDA_ERROR_ILLEGAL_ADDRESS, "cp.async to " + hex(c.to) + " is out of bounds: .shared of the block is " + hex(kSharedBase) + " to " + hex(w->sharedEnd));
     if (c.sourceBytes && !w->block->launch->memory.covers(c.from, c.sourceBytes))
       fault(w, site, lane, CUDA_ERROR_ILLEGAL_ADDRESS, "cp.async of " + std::to_string(c.sourceBytes) + " bytes from " + hex(c.from) + " is out of bounds");
-    if (order && c.sourceBytes) {
+    if (order && c.sourceBytes)
       order->access(w, site, lane, {reinterpret_cast<uint8_t *>(c.from), false, 0}, c.sourceBytes, Use::Load);
-      order->access(w, site, lane, {w->shared + c.to, true, c.to}, c.bytes, Use::Store);
-    }
     queueOf(w).groups.back().push_back(c);
   }
 }

@@ -156,7 +156,8 @@ struct Worker {
       ready.push_front(&w);
     }
     if (launch.order)
-      launch.order->beginBlock(index);
+      for (unsigned i = 0; i < block.warpCount; ++i)
+        launch.order->beginWarp(&block.warps[i]);
   }
 
   void run() {
@@ -215,10 +216,8 @@ struct Worker {
   }
 
   static Clock::duration deadlockTime() {
-    static const double seconds = [] {
-      const char *text = std::getenv("PTX_VM_DEADLOCK_SECONDS");
-      return text && std::atof(text) > 0 ? std::atof(text) : 10.0;
-    }();
+    const char *text = std::getenv("PTX_VM_DEADLOCK_SECONDS");
+    const double seconds = text && std::atof(text) > 0 ? std::atof(text) : 10.0;
     return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
   }
 
@@ -233,6 +232,8 @@ struct Worker {
       if (b.running || b.waiting)
         continue;
       abandon(b);
+      if (launch.order)
+        launch.order->endBlock(b);
       spare.push_back(std::move(blocks[i]));
       blocks.erase(blocks.begin() + i);
       --launch.resident;
@@ -288,13 +289,16 @@ static void checkBarrier(Block &block, unsigned id) {
   block.results[id][0] = b.popcount;
   block.results[id][1] = b.all;
   block.results[id][2] = b.any;
-  if (block.launch->order)
-    block.launch->order->barrier(block.linear);
+  OrderChecker *order = block.launch->order.get();
   for (Warp *w : b.waiting) {
+    if (order)
+      order->depart(w, id);
     block.worker->ready.push_back(w);
     --block.waiting;
     ++block.running;
   }
+  if (order)
+    order->endBarrier(block, id);
   ++block.launch->changes;
   b = {};
 }
@@ -335,6 +339,8 @@ static void arrive(Warp *w, uint32_t site, uint32_t mask, uint32_t live, uint32_
   b.all &= predicates == live;
   b.any |= predicates != 0;
   w->pollSite = site;
+  if (OrderChecker *order = block.launch->order.get())
+    order->arrive(w, id);
   if (waits) {
     b.waiting.push_back(w);
     --block.running;
@@ -415,10 +421,8 @@ uint32_t maxWarps(Warp *w) { return w->block->launch->config.kernel->module.chip
 
 CUresult runLaunch(const LaunchConfig &config, DeviceMemory &memory) {
   static std::atomic<uint64_t> launches = 0;
-  static const bool checkOrder = [] {
-    const char *text = std::getenv("PTX_VM_CHECK_ORDER");
-    return text && *text && std::strcmp(text, "0");
-  }();
+  const char *check = std::getenv("PTX_VM_CHECK_ORDER");
+  const bool checkOrder = check && *check && std::strcmp(check, "0");
   const Dim &b = config.block;
   const WarpShape shape{b.count() % kLanes == 0, b.x % kLanes == 0 || (b.y == 1 && b.z == 1)};
   const CompiledKernel *compiled;
@@ -435,7 +439,8 @@ CUresult runLaunch(const LaunchConfig &config, DeviceMemory &memory) {
   if (checkOrder)
     launch.order = std::make_unique<OrderChecker>(launch);
   launch.maxResident = uint64_t(blocksPerProcessor(*config.kernel, b.count(), config.dynamicShared)) * config.kernel->module.chip.processors;
-  ThreadPool::get().runTogether(std::min<uint64_t>(config.grid.count(), ThreadPool::get().size()), [&] {
+  const unsigned threads = checkOrder ? 1 : ThreadPool::get().size(); // the checker's tables are for one
+  ThreadPool::get().runTogether(std::min<uint64_t>(config.grid.count(), threads), [&] {
     Worker worker(launch);
     worker.run();
   });
