@@ -76,7 +76,7 @@ CUresult launch(CUfunction kernel, Shape shape, Arguments arguments) {
 std::string kernelText(const std::string &body, unsigned parameters, const std::string &before, const std::string &target) {
   std::string text = ".version 8.6\n.target " + target + "\n.address_size 64\n" + before + ".visible .entry k(";
   for (unsigned i = 0; i < parameters; ++i)
-    text += (i ? ", " : "") + std::string(".param .u64 p") + std::to_string(i);
+    text += (i ? ", " : "") + std::string(".param .u64 arg") + std::to_string(i);
   return text + ")\n{\n" + body + "\n}\n";
 }
 
@@ -170,7 +170,7 @@ void expectOp(const OpCase &op, const std::vector<uint64_t> &a, const std::vecto
     else
       s += "mov.u32 i, %tid.x;\nmov.u32 e, %ctaid.x;\nmov.u32 n, %ntid.x;\nmad.lo.u32 i, e, n, i;\nsetp.ge.u32 R, i, " + std::to_string(count) + ";\n@R exit;\n";
     auto address = [&](unsigned parameter, unsigned width) {
-      s += "ld.param.u64 at, [p" + std::to_string(parameter) + "];\nmul.wide.u32 offset, i, " + std::to_string(width / 8) + ";\nadd.u64 at, at, offset;\n";
+      s += "ld.param.u64 at, [arg" + std::to_string(parameter) + "];\nmul.wide.u32 offset, i, " + std::to_string(width / 8) + ";\nadd.u64 at, at, offset;\n";
     };
     for (unsigned i = 0; i < 3; ++i)
       if (widths[i]) {

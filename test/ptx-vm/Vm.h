@@ -70,7 +70,7 @@ struct Shape {
 };
 CUresult launch(CUfunction kernel, Shape shape, Arguments arguments);
 
-/// A header and a kernel "k" of this body; parameters p0, p1, ... are 64 bits wide.
+/// A header and a kernel "k" of this body; parameters arg0, arg1, ... are 64 bits wide.
 std::string kernelText(const std::string &body, unsigned parameters, const std::string &before = "", const std::string &target = "sm_90");
 
 /// Fresh inputs; the seed is printed when a test fails.

@@ -16,7 +16,7 @@ using U32 = uint32_t;
 std::vector<U32> runThreads(const std::string &body, const std::vector<U32> &in, const std::string &before = "", unsigned block = 32) {
   SCOPED_TRACE(body);
   Ptx ptx(kernelText(".reg .b32 IN, OUT, T<16>, tid;\n.reg .b64 from, to, offset, W<8>;\n.reg .pred P<8>;\nmov.u32 tid, %tid.x;\nmul.wide.u32 offset, tid, 4;\n"
-                     "ld.param.u64 from, [p0];\nld.param.u64 to, [p1];\nadd.u64 from, from, offset;\nadd.u64 to, to, offset;\nld.global.b32 IN, [from];\n" +
+                     "ld.param.u64 from, [arg0];\nld.param.u64 to, [arg1];\nadd.u64 from, from, offset;\nadd.u64 to, to, offset;\nld.global.b32 IN, [from];\n" +
                          body + "\nst.global.b32 [to], OUT;\nret;",
                      2, before));
   EXPECT_EQ(ptx.result, CUDA_SUCCESS) << ptx.log;
@@ -183,7 +183,7 @@ TEST(Warp, GenericAddressesAndLocal) {
 TEST(Warp, VectorAccessesOfEveryWidth) {
   std::vector<U32> in = random32(32 * 4);
   Buffer a(in), b(std::vector<U32>(32 * 4, 0)), c(std::vector<U32>(32 * 4, 0));
-  Ptx ptx(kernelText(".reg .b32 r<9>, t;\n.reg .b16 h<4>;\n.reg .b64 x, y, z, o, w<2>;\nmov.u32 t, %tid.x;\nmul.wide.u32 o, t, 16;\nld.param.u64 x, [p0];\nld.param.u64 y, [p1];\nld.param.u64 z, [p2];\n"
+  Ptx ptx(kernelText(".reg .b32 r<9>, t;\n.reg .b16 h<4>;\n.reg .b64 x, y, z, o, w<2>;\nmov.u32 t, %tid.x;\nmul.wide.u32 o, t, 16;\nld.param.u64 x, [arg0];\nld.param.u64 y, [arg1];\nld.param.u64 z, [arg2];\n"
                      "add.u64 x, x, o;\nadd.u64 y, y, o;\nadd.u64 z, z, o;\nld.global.nc.L1::no_allocate.v4.b32 {r0, r1, r2, r3}, [x];\nst.global.v4.b32 [y], {r3, r2, r1, r0};\n"
                      "ld.global.v2.b64 {w0, w1}, [x];\nst.global.b64 [z], w1;\nld.global.v4.u16 {h0, h1, h2, h3}, [x];\nst.global.v4.b16 [z+8], {h3, h2, h1, h0};\nret;",
                      3));
@@ -227,7 +227,7 @@ TEST(Warp, Atomics) {
         x %= 9;
     Buffer cell(std::vector<U32>{in[5]});
     Buffer values(in), old(std::vector<U32>(32, 0));
-    Ptx ptx(kernelText(".reg .b32 v, o, t;\n.reg .b64 x, y, z, d;\nmov.u32 o, 0;\nmov.u32 t, %tid.x;\nmul.wide.u32 d, t, 4;\nld.param.u64 x, [p0];\nld.param.u64 y, [p1];\nld.param.u64 z, [p2];\n"
+    Ptx ptx(kernelText(".reg .b32 v, o, t;\n.reg .b64 x, y, z, d;\nmov.u32 o, 0;\nmov.u32 t, %tid.x;\nmul.wide.u32 d, t, 4;\nld.param.u64 x, [arg0];\nld.param.u64 y, [arg1];\nld.param.u64 z, [arg2];\n"
                        "add.u64 y, y, d;\nadd.u64 z, z, d;\nld.global.b32 v, [y];\n" +
                            c.op + (c.returns ? " o, [x], v;\n" : " [x], v;\n") + "st.global.b32 [z], o;\nret;",
                        3));
@@ -242,7 +242,7 @@ TEST(Warp, Atomics) {
     EXPECT_EQ(cell.read<U32>()[0], want) << c.op;
   }
   Buffer sum(std::vector<float>{0.5f});
-  Ptx ptx(kernelText(".reg .f32 f;\n.reg .b64 x;\n.reg .b32 t;\nld.param.u64 x, [p0];\nmov.u32 t, %tid.x;\ncvt.rn.f32.u32 f, t;\nred.global.add.f32 [x], f;\nret;", 1));
+  Ptx ptx(kernelText(".reg .f32 f;\n.reg .b64 x;\n.reg .b32 t;\nld.param.u64 x, [arg0];\nmov.u32 t, %tid.x;\ncvt.rn.f32.u32 f, t;\nred.global.add.f32 [x], f;\nret;", 1));
   ASSERT_EQ(launch(ptx.kernel(), {50, 128}, Arguments(sum.at)), CUDA_SUCCESS);
   EXPECT_EQ(sum.read<float>()[0], 50 * 127 * 64 + 0.5f);
 }
@@ -250,7 +250,7 @@ TEST(Warp, Atomics) {
 TEST(Warp, CompareAndSwapAsALock) {
   Buffer cells(std::vector<U32>{0, 0});
   // One thread a block takes the lock, adds, gives it back.
-  Ptx ptx(kernelText(".reg .b32 v, o;\n.reg .b64 x;\n.reg .pred P;\nld.param.u64 x, [p0];\nspin:\natom.acquire.gpu.global.cas.b32 o, [x], 0, 1;\nsetp.ne.u32 P, o, 0;\n@P bra spin;\n"
+  Ptx ptx(kernelText(".reg .b32 v, o;\n.reg .b64 x;\n.reg .pred P;\nld.param.u64 x, [arg0];\nspin:\natom.acquire.gpu.global.cas.b32 o, [x], 0, 1;\nsetp.ne.u32 P, o, 0;\n@P bra spin;\n"
                      "ld.global.u32 v, [x+4];\nadd.u32 v, v, 1;\nst.global.u32 [x+4], v;\natom.release.gpu.global.exch.b32 o, [x], 0;\nret;",
                      1));
   ASSERT_EQ(launch(ptx.kernel(), {500, 1}, Arguments(cells.at)), CUDA_SUCCESS);
@@ -260,7 +260,7 @@ TEST(Warp, CompareAndSwapAsALock) {
 TEST(Warp, AsyncCopiesArriveWhenWaitedFor) {
   auto in = random32(128);
   Buffer a(in), b(std::vector<U32>(128, 0));
-  Ptx ptx(kernelText(".shared .align 16 .b8 s[1024];\n.reg .b32 t, u, v<4>, n;\n.reg .b64 x, y, o;\n.reg .pred P;\nmov.u32 t, %tid.x;\nmul.wide.u32 o, t, 16;\nld.param.u64 x, [p0];\nld.param.u64 y, [p1];\nadd.u64 x, x, o;\nadd.u64 y, y, o;\n"
+  Ptx ptx(kernelText(".shared .align 16 .b8 s[1024];\n.reg .b32 t, u, v<4>, n;\n.reg .b64 x, y, o;\n.reg .pred P;\nmov.u32 t, %tid.x;\nmul.wide.u32 o, t, 16;\nld.param.u64 x, [arg0];\nld.param.u64 y, [arg1];\nadd.u64 x, x, o;\nadd.u64 y, y, o;\n"
                      "mov.u32 u, s;\nshl.b32 n, t, 4;\nadd.u32 u, u, n;\nmov.u32 n, 0;\nst.shared.v4.b32 [u], {n, n, n, n};\nsetp.lt.u32 P, t, 16;\nselp.b32 n, 16, 8, P;\n"
                      "cp.async.ca.shared.global [u], [x], 16, n;\ncp.async.commit_group;\nld.shared.b32 v0, [u];\ncp.async.wait_group 0;\nld.shared.v4.b32 {v0, v1, v2, v3}, [u];\nst.global.v4.b32 [y], {v0, v1, v2, v3};\nret;",
                      2));
@@ -319,7 +319,7 @@ TEST(Matrix, HalfAndBrain16) {
       for (int i = 0; i < bRegs; ++i)
         loads += "ld.global.b32 b" + std::to_string(i) + ", [y+" + std::to_string(4 * i) + "];\n", rb += (i ? ", b" : "b") + std::to_string(i);
       const std::string t = brain ? "bf16" : "f16";
-      Ptx ptx(kernelText(".reg .b32 a<4>, b<2>, t;\n.reg .f32 c<4>;\n.reg .b64 x, y, z, o;\nmov.u32 t, %tid.x;\nld.param.u64 x, [p0];\nld.param.u64 y, [p1];\nld.param.u64 z, [p2];\nmul.wide.u32 o, t, " +
+      Ptx ptx(kernelText(".reg .b32 a<4>, b<2>, t;\n.reg .f32 c<4>;\n.reg .b64 x, y, z, o;\nmov.u32 t, %tid.x;\nld.param.u64 x, [arg0];\nld.param.u64 y, [arg1];\nld.param.u64 z, [arg2];\nmul.wide.u32 o, t, " +
                              std::to_string(4 * aRegs) + ";\nadd.u64 x, x, o;\nmul.wide.u32 o, t, " + std::to_string(4 * bRegs) + ";\nadd.u64 y, y, o;\nmul.wide.u32 o, t, 16;\nadd.u64 z, z, o;\n" + loads +
                              "ld.global.v4.f32 {c0, c1, c2, c3}, [z];\nmma.sync.aligned.m16n8k" + std::to_string(k) + ".row.col.f32." + t + "." + t + ".f32 {c0, c1, c2, c3}, {" + ra + "}, {" + rb +
                              "}, {c0, c1, c2, c3};\nst.global.v4.f32 [z], {c0, c1, c2, c3};\nret;",
@@ -362,7 +362,7 @@ TEST(Matrix, Bytes) {
     }
     auto c = random32(128);
     Buffer da(a), db(b), dc(c);
-    Ptx ptx(kernelText(".reg .b32 a<4>, b<2>, t, c<4>;\n.reg .b64 x, y, z, o;\nmov.u32 t, %tid.x;\nld.param.u64 x, [p0];\nld.param.u64 y, [p1];\nld.param.u64 z, [p2];\nmul.wide.u32 o, t, 16;\nadd.u64 x, x, o;\n"
+    Ptx ptx(kernelText(".reg .b32 a<4>, b<2>, t, c<4>;\n.reg .b64 x, y, z, o;\nmov.u32 t, %tid.x;\nld.param.u64 x, [arg0];\nld.param.u64 y, [arg1];\nld.param.u64 z, [arg2];\nmul.wide.u32 o, t, 16;\nadd.u64 x, x, o;\n"
                        "add.u64 z, z, o;\nmul.wide.u32 o, t, 8;\nadd.u64 y, y, o;\nld.global.v4.b32 {a0, a1, a2, a3}, [x];\nld.global.v2.b32 {b0, b1}, [y];\nld.global.v4.b32 {c0, c1, c2, c3}, [z];\n"
                        "mma.sync.aligned.m16n8k32.row.col.s32." +
                            std::string(as ? "s8." : "u8.") + (bs ? "s8" : "u8") + ".s32 {c0, c1, c2, c3}, {a0, a1, a2, a3}, {b0, b1}, {c0, c1, c2, c3};\nst.global.v4.b32 [z], {c0, c1, c2, c3};\nret;",
@@ -386,7 +386,7 @@ TEST(Matrix, LoadedAndTransposed) {
     x = rng()();
   for (bool transpose : {false, true}) {
     Buffer in(m), out(std::vector<U32>(128, 0));
-    Ptx ptx(kernelText(".shared .align 16 .b8 s[512];\n.reg .b32 t, u, n, r<4>;\n.reg .b64 x, y, o;\nmov.u32 t, %tid.x;\nmul.wide.u32 o, t, 16;\nld.param.u64 x, [p0];\nld.param.u64 y, [p1];\nadd.u64 x, x, o;\nadd.u64 y, y, o;\n"
+    Ptx ptx(kernelText(".shared .align 16 .b8 s[512];\n.reg .b32 t, u, n, r<4>;\n.reg .b64 x, y, o;\nmov.u32 t, %tid.x;\nmul.wide.u32 o, t, 16;\nld.param.u64 x, [arg0];\nld.param.u64 y, [arg1];\nadd.u64 x, x, o;\nadd.u64 y, y, o;\n"
                        "ld.global.v4.b32 {r0, r1, r2, r3}, [x];\nmov.u32 u, s;\nshl.b32 n, t, 4;\nadd.u32 u, u, n;\nst.shared.v4.b32 [u], {r0, r1, r2, r3};\nbar.sync 0;\nldmatrix.sync.aligned.m8n8.x4" +
                            std::string(transpose ? ".trans" : "") + ".shared.b16 {r0, r1, r2, r3}, [u];\nst.global.v4.b32 [y], {r0, r1, r2, r3};\nret;",
                        2));
@@ -422,7 +422,7 @@ TEST(Warp, BlocksOfTwoAndThreeDimensions) {
     const unsigned n = x * y * z;
     Buffer out(std::vector<U32>(n, 0));
     Ptx ptx(kernelText(".reg .b32 t<8>;\n.reg .b64 p, o;\nmov.u32 t0, %tid.x;\nmov.u32 t1, %tid.y;\nmov.u32 t2, %tid.z;\nmov.u32 t3, %ntid.x;\nmov.u32 t4, %ntid.y;\nmad.lo.u32 t5, t2, t4, t1;\n"
-                       "mad.lo.u32 t5, t5, t3, t0;\nmul.wide.u32 o, t5, 4;\nld.param.u64 p, [p0];\nadd.u64 p, p, o;\nshl.b32 t1, t1, 8;\nshl.b32 t2, t2, 16;\nor.b32 t0, t0, t1;\nor.b32 t0, t0, t2;\n"
+                       "mad.lo.u32 t5, t5, t3, t0;\nmul.wide.u32 o, t5, 4;\nld.param.u64 p, [arg0];\nadd.u64 p, p, o;\nshl.b32 t1, t1, 8;\nshl.b32 t2, t2, 16;\nor.b32 t0, t0, t1;\nor.b32 t0, t0, t2;\n"
                        "st.global.u32 [p], t0;\nret;",
                        1));
     Arguments arguments(out.at);

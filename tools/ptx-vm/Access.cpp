@@ -68,9 +68,9 @@ Resolved resolve(Warp *w, uint32_t site, unsigned lane, uint64_t address, unsign
   const DeviceMemory &memory = w->block->launch->memory;
   std::optional<Allocation> a = memory.find(address);
   if (!a) {
-    std::optional<Allocation> before = memory.find(address - 4096);
+    std::optional<Allocation> before = memory.before(address);
     outside(w, site, lane, address, bytes, use,
-            before ? "it lies " + std::to_string(address - before->end) + " bytes behind an allocation of " + std::to_string(before->end - before->base) + " bytes"
+            before && address - before->end < (1 << 20) ? "it lies " + std::to_string(address - before->end) + " bytes behind an allocation of " + std::to_string(before->end - before->base) + " bytes"
                    : std::string("there is no allocation"));
   }
   if (bytes > a->end - address)

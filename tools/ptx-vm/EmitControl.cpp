@@ -54,6 +54,7 @@ const OpcodeRow rows[] = {
     {"bra", "?uni", "L", terminator},
     {"ret", "?uni", "", terminator},
     {"exit", "", "", terminator},
+    {"call", "?uni", "L ?L L", terminator}, // replaced by Inline.cpp
     {"bar", "sync|arrive", "s ?s", barrier},
     {"bar", "cta sync|arrive", "s ?s", barrier},
     {"barrier", "?cta sync|arrive ?aligned", "s ?s", barrier},

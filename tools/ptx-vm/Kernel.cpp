@@ -1,6 +1,7 @@
 //===- Kernel.cpp - loading modules, compiling kernels ---------------------------------------------------------===//
 
 #include "tools/ptx-vm/Kernel.h"
+#include "tools/ptx-vm/Inline.h"
 #include "tools/ptx-vm/Jit.h"
 #include <cstring>
 #include <set>
@@ -80,7 +81,7 @@ Translation translate(const Function &f, const Addresses &names, TranslateOption
 
 } // namespace
 
-Kernel::Kernel(LoadedModule &module, const Function &function) : module(module), function(function) {
+Kernel::Kernel(LoadedModule &module, const Function &entry) : module(module), flat(withCallsInlined(module.ptx, entry)), function(*flat) {
   for (const Variable &v : function.parameters) {
     names.symbols[v.name] = v.offset;
     names.variables[v.name] = &v;

@@ -17,12 +17,17 @@ class LoadedModule;
 
 class Kernel {
 public:
-  Kernel(LoadedModule &module, const Function &function);
+  Kernel(LoadedModule &module, const Function &entry);
   /// Compiles on first use. Throws PtxError.
   const CompiledKernel &compiled(WarpShape shape, bool checkOrder);
 
   LoadedModule &module;
-  const Function &function;
+
+private:
+  std::unique_ptr<Function> flat;
+
+public:
+  const Function &function; // calls inlined
   const Addresses &addresses() const { return names; }
   uint32_t staticSharedBytes() const { return names.staticSharedBytes; }
   unsigned maxThreads() const;
@@ -30,7 +35,6 @@ public:
 
 private:
   Addresses names;
-  std::unique_ptr<Function> flat; // with the functions that it calls in place
   std::mutex mutex;
   std::map<unsigned, std::unique_ptr<CompiledKernel>> variants;
 };

@@ -54,13 +54,15 @@ bool DeviceMemory::add(uint64_t base, uint64_t bytes, MemoryKind kind) {
   return true;
 }
 
-std::optional<Allocation> DeviceMemory::find(uint64_t address) const {
+std::optional<Allocation> DeviceMemory::before(uint64_t address) const {
   std::shared_lock lock(mutex);
   auto next = allocations.upper_bound(address);
-  if (next == allocations.begin())
-    return std::nullopt;
-  const Allocation &a = std::prev(next)->second;
-  return address < a.end ? std::optional(a) : std::nullopt;
+  return next == allocations.begin() ? std::nullopt : std::optional(std::prev(next)->second);
+}
+
+std::optional<Allocation> DeviceMemory::find(uint64_t address) const {
+  auto a = before(address);
+  return a && address < a->end ? a : std::nullopt;
 }
 
 bool DeviceMemory::covers(uint64_t address, uint64_t bytes) const {

@@ -58,8 +58,11 @@ public:
     while (peek().kind != Token::End)
       topLevel();
     for (Function &f : module.functions)
-      for (Instruction &inst : f.body)
+      for (Instruction &inst : f.body) {
         matchOpcode(inst);
+        if (inst.row->minChip > module.chip)
+          throw PtxError(inst.line, "'" + inst.opcode + "' needs sm_" + std::to_string(inst.row->minChip) + ", the target is " + module.target);
+      }
     return std::move(module);
   }
 

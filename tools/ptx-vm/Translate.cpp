@@ -104,6 +104,7 @@ Value *Emitter::read(const Operand &o, Type t) {
   case Operand::Register: {
     if (bitsOf(function.registers[o.reg].type) != bits)
       fail("register '" + o.name + "' has " + std::to_string(bitsOf(function.registers[o.reg].type)) + " bits, expected " + std::to_string(bits));
+    expectKind(o, t);
     if (auto value = constantOf(o); value && bits > 1)
       return b.CreateBitCast(ConstantInt::get(integer(bits), bits < 64 ? *value & ((uint64_t(1) << bits) - 1) : *value), type(t));
     Value *v = readRegister(o.reg);
@@ -141,6 +142,17 @@ Value *Emitter::read(const Operand &o, Type t) {
   }
 }
 
+/// Registers of a number type go with opcodes of that kind; .bN goes with all.
+void Emitter::expectKind(const Operand &o, Type t) const {
+  if (o.kind != Operand::Register)
+    return;
+  const char has = info(function.registers[o.reg].type).kind, wants = info(t).kind;
+  if (has == 'f' && (wants == 's' || wants == 'u'))
+    fail("floating-point register '" + o.name + "' in an integer instruction");
+  if ((has == 's' || has == 'u') && wants == 'f')
+    fail("integer register '" + o.name + "' in a floating-point instruction");
+}
+
 Value *Emitter::readLow(const Operand &o, unsigned bits) {
   unsigned has = bitsOfOperand(o);
   auto typeOf = [](unsigned n) {
@@ -160,6 +172,12 @@ Value *Emitter::readPredicate(const Operand &o) {
   if (o.kind == Operand::Integer)
     return ConstantInt::get(type(b.getInt1Ty()), o.bits != 0);
   return read(o, Type::Pred);
+}
+
+void Emitter::out(Value *value, size_t i) {
+  if (bitsOf(inst->type) == bitsOfOperand(operand(i)))
+    expectKind(operand(i), inst->type);
+  write(operand(i), value);
 }
 
 void Emitter::write(const Operand &o, Value *value) {

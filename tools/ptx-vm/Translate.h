@@ -68,7 +68,8 @@ public:
   /// The operand's low bits; its register may be wider (ld, st and cvt allow that), but not narrower.
   llvm::Value *readLow(const Operand &o, unsigned bits);
   llvm::Value *readPredicate(const Operand &o);
-  void out(llvm::Value *value, size_t i = 0) { write(operand(i), value); }
+  void out(llvm::Value *value, size_t i = 0);
+  void expectKind(const Operand &o, Type t) const;
   /// Writes to a register of the same number of bits.
   void write(const Operand &o, llvm::Value *value);
   /// Writes to a register that may be wider: the value is extended.
