@@ -59,7 +59,8 @@ private:
 
   void word() {
     size_t end = at + 1;
-    while (end < text.size() && continuesWord(text[end])) {
+    const bool isDirective = text[at] == '.'; // ends at the next: .reg.b32
+    while (end < text.size() && continuesWord(text[end]) && !(isDirective && text[end] == '.')) {
       // A label's colon ends the word; "::" is part of modifiers such as .L1::no_allocate.
       if (text[end] == ':') {
         if (text.substr(end, 2) != "::")
