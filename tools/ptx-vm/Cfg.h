@@ -33,6 +33,7 @@ struct CfgBlock {
 
 struct Region {
   std::vector<int> blocks; // in order
+  int entries = 0;         // blocks outside that lead into it
   int join = kExit;
 };
 
@@ -47,6 +48,8 @@ struct Cfg {
   std::vector<Region> regions;
   std::vector<uint64_t> varyingBits; // by register: which bits may differ between lanes that execute together
   std::vector<bool> needsMerge;      // by register: a write under a mask must keep the other lanes
+  std::vector<bool> isWritten;       // by register
+  std::vector<bool> isSingle;        // by register: one value, whose place dominates all uses in the compiled code too
   bool lanesMayExit = false;         // at different times
 
   bool varies(int reg) const { return varyingBits[reg] != 0; }
@@ -62,6 +65,7 @@ private:
   void findDominators();
   void findPostDominators();
   void findMerges();
+  void findSingles();
   bool findRegions();
   bool spreadVariation();
   bool dominates(int a, int b) const;

@@ -65,11 +65,11 @@ struct Worker {
   Warp *current = nullptr;
   bool currentYielded = false, currentPolled = false;
 
-  explicit Worker(Launch &launch) : launch(launch), sites(launch.compiled.sites.size() + 1, SiteCache{1, 0}) {}
+  explicit Worker(Launch &launch) : launch(launch), fibers(launch.config.kernel->stackBytes()), sites(launch.compiled.sites.size() + 1, SiteCache{1, 0}) {}
 
   static void entry(void *argument) {
     Warp *w = static_cast<Warp *>(argument);
-    w->block->launch->compiled.run(w);
+    w->block->launch->compiled.run.load(std::memory_order_relaxed)(w);
     w->block->worker->finishWarp(w);
     __builtin_unreachable();
   }
@@ -425,9 +425,11 @@ CUresult runLaunch(const LaunchConfig &config, DeviceMemory &memory) {
   const bool checkOrder = check && *check && std::strcmp(check, "0");
   const Dim &b = config.block;
   const WarpShape shape{b.count() % kLanes == 0, b.x % kLanes == 0 || (b.y == 1 && b.z == 1)};
-  const CompiledKernel *compiled;
+  const uint64_t maxResident = uint64_t(blocksPerProcessor(*config.kernel, b.count(), config.dynamicShared)) * config.kernel->module.chip.processors;
+  const uint64_t warps = std::min(config.grid.count(), maxResident) * ((b.count() + kLanes - 1) / kLanes);
+  CompiledKernel *compiled;
   try {
-    compiled = &config.kernel->compiled(shape, checkOrder);
+    compiled = &config.kernel->compiled(shape, checkOrder, warps);
   } catch (const PtxError &error) {
     std::fprintf(stderr, "ptx-vm: line %d: %s: %s\n", error.line, error.what(), config.kernel->module.ptx.textOf(error.line).c_str());
     return CUDA_ERROR_INVALID_PTX;
@@ -435,15 +437,17 @@ CUresult runLaunch(const LaunchConfig &config, DeviceMemory &memory) {
     std::fprintf(stderr, "ptx-vm: kernel '%s' cannot be compiled: %s\n", config.kernel->function.name.c_str(), error.what());
     return CUDA_ERROR_UNKNOWN;
   }
+  const Clock::time_point begin = Clock::now();
   Launch launch{config, *compiled, memory, nullptr, ++launches, 0};
   if (checkOrder)
     launch.order = std::make_unique<OrderChecker>(launch);
-  launch.maxResident = uint64_t(blocksPerProcessor(*config.kernel, b.count(), config.dynamicShared)) * config.kernel->module.chip.processors;
+  launch.maxResident = maxResident;
   const unsigned threads = checkOrder ? 1 : ThreadPool::get().size(); // the checker's tables are for one
   ThreadPool::get().runTogether(std::min<uint64_t>(config.grid.count(), threads), [&] {
     Worker worker(launch);
     worker.run();
   });
+  compiled->secondsRun = compiled->secondsRun + std::chrono::duration<double>(Clock::now() - begin).count();
   return launch.result;
 }
 

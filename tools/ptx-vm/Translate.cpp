@@ -92,7 +92,13 @@ Value *Emitter::broadcast(Value *value) {
   return b.CreateVectorSplat(kLanes, value);
 }
 
-Value *Emitter::readRegister(int reg) { return b.CreateLoad(registers[reg]->getAllocatedType(), registers[reg]); }
+Value *Emitter::readRegister(int reg) {
+  if (singles[reg])
+    return singles[reg];
+  if (!registers[reg]) // never written
+    return Constant::getNullValue(registerType(reg));
+  return b.CreateLoad(registers[reg]->getAllocatedType(), registers[reg]);
+}
 
 unsigned Emitter::bitsOfOperand(const Operand &o) const {
   return o.kind == Operand::Register ? bitsOf(function.registers[o.reg].type) : 0;
@@ -190,17 +196,21 @@ void Emitter::write(const Operand &o, Value *value) {
   if (isWide && sizeInBits(value) != bits * kLanes)
     fail("register '" + o.name + "' has " + std::to_string(bits) + " bits, expected " +
          std::to_string(wide ? sizeInBits(value) / kLanes : sizeInBits(value)));
-  AllocaInst *to = registers[o.reg];
+  llvm::Type *const to = registerType(o.reg);
   if (cfg.varies(o.reg) && !isWide) {
-    value = b.CreateVectorSplat(kLanes, b.CreateBitCast(value, to->getAllocatedType()->getScalarType()));
+    value = b.CreateVectorSplat(kLanes, b.CreateBitCast(value, to->getScalarType()));
   } else if (!cfg.varies(o.reg) && isWide) {
-    value = b.CreateBitCast(value, FixedVectorType::get(to->getAllocatedType(), kLanes));
+    value = b.CreateBitCast(value, FixedVectorType::get(to, kLanes));
     value = b.CreateExtractElement(value, maskIsFull() ? (Value *)b.getInt32(0) : b.CreateBinaryIntrinsic(Intrinsic::cttz, mask(), b.getTrue()));
   }
-  value = b.CreateBitCast(value, to->getAllocatedType());
+  value = b.CreateBitCast(value, to);
+  if (cfg.isSingle[o.reg]) {
+    singles[o.reg] = value;
+    return;
+  }
   if (cfg.varies(o.reg) && (guardMask || (cfg.blocks[block].region >= 0 && cfg.needsMerge[o.reg])))
     value = b.CreateSelect(maskVector(mask()), value, readRegister(o.reg));
-  b.CreateStore(value, to);
+  b.CreateStore(value, registers[o.reg]);
 }
 
 void Emitter::writeExtended(const Operand &o, Value *value, bool isSigned) {
@@ -393,10 +403,15 @@ void Emitter::ifAnyLane(const std::function<void()> &body) {
 void Emitter::run() {
   BasicBlock *entry = newBlock("entry");
   b.SetInsertPoint(entry);
+  singles.resize(function.registers.size());
   for (size_t r = 0; r < function.registers.size(); ++r) {
+    registers.push_back(nullptr);
+    if (cfg.isSingle[r] || !cfg.isWritten[r])
+      continue;
     llvm::Type *t = registerType(r);
-    registers.push_back(b.CreateAlloca(t, nullptr, function.registers[r].name));
-    b.CreateStore(Constant::getNullValue(t), registers.back());
+    registers.back() = b.CreateAlloca(t, nullptr, function.registers[r].name);
+    if (cfg.needsMerge[r])
+      b.CreateStore(Constant::getNullValue(t), registers.back());
   }
   auto flag = [&](llvm::Type *t, Value *value, const char *name) {
     AllocaInst *a = b.CreateAlloca(t, nullptr, name);

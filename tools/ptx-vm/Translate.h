@@ -141,7 +141,8 @@ private:
   llvm::Module &module;
   Cfg cfg;
   std::vector<Site> &sites;
-  std::vector<llvm::AllocaInst *> registers;
+  std::vector<llvm::AllocaInst *> registers; // of those that are not single values
+  std::vector<llvm::Value *> singles;
   std::vector<llvm::BasicBlock *> bodies, checks; // by block
   std::vector<llvm::AllocaInst *> waiting;        // by block, in regions
   llvm::AllocaInst *live = nullptr, *current = nullptr, *carryFlag = nullptr;
