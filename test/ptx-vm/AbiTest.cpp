@@ -1,4 +1,5 @@
-//===- AbiTest.cpp - runtime/CudaDriver.h against NVIDIA's cuda.h, where that is installed -------------------------------===//
+//===- AbiTest.cpp - runtime/CudaDriver.h against NVIDIA's cuda.h, where that is installed
+//-------------------------------===//
 
 #include "gtest/gtest.h"
 
@@ -9,8 +10,10 @@
 #include <type_traits>
 
 // Their macros of the same names as ours; what ours are worth is compared below.
-constexpr int theirPortable = CU_MEMHOSTALLOC_PORTABLE, theirMapped = CU_MEMHOSTALLOC_DEVICEMAP, theirCombined = CU_MEMHOSTALLOC_WRITECOMBINED;
-static void *const theirEnd = CU_LAUNCH_PARAM_END, *const theirPointer = CU_LAUNCH_PARAM_BUFFER_POINTER, *const theirSize = CU_LAUNCH_PARAM_BUFFER_SIZE;
+constexpr int theirPortable = CU_MEMHOSTALLOC_PORTABLE, theirMapped = CU_MEMHOSTALLOC_DEVICEMAP,
+              theirCombined = CU_MEMHOSTALLOC_WRITECOMBINED;
+static void *const theirEnd = CU_LAUNCH_PARAM_END, *const theirPointer = CU_LAUNCH_PARAM_BUFFER_POINTER,
+                   *const theirSize = CU_LAUNCH_PARAM_BUFFER_SIZE;
 #undef CU_MEMHOSTALLOC_PORTABLE
 #undef CU_MEMHOSTALLOC_DEVICEMAP
 #undef CU_MEMHOSTALLOC_WRITECOMBINED
@@ -30,7 +33,9 @@ extern "C" CUresult CUDAAPI cuEventElapsedTime(float *, CUevent, CUevent);
 namespace {
 
 /// Pointers, floats, and integers by their size: what the calling convention sees.
-template <typename T> constexpr int kind() { return std::is_pointer_v<T> ? 100 : std::is_floating_point_v<T> ? 200 : int(sizeof(T)); }
+template <typename T> constexpr int kind() {
+  return std::is_pointer_v<T> ? 100 : std::is_floating_point_v<T> ? 200 : int(sizeof(T));
+}
 template <typename F> struct Signature;
 template <typename... A> struct Signature<CUresult (*)(A...)> {
   static constexpr bool is(std::initializer_list<int> other) {
@@ -55,7 +60,8 @@ SLUICE_CUDA_FUNCTIONS(OUR_TYPE)
 #define COMPARE(name, parameters) static_assert(Ours<ours::Our_##name>::matches<decltype(&::name)>(), #name);
 SLUICE_CUDA_FUNCTIONS(COMPARE)
 
-#define SAME_SIZE(type) static_assert(sizeof(ours::type) == sizeof(::type) && alignof(ours::type) == alignof(::type), #type);
+#define SAME_SIZE(type)                                                                                                \
+  static_assert(sizeof(ours::type) == sizeof(::type) && alignof(ours::type) == alignof(::type), #type);
 SAME_SIZE(CUuuid)
 SAME_SIZE(CUlaunchAttributeValue)
 SAME_SIZE(CUlaunchAttribute)

@@ -1,4 +1,5 @@
-//===- DriverTest.cpp - the driver API: what programs rely on, and its errors ----------------------------------------===//
+//===- DriverTest.cpp - the driver API: what programs rely on, and its errors
+//----------------------------------------===//
 
 #include "test/ptx-vm/Vm.h"
 #include "gtest/gtest.h"
@@ -15,9 +16,12 @@ using U32 = uint32_t;
 #define FAILS(error, call) EXPECT_EQ(nameOf(call), #error)
 
 /// data[i] = data[i] * factor + addend for i < 256.
-const std::string kAffine = ".version 8.6\n.target sm_80\n.address_size 64\n.global .align 4 .u32 bias = 7;\n.visible .entry k(.param .u64 data, .param .u32 factor, .param .u32 addend)\n{\n.reg .b32 r<4>;\n.reg .b64 d<4>;\n"
-                            "ld.param.u64 d0, [data];\nld.param.u32 r0, [factor];\nld.param.u32 r1, [addend];\nmov.u32 r2, %tid.x;\nmul.wide.u32 d1, r2, 4;\nadd.u64 d0, d0, d1;\nld.global.u32 r3, [d0];\n"
-                            "mad.lo.u32 r3, r3, r0, r1;\nst.global.u32 [d0], r3;\nret;\n}\n";
+const std::string kAffine =
+    ".version 8.6\n.target sm_80\n.address_size 64\n.global .align 4 .u32 bias = 7;\n.visible .entry k(.param .u64 "
+    "data, .param .u32 factor, .param .u32 addend)\n{\n.reg .b32 r<4>;\n.reg .b64 d<4>;\n"
+    "ld.param.u64 d0, [data];\nld.param.u32 r0, [factor];\nld.param.u32 r1, [addend];\nmov.u32 r2, "
+    "%tid.x;\nmul.wide.u32 d1, r2, 4;\nadd.u64 d0, d0, d1;\nld.global.u32 r3, [d0];\n"
+    "mad.lo.u32 r3, r3, r0, r1;\nst.global.u32 [d0], r3;\nret;\n}\n";
 
 class Driver : public testing::Test {
 protected:
@@ -47,7 +51,12 @@ TEST_F(Driver, AThreadWithoutAContext) {
 
 TEST(Chips, Simulated) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
-  for (auto [name, major, minor, sms] : {std::tuple("sm_80", 8, 0, 108), {"sm_86", 8, 6, 82}, {"sm_89", 8, 9, 128}, {"sm_90", 9, 0, 132}, {"sm_100", 10, 0, 148}, {"sm_120", 12, 0, 170}})
+  for (auto [name, major, minor, sms] : {std::tuple("sm_80", 8, 0, 108),
+                                         {"sm_86", 8, 6, 82},
+                                         {"sm_89", 8, 9, 128},
+                                         {"sm_90", 9, 0, 132},
+                                         {"sm_100", 10, 0, 148},
+                                         {"sm_120", 12, 0, 170}})
     EXPECT_EXIT(
         {
           setenv("PTX_VM_DEVICE", name, 1);
@@ -69,7 +78,8 @@ TEST(Chips, Simulated) {
         CUdeviceptr p;
         vm().cuDeviceGetAttribute(&sms, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, 0);
         vm().cuDeviceTotalMem_v2(&bytes, 0);
-        exit(sms == 3 && bytes == 1048576 && vm().cuMemAlloc_v2(&p, 2000000) == CUDA_ERROR_OUT_OF_MEMORY && vm().cuMemAlloc_v2(&p, 1000000) == CUDA_SUCCESS &&
+        exit(sms == 3 && bytes == 1048576 && vm().cuMemAlloc_v2(&p, 2000000) == CUDA_ERROR_OUT_OF_MEMORY &&
+                     vm().cuMemAlloc_v2(&p, 1000000) == CUDA_SUCCESS &&
                      vm().cuMemAlloc_v2(&p, 100000) == CUDA_ERROR_OUT_OF_MEMORY
                  ? 0
                  : 1);
@@ -156,7 +166,13 @@ TEST_F(Driver, StreamsAndEvents) {
   // b must wait for a, which waits for us.
   static std::atomic<bool> go;
   go = false;
-  OK(vm().cuLaunchHostFunc(a, [](void *) { while (!go) std::this_thread::yield(); }, nullptr));
+  OK(vm().cuLaunchHostFunc(
+      a,
+      [](void *) {
+        while (!go)
+          std::this_thread::yield();
+      },
+      nullptr));
   OK(enqueue(a, 10, 1));
   OK(vm().cuEventRecord(done, a));
   OK(vm().cuStreamWaitEvent(b, done, 0));
@@ -189,9 +205,17 @@ TEST_F(Driver, TheDefaultStreamWaitsForBlockingOnes) {
   OK(vm().cuStreamCreate(&s, CU_STREAM_DEFAULT));
   static std::atomic<int> order;
   order = 0;
-  OK(vm().cuLaunchHostFunc(s, [](void *) { std::this_thread::sleep_for(std::chrono::milliseconds(20)); order = 1; }, nullptr));
-  OK(vm().cuLaunchHostFunc(nullptr, [](void *) { order = order == 1 ? 2 : 100; }, nullptr));
-  OK(vm().cuLaunchHostFunc(s, [](void *) { order = order == 2 ? 3 : 200; }, nullptr));
+  OK(vm().cuLaunchHostFunc(
+      s,
+      [](void *) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        order = 1;
+      },
+      nullptr));
+  OK(vm().cuLaunchHostFunc(
+      nullptr, [](void *) { order = order == 1 ? 2 : 100; }, nullptr));
+  OK(vm().cuLaunchHostFunc(
+      s, [](void *) { order = order == 2 ? 3 : 200; }, nullptr));
   OK(vm().cuCtxSynchronize());
   EXPECT_EQ(order, 3);
   OK(vm().cuStreamDestroy_v2(s));
@@ -202,7 +226,13 @@ TEST_F(Driver, LaunchesTakeCopiesOfParameters) {
   go = false;
   CUstream s;
   OK(vm().cuStreamCreate(&s, CU_STREAM_NON_BLOCKING));
-  OK(vm().cuLaunchHostFunc(s, [](void *) { while (!go) std::this_thread::yield(); }, nullptr));
+  OK(vm().cuLaunchHostFunc(
+      s,
+      [](void *) {
+        while (!go)
+          std::this_thread::yield();
+      },
+      nullptr));
   U32 factor = 4, addend = 2;
   void *pointers[] = {&data.at, &factor, &addend};
   OK(vm().cuLaunchKernel(kernel, 1, 1, 1, 256, 1, 1, 0, s, pointers, nullptr));
@@ -325,13 +355,17 @@ TEST_F(Driver, CooperativeLaunches) {
   config.gridDimX = 132 * 8 + 1;
   testing::internal::CaptureStderr();
   FAILS(CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE, vm().cuLaunchKernelEx(&config, kernel, pointers, nullptr));
-  FAILS(CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE, vm().cuLaunchCooperativeKernel(kernel, 132 * 8 + 1, 1, 1, 256, 1, 1, 0, nullptr, pointers));
+  FAILS(CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE,
+        vm().cuLaunchCooperativeKernel(kernel, 132 * 8 + 1, 1, 1, 256, 1, 1, 0, nullptr, pointers));
   testing::internal::GetCapturedStderr();
 }
 
 TEST_F(Driver, AGridLargerThanTheChipCannotMeet) {
   // A barrier of all blocks: works while they fit, is a deadlock when they do not.
-  Ptx barrier(kernelText(".reg .b64 d;\n.reg .b32 r, n;\n.reg .pred p;\nld.param.u64 d, [arg0];\nmov.u32 n, %nctaid.x;\nshl.b32 n, n, 10;\natom.global.add.u32 r, [d], 1;\nspin:\nld.acquire.gpu.global.u32 r, [d];\nsetp.lt.u32 p, r, n;\n@p bra spin;\nret;", 1));
+  Ptx barrier(kernelText(".reg .b64 d;\n.reg .b32 r, n;\n.reg .pred p;\nld.param.u64 d, [arg0];\nmov.u32 n, "
+                         "%nctaid.x;\nshl.b32 n, n, 10;\natom.global.add.u32 r, [d], "
+                         "1;\nspin:\nld.acquire.gpu.global.u32 r, [d];\nsetp.lt.u32 p, r, n;\n@p bra spin;\nret;",
+                         1));
   Buffer counter(std::vector<U32>{0});
   OK(launch(barrier.kernel(), {132 * 2, 1024}, Arguments(counter.at)));
   counter.write(std::vector<U32>{0}.data());

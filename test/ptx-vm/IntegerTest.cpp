@@ -19,7 +19,8 @@ void two(const std::string &op, unsigned bits, const Reference &reference, unsig
   expectOp({op + " D, A, B;", d ? d : bits, bits, bits}, integers(bits, kCount), integers(bits, kCount), {}, reference);
 }
 void three(const std::string &op, unsigned bits, const Reference &reference, unsigned d = 0) {
-  expectOp({op + " D, A, B, C;", d ? d : bits, bits, bits, d ? d : bits}, integers(bits, kCount), integers(bits, kCount), integers(d ? d : bits, kCount), reference);
+  expectOp({op + " D, A, B, C;", d ? d : bits, bits, bits, d ? d : bits}, integers(bits, kCount),
+           integers(bits, kCount), integers(d ? d : bits, kCount), reference);
 }
 
 struct IntType {
@@ -27,7 +28,8 @@ struct IntType {
   unsigned bits;
   bool isSigned;
 };
-const IntType types[] = {{"u16", 16, false}, {"s16", 16, true}, {"u32", 32, false}, {"s32", 32, true}, {"u64", 64, false}, {"s64", 64, true}};
+const IntType types[] = {{"u16", 16, false}, {"s16", 16, true},  {"u32", 32, false},
+                         {"s32", 32, true},  {"u64", 64, false}, {"s64", 64, true}};
 
 TEST(Integer, AddSubtractMultiply) {
   for (const IntType &t : types) {
@@ -41,8 +43,13 @@ TEST(Integer, AddSubtractMultiply) {
     });
     three("mad.lo." + t.name, t.bits, [](U a, U b, U c) { return a * b + c; });
     if (t.bits < 64) {
-      two("mul.wide." + t.name, t.bits, [t](U a, U b, U) { return U(extend(a, t.bits, t.isSigned) * extend(b, t.bits, t.isSigned)); }, 2 * t.bits);
-      three("mad.wide." + t.name, t.bits, [t](U a, U b, U c) { return U(extend(a, t.bits, t.isSigned) * extend(b, t.bits, t.isSigned)) + c; }, 2 * t.bits);
+      two(
+          "mul.wide." + t.name, t.bits,
+          [t](U a, U b, U) { return U(extend(a, t.bits, t.isSigned) * extend(b, t.bits, t.isSigned)); }, 2 * t.bits);
+      three(
+          "mad.wide." + t.name, t.bits,
+          [t](U a, U b, U c) { return U(extend(a, t.bits, t.isSigned) * extend(b, t.bits, t.isSigned)) + c; },
+          2 * t.bits);
     }
   }
   auto clamp = [](Wide v) { return U(v > INT32_MAX ? INT32_MAX : v < INT32_MIN ? INT32_MIN : int64_t(v)); };
@@ -53,11 +60,14 @@ TEST(Integer, AddSubtractMultiply) {
 TEST(Integer, CarryChains) {
   // 64-bit sums and products out of 32-bit halves.
   const std::string halves = "mov.b64 {T0, T1}, A;\nmov.b64 {T2, T3}, B;\n";
-  expectOp({halves + "add.cc.u32 T0, T0, T2;\naddc.u32 T1, T1, T3;\nmov.b64 D, {T0, T1};", 64, 64, 64}, integers(64, kCount), integers(64, kCount), {},
-           [](U a, U b, U) { return a + b; });
-  expectOp({halves + "sub.cc.u32 T0, T0, T2;\nsubc.u32 T1, T1, T3;\nmov.b64 D, {T0, T1};", 64, 64, 64}, integers(64, kCount), integers(64, kCount), {},
-           [](U a, U b, U) { return a - b; });
-  expectOp({"mul.lo.u32 T0, A, B;\nmov.u32 T1, 1;\nmad.lo.cc.u32 T2, A, B, T0;\nmadc.hi.u32 T3, A, B, T1;\nmov.b64 D, {T2, T3};", 64, 32, 32}, integers(32, kCount), integers(32, kCount), {},
+  expectOp({halves + "add.cc.u32 T0, T0, T2;\naddc.u32 T1, T1, T3;\nmov.b64 D, {T0, T1};", 64, 64, 64},
+           integers(64, kCount), integers(64, kCount), {}, [](U a, U b, U) { return a + b; });
+  expectOp({halves + "sub.cc.u32 T0, T0, T2;\nsubc.u32 T1, T1, T3;\nmov.b64 D, {T0, T1};", 64, 64, 64},
+           integers(64, kCount), integers(64, kCount), {}, [](U a, U b, U) { return a - b; });
+  expectOp({"mul.lo.u32 T0, A, B;\nmov.u32 T1, 1;\nmad.lo.cc.u32 T2, A, B, T0;\nmadc.hi.u32 T3, A, B, T1;\nmov.b64 D, "
+            "{T2, T3};",
+            64, 32, 32},
+           integers(32, kCount), integers(32, kCount), {},
            [](U a, U b, U) { return a * b + (uint32_t(a * b) | 1ull << 32); });
 }
 
@@ -68,24 +78,32 @@ TEST(Integer, DivideAndRemainder) {
       x = x ? x : 3;
     auto isOverflow = [t](U a, U b) { return t.isSigned && sign(b, t.bits) == -1; };
     expectOp({"div." + t.name + " D, A, B;", t.bits, t.bits, t.bits}, integers(t.bits, kCount), b, {},
-             [=](U a, U b, U) { return isOverflow(a, b) ? -a : t.isSigned ? U(sign(a, t.bits) / sign(b, t.bits)) : a / b; });
+             [=](U a, U b, U) {
+               return isOverflow(a, b) ? -a : t.isSigned ? U(sign(a, t.bits) / sign(b, t.bits)) : a / b;
+             });
     expectOp({"rem." + t.name + " D, A, B;", t.bits, t.bits, t.bits}, integers(t.bits, kCount), b, {},
-             [=](U a, U b, U) { return isOverflow(a, b) ? 0 : t.isSigned ? U(sign(a, t.bits) % sign(b, t.bits)) : a % b; });
+             [=](U a, U b, U) {
+               return isOverflow(a, b) ? 0 : t.isSigned ? U(sign(a, t.bits) % sign(b, t.bits)) : a % b;
+             });
   }
   two("div.u32", 32, [](U a, U b, U) { return b ? a / b : 0xffffffff; }); // by zero: all ones, nothing stops
 }
 
 TEST(Integer, MinMaxAbsNegSad) {
   for (const IntType &t : types) {
-    two("min." + t.name, t.bits, [t](U a, U b, U) { return extend(a, t.bits, t.isSigned) < extend(b, t.bits, t.isSigned) ? a : b; });
-    two("max." + t.name, t.bits, [t](U a, U b, U) { return extend(a, t.bits, t.isSigned) > extend(b, t.bits, t.isSigned) ? a : b; });
+    two("min." + t.name, t.bits,
+        [t](U a, U b, U) { return extend(a, t.bits, t.isSigned) < extend(b, t.bits, t.isSigned) ? a : b; });
+    two("max." + t.name, t.bits,
+        [t](U a, U b, U) { return extend(a, t.bits, t.isSigned) > extend(b, t.bits, t.isSigned) ? a : b; });
     three("sad." + t.name, t.bits, [t](U a, U b, U c) {
       Wide d = extend(a, t.bits, t.isSigned) - extend(b, t.bits, t.isSigned);
       return c + U(d < 0 ? -d : d);
     });
     if (t.isSigned) {
-      expectOp({"abs." + t.name + " D, A;", t.bits, t.bits}, integers(t.bits, kCount), {}, {}, [t](U a, U, U) { return sign(a, t.bits) < 0 ? -a : a; });
-      expectOp({"neg." + t.name + " D, A;", t.bits, t.bits}, integers(t.bits, kCount), {}, {}, [](U a, U, U) { return -a; });
+      expectOp({"abs." + t.name + " D, A;", t.bits, t.bits}, integers(t.bits, kCount), {}, {},
+               [t](U a, U, U) { return sign(a, t.bits) < 0 ? -a : a; });
+      expectOp({"neg." + t.name + " D, A;", t.bits, t.bits}, integers(t.bits, kCount), {}, {},
+               [](U a, U, U) { return -a; });
     }
   }
   two("max.relu.s32", 32, [](U a, U b, U) { return U(std::max<int64_t>(0, std::max(sign(a, 32), sign(b, 32)))); });
@@ -131,12 +149,13 @@ TEST(Bits, Logic) {
   }
   for (int i = 0; i < 12; ++i) {
     const unsigned table = i == 0 ? 0 : i == 1 ? 255 : i == 2 ? 0xea : i == 3 ? 0x6a : rng()() & 255;
-    expectOp({"lop3.b32 D, A, B, C, " + std::to_string(table) + ";", 32, 32, 32, 32}, integers(32, 64), integers(32, 64), integers(32, 64), [=](U a, U b, U c) {
-      U r = 0;
-      for (int bit = 0; bit < 32; ++bit)
-        r |= U(table >> ((a >> bit & 1) * 4 + (b >> bit & 1) * 2 + (c >> bit & 1)) & 1) << bit;
-      return r;
-    });
+    expectOp({"lop3.b32 D, A, B, C, " + std::to_string(table) + ";", 32, 32, 32, 32}, integers(32, 64),
+             integers(32, 64), integers(32, 64), [=](U a, U b, U c) {
+               U r = 0;
+               for (int bit = 0; bit < 32; ++bit)
+                 r |= U(table >> ((a >> bit & 1) * 4 + (b >> bit & 1) * 2 + (c >> bit & 1)) & 1) << bit;
+               return r;
+             });
   }
 }
 
@@ -156,7 +175,8 @@ TEST(Bits, ShiftsPastTheWidth) {
   }
   for (bool wrap : {false, true}) {
     auto amount = [=](U c) { return wrap ? c & 31 : std::min<U>(c, 32); };
-    three(wrap ? "shf.l.wrap.b32" : "shf.l.clamp.b32", 32, [=](U a, U b, U c) { return ((b << 32 | a) << amount(c)) >> 32; });
+    three(wrap ? "shf.l.wrap.b32" : "shf.l.clamp.b32", 32,
+          [=](U a, U b, U c) { return ((b << 32 | a) << amount(c)) >> 32; });
     three(wrap ? "shf.r.wrap.b32" : "shf.r.clamp.b32", 32, [=](U a, U b, U c) { return (b << 32 | a) >> amount(c); });
   }
 }
@@ -164,15 +184,22 @@ TEST(Bits, ShiftsPastTheWidth) {
 TEST(Bits, CountAndFind) {
   for (unsigned bits : {32u, 64u}) {
     const std::string n = std::to_string(bits);
-    auto one = [&](const std::string &op, const Reference &f, unsigned d) { expectOp({op + " D, A;", d, bits}, integers(bits, kCount), {}, {}, f); };
-    one("popc.b" + n, [](U a, U, U) { return U(__builtin_popcountll(a)); }, 32);
-    one("clz.b" + n, [=](U a, U, U) { return U(a ? __builtin_clzll(a) - (64 - bits) : bits); }, 32);
-    one("brev.b" + n, [=](U a, U, U) {
-      U r = 0;
-      for (unsigned i = 0; i < bits; ++i)
-        r |= (a >> i & 1) << (bits - 1 - i);
-      return r;
-    }, bits);
+    auto one = [&](const std::string &op, const Reference &f, unsigned d) {
+      expectOp({op + " D, A;", d, bits}, integers(bits, kCount), {}, {}, f);
+    };
+    one(
+        "popc.b" + n, [](U a, U, U) { return U(__builtin_popcountll(a)); }, 32);
+    one(
+        "clz.b" + n, [=](U a, U, U) { return U(a ? __builtin_clzll(a) - (64 - bits) : bits); }, 32);
+    one(
+        "brev.b" + n,
+        [=](U a, U, U) {
+          U r = 0;
+          for (unsigned i = 0; i < bits; ++i)
+            r |= (a >> i & 1) << (bits - 1 - i);
+          return r;
+        },
+        bits);
     auto msb = [=](U a, bool s) -> int { // the document's loop
       if (s && sign(a, bits) < 0)
         a = ~a & (bits == 64 ? ~0ull : 0xffffffff);
@@ -181,9 +208,13 @@ TEST(Bits, CountAndFind) {
           return i;
       return -1;
     };
-    one("bfind.u" + n, [=](U a, U, U) { return U(msb(a, false)); }, 32);
-    one("bfind.s" + n, [=](U a, U, U) { return U(msb(a, true)); }, 32);
-    one("bfind.shiftamt.u" + n, [=](U a, U, U) { return msb(a, false) < 0 ? 0xffffffff : U(bits - 1 - msb(a, false)); }, 32);
+    one(
+        "bfind.u" + n, [=](U a, U, U) { return U(msb(a, false)); }, 32);
+    one(
+        "bfind.s" + n, [=](U a, U, U) { return U(msb(a, true)); }, 32);
+    one(
+        "bfind.shiftamt.u" + n, [=](U a, U, U) { return msb(a, false) < 0 ? 0xffffffff : U(bits - 1 - msb(a, false)); },
+        32);
   }
   std::vector<U> base = integers(32, kCount), offset = integers(32, kCount);
   for (size_t i = 0; i < kCount; ++i)
@@ -193,7 +224,7 @@ TEST(Bits, CountAndFind) {
     if (n == 0)
       return mask >> base & 1 ? base : 0xffffffff;
     int count = 0;
-    for (int pos = base; pos >= 0 && pos < 32; pos += n > 0 ? 1 : -1)
+    for (int pos = base; pos >= 0 && pos<32; pos += n> 0 ? 1 : -1)
       if ((mask >> pos & 1) && ++count == std::abs(n))
         return U(pos);
     return U(0xffffffff);
@@ -210,24 +241,29 @@ TEST(Bits, Fields) {
         return v;
       };
       const std::string t = std::string(s ? "s" : "u") + std::to_string(bits);
-      expectOp({"bfe." + t + " D, A, B, C;", bits, bits, 32, 32}, integers(bits, kCount), fields(), fields(), [=](U a, U b, U c) {
-        const unsigned pos = b & 255, len = c & 255, msb = bits - 1;
-        const U fill = !s || len == 0 ? 0 : a >> std::min(pos + len - 1, msb) & 1;
-        U d = 0;
-        for (unsigned i = 0; i <= msb; ++i)
-          d |= (i < len && pos + i <= msb ? a >> (pos + i) & 1 : fill) << i;
-        return d;
-      });
+      expectOp({"bfe." + t + " D, A, B, C;", bits, bits, 32, 32}, integers(bits, kCount), fields(), fields(),
+               [=](U a, U b, U c) {
+                 const unsigned pos = b & 255, len = c & 255, msb = bits - 1;
+                 const U fill = !s || len == 0 ? 0 : a >> std::min(pos + len - 1, msb) & 1;
+                 U d = 0;
+                 for (unsigned i = 0; i <= msb; ++i)
+                   d |= (i < len && pos + i <= msb ? a >> (pos + i) & 1 : fill) << i;
+                 return d;
+               });
       if (s)
         continue;
-      for (auto [pos, len] : {std::pair(0, 8), std::pair(5, 40), std::pair(31, 1), std::pair(33, 4), std::pair(300, 600)})
-        expectOp({"bfi.b" + std::to_string(bits) + " D, A, B, " + std::to_string(pos) + ", " + std::to_string(len) + ";", bits, bits, bits}, integers(bits, 64), integers(bits, 64), {}, [=](U a, U b, U) {
-          const unsigned p = pos & 255, l = len & 255;
-          U f = b;
-          for (unsigned i = 0; i < l && p + i < bits; ++i)
-            f = (f & ~(1ull << (p + i))) | (a >> i & 1) << (p + i);
-          return f;
-        });
+      for (auto [pos, len] :
+           {std::pair(0, 8), std::pair(5, 40), std::pair(31, 1), std::pair(33, 4), std::pair(300, 600)})
+        expectOp(
+            {"bfi.b" + std::to_string(bits) + " D, A, B, " + std::to_string(pos) + ", " + std::to_string(len) + ";",
+             bits, bits, bits},
+            integers(bits, 64), integers(bits, 64), {}, [=](U a, U b, U) {
+              const unsigned p = pos & 255, l = len & 255;
+              U f = b;
+              for (unsigned i = 0; i < l && p + i < bits; ++i)
+                f = (f & ~(1ull << (p + i))) | (a >> i & 1) << (p + i);
+              return f;
+            });
     }
 }
 
@@ -244,12 +280,16 @@ TEST(Bits, Permute) {
   };
   three("prmt.b32", 32, apply);
   for (unsigned c : {0x5410u, 0x7632u, 0x4321u, 0x9180u, 0xfa0bu, 0x7777u})
-    expectOp({"prmt.b32 D, A, B, " + std::to_string(c) + ";", 32, 32, 32}, integers(32, 64), integers(32, 64), {}, [=](U a, U b, U) { return apply(a, b, c); });
+    expectOp({"prmt.b32 D, A, B, " + std::to_string(c) + ";", 32, 32, 32}, integers(32, 64), integers(32, 64), {},
+             [=](U a, U b, U) { return apply(a, b, c); });
   // Rows of the document's table, d.b3 to d.b0 for c = 0..3.
   const std::pair<const char *, std::array<std::array<int, 4>, 4>> modes[] = {
-      {"f4e", {{{3, 2, 1, 0}, {4, 3, 2, 1}, {5, 4, 3, 2}, {6, 5, 4, 3}}}}, {"b4e", {{{5, 6, 7, 0}, {6, 7, 0, 1}, {7, 0, 1, 2}, {0, 1, 2, 3}}}},
-      {"rc8", {{{0, 0, 0, 0}, {1, 1, 1, 1}, {2, 2, 2, 2}, {3, 3, 3, 3}}}}, {"ecl", {{{3, 2, 1, 0}, {3, 2, 1, 1}, {3, 2, 2, 2}, {3, 3, 3, 3}}}},
-      {"ecr", {{{0, 0, 0, 0}, {1, 1, 1, 0}, {2, 2, 1, 0}, {3, 2, 1, 0}}}}, {"rc16", {{{1, 0, 1, 0}, {3, 2, 3, 2}, {1, 0, 1, 0}, {3, 2, 3, 2}}}}};
+      {"f4e", {{{3, 2, 1, 0}, {4, 3, 2, 1}, {5, 4, 3, 2}, {6, 5, 4, 3}}}},
+      {"b4e", {{{5, 6, 7, 0}, {6, 7, 0, 1}, {7, 0, 1, 2}, {0, 1, 2, 3}}}},
+      {"rc8", {{{0, 0, 0, 0}, {1, 1, 1, 1}, {2, 2, 2, 2}, {3, 3, 3, 3}}}},
+      {"ecl", {{{3, 2, 1, 0}, {3, 2, 1, 1}, {3, 2, 2, 2}, {3, 3, 3, 3}}}},
+      {"ecr", {{{0, 0, 0, 0}, {1, 1, 1, 0}, {2, 2, 1, 0}, {3, 2, 1, 0}}}},
+      {"rc16", {{{1, 0, 1, 0}, {3, 2, 3, 2}, {1, 0, 1, 0}, {3, 2, 3, 2}}}}};
   for (const auto &[name, rows] : modes)
     three(std::string("prmt.b32.") + name, 32, [rows = rows](U a, U b, U c) {
       U r = 0;
@@ -262,31 +302,40 @@ TEST(Bits, Permute) {
 TEST(Bits, MasksAndExtension) {
   for (bool wrap : {false, true}) {
     const std::string mode = wrap ? ".wrap" : ".clamp";
-    expectOp({"bmsk" + mode + ".b32 D, A, B;", 32, 32, 32}, integers(32, kCount), integers(32, kCount), {}, [=](U a, U b, U) {
-      const U from = wrap ? a & 31 : std::min<U>(a, 32), width = wrap ? b & 31 : std::min<U>(b, 32);
-      return ((1ull << width) - 1) << from;
-    });
+    expectOp({"bmsk" + mode + ".b32 D, A, B;", 32, 32, 32}, integers(32, kCount), integers(32, kCount), {},
+             [=](U a, U b, U) {
+               const U from = wrap ? a & 31 : std::min<U>(a, 32), width = wrap ? b & 31 : std::min<U>(b, 32);
+               return ((1ull << width) - 1) << from;
+             });
     for (bool s : {false, true})
-      expectOp({"szext" + mode + (s ? ".s32" : ".u32") + " D, A, B;", 32, 32, 32}, integers(32, kCount), integers(32, kCount), {}, [=](U a, U b, U) {
-        const U n = wrap ? b & 31 : std::min<U>(b, 32);
-        return n == 0 ? 0 : s ? U(sign(a, n)) : a & ((1ull << n) - 1);
-      });
+      expectOp({"szext" + mode + (s ? ".s32" : ".u32") + " D, A, B;", 32, 32, 32}, integers(32, kCount),
+               integers(32, kCount), {}, [=](U a, U b, U) {
+                 const U n = wrap ? b & 31 : std::min<U>(b, 32);
+                 return n == 0 ? 0 : s ? U(sign(a, n)) : a & ((1ull << n) - 1);
+               });
   }
 }
 
 TEST(Compare, IntegersAndSelection) {
-  const std::pair<const char *, std::function<bool(Wide, Wide)>> how[] = {{"eq", [](Wide a, Wide b) { return a == b; }}, {"ne", [](Wide a, Wide b) { return a != b; }},
-                                                                         {"lt", [](Wide a, Wide b) { return a < b; }},  {"ge", [](Wide a, Wide b) { return a >= b; }},
-                                                                         {"le", [](Wide a, Wide b) { return a <= b; }}, {"gt", [](Wide a, Wide b) { return a > b; }}};
+  const std::pair<const char *, std::function<bool(Wide, Wide)>> how[] = {
+      {"eq", [](Wide a, Wide b) { return a == b; }}, {"ne", [](Wide a, Wide b) { return a != b; }},
+      {"lt", [](Wide a, Wide b) { return a < b; }},  {"ge", [](Wide a, Wide b) { return a >= b; }},
+      {"le", [](Wide a, Wide b) { return a <= b; }}, {"gt", [](Wide a, Wide b) { return a > b; }}};
   for (const IntType &t : types)
     for (const auto &[name, f] : how) {
       std::vector<U> a = integers(t.bits, 64), b = integers(t.bits, 64);
       a[3] = b[3], a[40] = b[40];
-      expectOp({"setp." + std::string(name) + "." + t.name + " P|Q, A, B;\nselp.b32 D, 1, 0, P;\nselp.b32 T0, 2, 0, Q;\nor.b32 D, D, T0;", 32, t.bits, t.bits}, a, b, {},
-               [t, f = f](U a, U b, U) { return U(f(extend(a, t.bits, t.isSigned), extend(b, t.bits, t.isSigned)) ? 1 : 2); });
+      expectOp({"setp." + std::string(name) + "." + t.name +
+                    " P|Q, A, B;\nselp.b32 D, 1, 0, P;\nselp.b32 T0, 2, 0, Q;\nor.b32 D, D, T0;",
+                32, t.bits, t.bits},
+               a, b, {}, [t, f = f](U a, U b, U) {
+                 return U(f(extend(a, t.bits, t.isSigned), extend(b, t.bits, t.isSigned)) ? 1 : 2);
+               });
     }
-  two("setp.lo.u32 P, A, B;\nsetp.hi.xor.u32 Q, A, 77, P;\nselp.b32 D, A, B, Q; mov.b32 T0, D; //", 32, [](U a, U b, U) { return (a < b) != (a > 77) ? a : b; });
-  two("setp.ne.s32 P, A, 0;\nsetp.lt.and.s32 Q, A, B, !P;\nselp.b32 D, A, B, Q; //", 32, [](U a, U b, U) { return a == 0 && sign(a, 32) < sign(b, 32) ? a : b; });
+  two("setp.lo.u32 P, A, B;\nsetp.hi.xor.u32 Q, A, 77, P;\nselp.b32 D, A, B, Q; mov.b32 T0, D; //", 32,
+      [](U a, U b, U) { return (a < b) != (a > 77) ? a : b; });
+  two("setp.ne.s32 P, A, 0;\nsetp.lt.and.s32 Q, A, B, !P;\nselp.b32 D, A, B, Q; //", 32,
+      [](U a, U b, U) { return a == 0 && sign(a, 32) < sign(b, 32) ? a : b; });
   two("set.lt.u32.s32", 32, [](U a, U b, U) { return sign(a, 32) < sign(b, 32) ? ~0ull : 0; });
   two("set.ge.f32.u32", 32, [](U a, U b, U) { return a >= b ? 0x3f800000 : 0; });
   three("slct.s32.s32", 32, [](U a, U b, U c) { return sign(c, 32) >= 0 ? a : b; });

@@ -1,4 +1,5 @@
-//===- NvccTest.cpp - CUDA C++ through nvcc's PTX, against plain C++ -------------------------------------------------------===//
+//===- NvccTest.cpp - CUDA C++ through nvcc's PTX, against plain C++
+//-------------------------------------------------------===//
 
 #include "test/ptx-vm/Vm.h"
 #include "gtest/gtest.h"
@@ -33,7 +34,8 @@ protected:
   }
   void TearDown() override { unsetenv("PTX_VM_CHECK_ORDER"); }
   CUresult run(const char *kernel, Shape shape, Arguments arguments, unsigned gridY = 1, unsigned blockY = 1) {
-    CUresult r = vm().cuLaunchKernel(ptx->kernel(kernel), shape.grid, gridY, 1, shape.block, blockY, 1, shape.shared, nullptr, arguments.pointers(), nullptr);
+    CUresult r = vm().cuLaunchKernel(ptx->kernel(kernel), shape.grid, gridY, 1, shape.block, blockY, 1, shape.shared,
+                                     nullptr, arguments.pointers(), nullptr);
     return r == CUDA_SUCCESS ? vm().cuCtxSynchronize() : r;
   }
   static std::vector<float> normal(size_t n) {
@@ -45,7 +47,8 @@ protected:
   }
   std::unique_ptr<Ptx> ptx;
 };
-INSTANTIATE_TEST_SUITE_P(Kernels, Nvcc, testing::Bool(), [](const auto &info) { return info.param ? "Ordered" : "Plain"; });
+INSTANTIATE_TEST_SUITE_P(Kernels, Nvcc, testing::Bool(),
+                         [](const auto &info) { return info.param ? "Ordered" : "Plain"; });
 
 TEST_P(Nvcc, Reduce) {
   auto x = normal(10007);

@@ -15,7 +15,7 @@ const Functions &vm() {
       throw std::runtime_error(dlerror());
     Functions f;
 #define FIND(name, parameters)                                                                                         \
-  f.name = reinterpret_cast<decltype(f.name)>(dlsym(library, #name));                                                 \
+  f.name = reinterpret_cast<decltype(f.name)>(dlsym(library, #name));                                                  \
   if (!f.name)                                                                                                         \
     throw std::runtime_error(#name " is missing");
     SLUICE_CUDA_FUNCTIONS(FIND)
@@ -57,8 +57,9 @@ Ptx::~Ptx() {
 CUfunction Ptx::kernel(const char *name) const {
   CUfunction f = nullptr;
   EXPECT_EQ(result, CUDA_SUCCESS) << log;
-  if (module)
+  if (module) {
     EXPECT_EQ(vm().cuModuleGetFunction(&f, module, name), CUDA_SUCCESS) << name;
+  }
   return f;
 }
 
@@ -69,11 +70,13 @@ void **Arguments::pointers() {
 }
 
 CUresult launch(CUfunction kernel, Shape shape, Arguments arguments) {
-  CUresult result = vm().cuLaunchKernel(kernel, shape.grid, 1, 1, shape.block, 1, 1, shape.shared, nullptr, arguments.pointers(), nullptr);
+  CUresult result = vm().cuLaunchKernel(kernel, shape.grid, 1, 1, shape.block, 1, 1, shape.shared, nullptr,
+                                        arguments.pointers(), nullptr);
   return result == CUDA_SUCCESS ? vm().cuCtxSynchronize() : result;
 }
 
-std::string kernelText(const std::string &body, unsigned parameters, const std::string &before, const std::string &target) {
+std::string kernelText(const std::string &body, unsigned parameters, const std::string &before,
+                       const std::string &target) {
   std::string text = ".version 8.6\n.target " + target + "\n.address_size 64\n" + before + ".visible .entry k(";
   for (unsigned i = 0; i < parameters; ++i)
     text += (i ? ", " : "") + std::string(".param .u64 arg") + std::to_string(i);
@@ -95,7 +98,9 @@ std::mt19937_64 &rng() {
 static uint64_t cut(uint64_t v, unsigned bits) { return bits >= 64 ? v : v & ((uint64_t(1) << bits) - 1); }
 
 std::vector<uint64_t> integers(unsigned bits, size_t count) {
-  std::vector<uint64_t> v = {0, 1, ~0ull, 2, 1ull << (bits - 1), (1ull << (bits - 1)) - 1, 31, 32, 33, bits - 1, bits, bits + 1, 255, 256, 7, ~0ull - 1};
+  std::vector<uint64_t> v = {
+      0,        1,   ~0ull, 2, 1ull << (bits - 1), (1ull << (bits - 1)) - 1, 31, 32, 33, bits - 1, bits,
+      bits + 1, 255, 256,   7, ~0ull - 1};
   while (v.size() < count) {
     uint64_t r = rng()();
     v.push_back(r % 4 == 0 ? r >> (r % 61) : r % 4 == 1 ? ~(r >> (r % 59)) : r);
@@ -109,10 +114,25 @@ std::vector<uint64_t> integers(unsigned bits, size_t count) {
 
 std::vector<uint64_t> floats(unsigned bits, size_t count, bool brain) {
   const unsigned mantissa = bits == 64 ? 52 : bits == 32 ? 23 : brain ? 7 : 10;
-  const uint64_t sign = 1ull << (bits - 1), infinity = sign - (1ull << mantissa), one = ((sign >> 1) - (1ull << mantissa));
-  std::vector<uint64_t> v = {0,    sign,       infinity,       infinity | sign,     infinity | 1 << (mantissa - 1), infinity - 1, (infinity - 1) | sign,
-                             1,    sign | 1,   1ull << mantissa, (1ull << mantissa) - 1, one,                          one | sign,   one + 1,
-                             one - 1, one | 1ull << (mantissa - 1), infinity | 1};
+  const uint64_t sign = 1ull << (bits - 1), infinity = sign - (1ull << mantissa),
+                 one = ((sign >> 1) - (1ull << mantissa));
+  std::vector<uint64_t> v = {0,
+                             sign,
+                             infinity,
+                             infinity | sign,
+                             infinity | 1 << (mantissa - 1),
+                             infinity - 1,
+                             (infinity - 1) | sign,
+                             1,
+                             sign | 1,
+                             1ull << mantissa,
+                             (1ull << mantissa) - 1,
+                             one,
+                             one | sign,
+                             one + 1,
+                             one - 1,
+                             one | 1ull << (mantissa - 1),
+                             infinity | 1};
   while (v.size() < count) {
     uint64_t r = cut(rng()(), bits);
     if (rng()() % 2) // near one
@@ -153,7 +173,8 @@ static bool isClose(const OpCase &op, uint64_t got, uint64_t want) {
   return std::fabs(double(g) - w) <= std::max(op.absolute, op.relative * std::fabs(double(w)));
 }
 
-void expectOp(const OpCase &op, const std::vector<uint64_t> &a, const std::vector<uint64_t> &b, const std::vector<uint64_t> &c, const Reference &reference) {
+void expectOp(const OpCase &op, const std::vector<uint64_t> &a, const std::vector<uint64_t> &b,
+              const std::vector<uint64_t> &c, const Reference &reference) {
   SCOPED_TRACE(op.code + " (SEED=" + std::to_string(seed()) + ")");
   const std::vector<uint64_t> *inputs[] = {&a, &b, &c};
   const unsigned widths[] = {op.a, op.b, op.c};
@@ -168,9 +189,11 @@ void expectOp(const OpCase &op, const std::vector<uint64_t> &a, const std::vecto
     if (perBlock)
       s += "mov.u32 i, %ctaid.x;\n";
     else
-      s += "mov.u32 i, %tid.x;\nmov.u32 e, %ctaid.x;\nmov.u32 n, %ntid.x;\nmad.lo.u32 i, e, n, i;\nsetp.ge.u32 R, i, " + std::to_string(count) + ";\n@R exit;\n";
+      s += "mov.u32 i, %tid.x;\nmov.u32 e, %ctaid.x;\nmov.u32 n, %ntid.x;\nmad.lo.u32 i, e, n, i;\nsetp.ge.u32 R, i, " +
+           std::to_string(count) + ";\n@R exit;\n";
     auto address = [&](unsigned parameter, unsigned width) {
-      s += "ld.param.u64 at, [arg" + std::to_string(parameter) + "];\nmul.wide.u32 offset, i, " + std::to_string(width / 8) + ";\nadd.u64 at, at, offset;\n";
+      s += "ld.param.u64 at, [arg" + std::to_string(parameter) + "];\nmul.wide.u32 offset, i, " +
+           std::to_string(width / 8) + ";\nadd.u64 at, at, offset;\n";
     };
     for (unsigned i = 0; i < 3; ++i)
       if (widths[i]) {
@@ -194,7 +217,8 @@ void expectOp(const OpCase &op, const std::vector<uint64_t> &a, const std::vecto
     Ptx ptx(text(perBlock));
     ASSERT_EQ(ptx.result, CUDA_SUCCESS) << ptx.log;
     Shape shape = perBlock ? Shape{unsigned(count), 32} : Shape{unsigned(count + 63) / 64, 64};
-    ASSERT_EQ(launch(ptx.kernel(), shape, Arguments(out.at, buffers[0]->at, buffers[1]->at, buffers[2]->at)), CUDA_SUCCESS);
+    ASSERT_EQ(launch(ptx.kernel(), shape, Arguments(out.at, buffers[0]->at, buffers[1]->at, buffers[2]->at)),
+              CUDA_SUCCESS);
     const std::vector<uint8_t> bytes = out.read<uint8_t>();
     unsigned wrong = 0;
     for (size_t n = 0; n < count && wrong < 3; ++n) {
@@ -205,7 +229,8 @@ void expectOp(const OpCase &op, const std::vector<uint64_t> &a, const std::vecto
       if (isClose(op, got, want))
         continue;
       ++wrong;
-      ADD_FAILURE() << (perBlock ? "uniform" : "per lane") << std::hex << ": a=0x" << x << " b=0x" << y << " c=0x" << z << ": got 0x" << got << ", want 0x" << want;
+      ADD_FAILURE() << (perBlock ? "uniform" : "per lane") << std::hex << ": a=0x" << x << " b=0x" << y << " c=0x" << z
+                    << ": got 0x" << got << ", want 0x" << want;
     }
   }
 }

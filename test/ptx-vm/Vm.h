@@ -22,7 +22,9 @@ std::string nameOf(CUresult result);
 class Buffer {
 public:
   explicit Buffer(size_t bytes);
-  template <typename T> explicit Buffer(const std::vector<T> &content) : Buffer(content.size() * sizeof(T)) { write(content.data()); }
+  template <typename T> explicit Buffer(const std::vector<T> &content) : Buffer(content.size() * sizeof(T)) {
+    write(content.data());
+  }
   Buffer(const Buffer &) = delete;
   ~Buffer();
   void write(const void *from);
@@ -71,22 +73,26 @@ struct Shape {
 CUresult launch(CUfunction kernel, Shape shape, Arguments arguments);
 
 /// A header and a kernel "k" of this body; parameters arg0, arg1, ... are 64 bits wide.
-std::string kernelText(const std::string &body, unsigned parameters, const std::string &before = "", const std::string &target = "sm_90");
+std::string kernelText(const std::string &body, unsigned parameters, const std::string &before = "",
+                       const std::string &target = "sm_90");
 
 /// Fresh inputs; the seed is printed when a test fails.
 std::mt19937_64 &rng();
 uint64_t seed();
-std::vector<uint64_t> integers(unsigned bits, size_t count);                 // edges, then random
-std::vector<uint64_t> floats(unsigned bits, size_t count, bool brain = false); // of 16, 32 or 64 bits: edges, then random of all exponents
+std::vector<uint64_t> integers(unsigned bits, size_t count); // edges, then random
+std::vector<uint64_t> floats(unsigned bits, size_t count,
+                             bool brain = false); // of 16, 32 or 64 bits: edges, then random of all exponents
 
 using Reference = std::function<uint64_t(uint64_t a, uint64_t b, uint64_t c)>;
 struct OpCase {
-  std::string code;           // uses registers D, A, B, C, predicates P, Q and scratch T0..T3 (32 bits)
-  unsigned d, a, b = 0, c = 0; // widths
-  bool isFloat = false;       // any NaN equals any other
+  std::string code;                  // uses registers D, A, B, C, predicates P, Q and scratch T0..T3 (32 bits)
+  unsigned d, a, b = 0, c = 0;       // widths
+  bool isFloat = false;              // any NaN equals any other
   double relative = 0, absolute = 0; // f32: how far off it may be
 };
-/// Runs the code on all inputs, once with a lane for each and once with a block for each, and compares with the reference.
-void expectOp(const OpCase &op, const std::vector<uint64_t> &a, const std::vector<uint64_t> &b, const std::vector<uint64_t> &c, const Reference &reference);
+/// Runs the code on all inputs, once with a lane for each and once with a block for each, and compares with the
+/// reference.
+void expectOp(const OpCase &op, const std::vector<uint64_t> &a, const std::vector<uint64_t> &b,
+              const std::vector<uint64_t> &c, const Reference &reference);
 
 } // namespace ptxvm::test

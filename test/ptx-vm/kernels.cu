@@ -132,7 +132,8 @@ __global__ void sortRows(int *x, int rows) { // arrays in local memory
     x[i * 16 + k] = v[k];
 }
 
-__global__ void stencil(float *x, unsigned *counter, int rounds) { // a barrier of the grid each round; two rows of gridDim * blockDim
+__global__ void stencil(float *x, unsigned *counter,
+                        int rounds) { // a barrier of the grid each round; two rows of gridDim * blockDim
   const int n = gridDim.x * blockDim.x, i = blockIdx.x * blockDim.x + threadIdx.x;
   for (int r = 0; r < rounds; ++r) {
     const float *from = x + (r & 1) * n;
@@ -152,14 +153,18 @@ __global__ void stencil(float *x, unsigned *counter, int rounds) { // a barrier 
 __global__ void tensorCores(const half *a, const half *b, float *d) { // 16x16 times 16x8
   const int lane = threadIdx.x, group = lane / 4, in = lane % 4;
   const unsigned *words = (const unsigned *)a;
-  unsigned ra[4] = {words[group * 8 + in], words[(group + 8) * 8 + in], words[group * 8 + in + 4], words[(group + 8) * 8 + in + 4]}, rb[2];
-  half2 h0 = __halves2half2(b[in * 2 * 8 + group], b[(in * 2 + 1) * 8 + group]), h1 = __halves2half2(b[(in * 2 + 8) * 8 + group], b[(in * 2 + 9) * 8 + group]);
+  unsigned ra[4] = {words[group * 8 + in], words[(group + 8) * 8 + in], words[group * 8 + in + 4],
+                    words[(group + 8) * 8 + in + 4]},
+           rb[2];
+  half2 h0 = __halves2half2(b[in * 2 * 8 + group], b[(in * 2 + 1) * 8 + group]),
+        h1 = __halves2half2(b[(in * 2 + 8) * 8 + group], b[(in * 2 + 9) * 8 + group]);
   rb[0] = *(unsigned *)&h0, rb[1] = *(unsigned *)&h1;
   float c[4] = {};
   asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(ra[0]), "r"(ra[1]), "r"(ra[2]), "r"(ra[3]), "r"(rb[0]), "r"(rb[1]));
-  d[group * 8 + in * 2] = c[0], d[group * 8 + in * 2 + 1] = c[1], d[(group + 8) * 8 + in * 2] = c[2], d[(group + 8) * 8 + in * 2 + 1] = c[3];
+  d[group * 8 + in * 2] = c[0], d[group * 8 + in * 2 + 1] = c[1], d[(group + 8) * 8 + in * 2] = c[2],
+                     d[(group + 8) * 8 + in * 2 + 1] = c[3];
 }
 
 __device__ __noinline__ int partOf(int a, int b) { return a < b ? a * 3 : b - a; }

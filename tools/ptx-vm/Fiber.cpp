@@ -49,7 +49,8 @@ FiberPool::~FiberPool() {
 
 void FiberPool::prepare(Fiber &fiber, void (*entry)(void *), void *argument) {
   if (free.empty()) {
-    void *stack = mmap(nullptr, stackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+    void *stack = mmap(nullptr, stackBytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
     if (stack == MAP_FAILED)
       throw std::bad_alloc();
     mprotect(stack, 4096, PROT_NONE);

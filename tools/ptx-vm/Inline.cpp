@@ -1,4 +1,5 @@
-//===- Inline.cpp - calls of functions, replaced by their bodies -----------------------------------------------------===//
+//===- Inline.cpp - calls of functions, replaced by their bodies
+//-----------------------------------------------------===//
 //
 // A function's parameters are the caller's .param variables; those of all callers become local memory of the kernel.
 
@@ -15,10 +16,13 @@ class Inliner {
 public:
   Inliner(const Module &module, Function &out) : module(module), out(out) {}
 
-  /// Appends the body of `f`; names maps its parameters to variables of `out`. Returns go to the label `end`, if there is one.
-  void append(const Function &f, std::map<std::string, std::string> names, const std::string &prefix, const std::string &end, int depth, int line) {
+  /// Appends the body of `f`; names maps its parameters to variables of `out`. Returns go to the label `end`, if there
+  /// is one.
+  void append(const Function &f, std::map<std::string, std::string> names, const std::string &prefix,
+              const std::string &end, int depth, int line) {
     if (depth > kMaxDepth)
-      throw PtxError(line, "calls are nested more than " + std::to_string(kMaxDepth) + " deep: recursion is not supported");
+      throw PtxError(line,
+                     "calls are nested more than " + std::to_string(kMaxDepth) + " deep: recursion is not supported");
     const int firstRegister = out.registers.size();
     out.registers.insert(out.registers.end(), f.registers.begin(), f.registers.end());
     for (Variable v : f.variables) {
@@ -70,7 +74,8 @@ private:
   void rename(Operand &o, int firstRegister, const std::map<std::string, std::string> &names, bool &isMoved) {
     if (o.reg >= 0)
       o.reg += firstRegister;
-    else if (auto it = names.find(o.name); it != names.end() && (o.kind == Operand::Symbol || o.kind == Operand::Memory))
+    else if (auto it = names.find(o.name);
+             it != names.end() && (o.kind == Operand::Symbol || o.kind == Operand::Memory))
       o.name = it->second;
     if (o.reg < 0)
       isMoved |= moved.count(o.name);
@@ -87,13 +92,16 @@ private:
     if (at == inst.operands.size() || inst.operands[at].kind != Operand::Name)
       throw PtxError(inst.line, "indirect calls are not supported");
     const std::string &name = inst.operands[at++].name;
-    const Operand &arguments = at < inst.operands.size() && inst.operands[at].kind == Operand::Vector ? inst.operands[at] : none;
+    const Operand &arguments =
+        at < inst.operands.size() && inst.operands[at].kind == Operand::Vector ? inst.operands[at] : none;
     const Function *f = module.function(name);
     if (!f || f->isDeclaration || f->isEntry)
       throw PtxError(inst.line, "undefined function '" + name + "'");
     if (f->parameters.size() != arguments.elements.size() || f->results.size() != results.elements.size())
-      throw PtxError(inst.line, "'" + name + "' has " + std::to_string(f->parameters.size()) + " parameters and " + std::to_string(f->results.size()) + " results, the call " +
-                                    std::to_string(arguments.elements.size()) + " and " + std::to_string(results.elements.size()));
+      throw PtxError(inst.line, "'" + name + "' has " + std::to_string(f->parameters.size()) + " parameters and " +
+                                    std::to_string(f->results.size()) + " results, the call " +
+                                    std::to_string(arguments.elements.size()) + " and " +
+                                    std::to_string(results.elements.size()));
     std::map<std::string, std::string> names;
     auto bind = [&](const std::vector<Variable> &formal, const std::vector<Operand> &actual) {
       for (size_t i = 0; i < formal.size(); ++i) {
@@ -101,7 +109,9 @@ private:
           throw PtxError(inst.line, "arguments of a call must be .param variables");
         for (const Variable &v : out.variables)
           if (v.name == actual[i].name && v.bytes != formal[i].bytes)
-            throw PtxError(inst.line, "parameter '" + formal[i].name + "' of '" + name + "' has " + std::to_string(formal[i].bytes) + " bytes, the argument " + std::to_string(v.bytes));
+            throw PtxError(inst.line, "parameter '" + formal[i].name + "' of '" + name + "' has " +
+                                          std::to_string(formal[i].bytes) + " bytes, the argument " +
+                                          std::to_string(v.bytes));
         names[formal[i].name] = actual[i].name;
       }
     };

@@ -12,7 +12,8 @@ namespace ptxvm {
 
 static uint64_t alignTo(uint64_t value, uint64_t align) { return (value + align - 1) / align * align; }
 
-LoadedModule::LoadedModule(std::string_view text, const Chip &chip, DeviceMemory &memory) : ptx(parse(text)), chip(chip), memory(memory) {
+LoadedModule::LoadedModule(std::string_view text, const Chip &chip, DeviceMemory &memory)
+    : ptx(parse(text)), chip(chip), memory(memory) {
   std::map<std::string, uint64_t, std::less<>> places;
   for (const Variable &v : ptx.variables) {
     if (v.space != Space::Global && v.space != Space::Const)
@@ -89,7 +90,8 @@ Translation translate(const Function &f, const Addresses &names, TranslateOption
 
 } // namespace
 
-Kernel::Kernel(LoadedModule &module, const Function &entry) : module(module), flat(withCallsInlined(module.ptx, entry)), function(*flat) {
+Kernel::Kernel(LoadedModule &module, const Function &entry)
+    : module(module), flat(withCallsInlined(module.ptx, entry)), function(*flat) {
   for (const Variable &v : function.parameters) {
     names.symbols[v.name] = v.offset;
     names.variables[v.name] = &v;
@@ -156,9 +158,11 @@ static bool forcedQuick() {
 
 void Kernel::compile(CompiledKernel &into, Translation t, Effort effort) {
   const auto begin = std::chrono::steady_clock::now();
-  into.run = reinterpret_cast<void (*)(Warp *)>(compileForHost(std::move(t.context), std::move(t.module), "kernel", effort));
+  into.run =
+      reinterpret_cast<void (*)(Warp *)>(compileForHost(std::move(t.context), std::move(t.module), "kernel", effort));
   if (const char *log = std::getenv("PTX_VM_LOG"); log && *log)
-    std::fprintf(stderr, "ptx-vm: compiled %s%s, %zu instructions, in %.0f ms\n", function.name.c_str(), effort == Effort::Good ? " well" : "", function.body.size(),
+    std::fprintf(stderr, "ptx-vm: compiled %s%s, %zu instructions, in %.0f ms\n", function.name.c_str(),
+                 effort == Effort::Good ? " well" : "", function.body.size(),
                  std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
 }
 
@@ -173,10 +177,12 @@ CompiledKernel &Kernel::compiled(WarpShape shape, bool checkOrder, uint64_t warp
     if (isUsual)
       first.reset();
     made->sites = t.sites;
-    made->isGood = forcedGood() || (!forcedQuick() && warps * kQuickFrameBytes * function.body.size() > kMaxQuickFrames);
+    made->isGood =
+        forcedGood() || (!forcedQuick() && warps * kQuickFrameBytes * function.body.size() > kMaxQuickFrames);
     compile(*made, std::move(t), made->isGood ? Effort::Good : Effort::Quick);
     entry = std::move(made);
-  } else if (!entry->isGood && !checkOrder && !forcedQuick() && entry->secondsRun > kSecondsForGoodCode * function.body.size()) {
+  } else if (!entry->isGood && !checkOrder && !forcedQuick() &&
+             entry->secondsRun > kSecondsForGoodCode * function.body.size()) {
     entry->isGood = true;
     compile(*entry, translate(function, names, entry->options), Effort::Good);
   }

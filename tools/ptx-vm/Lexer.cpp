@@ -6,7 +6,9 @@
 namespace ptxvm {
 namespace {
 
-bool startsWord(char c) { return std::isalpha((unsigned char)c) || c == '_' || c == '$' || c == '%' || c == '.' || c == '@'; }
+bool startsWord(char c) {
+  return std::isalpha((unsigned char)c) || c == '_' || c == '$' || c == '%' || c == '.' || c == '@';
+}
 bool continuesWord(char c) {
   return std::isalnum((unsigned char)c) || c == '_' || c == '$' || c == '%' || c == '.' || c == ':';
 }

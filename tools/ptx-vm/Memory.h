@@ -1,5 +1,5 @@
-// Device memory: host memory at the same addresses, with exact bounds. Pinned host memory and the variables of modules are in the
-// same map, since kernels may touch them too.
+// Device memory: host memory at the same addresses, with exact bounds. Pinned host memory and the variables of modules
+// are in the same map, since kernels may touch them too.
 #pragma once
 #include <atomic>
 #include <cstdint>

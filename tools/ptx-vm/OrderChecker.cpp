@@ -34,7 +34,8 @@ void VectorClock::join(const VectorClock &other) {
   }
 }
 
-OrderChecker::OrderChecker(Launch &launch) : launch(launch), warps((launch.config.block.count() + kLanes - 1) / kLanes) {}
+OrderChecker::OrderChecker(Launch &launch)
+    : launch(launch), warps((launch.config.block.count() + kLanes - 1) / kLanes) {}
 OrderChecker::~OrderChecker() = default;
 
 uint32_t OrderChecker::agentOf(const Warp *w) const { return w->block->linear * warps + w->warpId; }
@@ -126,13 +127,19 @@ OrderChecker::Page *OrderChecker::pageOf(uint64_t key, bool make) {
   return page ? page.get() : nullptr;
 }
 
-void OrderChecker::race(Warp *w, uint32_t site, unsigned lane, uint64_t address, Use use, const Epoch &other, const char *what) {
+void OrderChecker::race(Warp *w, uint32_t site, unsigned lane, uint64_t address, Use use, const Epoch &other,
+                        const char *what) {
   const uint64_t block = other.agent / warps;
   const Site &theirs = launch.compiled.sites[other.site];
-  std::string who = block == w->block->linear ? "warp " + std::to_string(other.agent % warps) + " of this block" : "block " + std::to_string(block);
+  std::string who = block == w->block->linear ? "warp " + std::to_string(other.agent % warps) + " of this block"
+                                              : "block " + std::to_string(block);
   fault(w, site, lane, CUDA_ERROR_LAUNCH_FAILED,
-        std::string("race: ") + (use == Use::Load ? "load" : use == Use::Store ? "store" : "atomic") + " at " + hex(address) + " of what " + who + " " + what + " in line " +
-            std::to_string(theirs.line) + ", and nothing orders the two");
+        std::string("race: ") +
+            (use == Use::Load    ? "load"
+             : use == Use::Store ? "store"
+                                 : "atomic") +
+            " at " + hex(address) + " of what " + who + " " + what + " in line " + std::to_string(theirs.line) +
+            ", and nothing orders the two");
 }
 
 void OrderChecker::check(Warp *w, uint32_t site, unsigned lane, Cell &cell, uint64_t address, Use use, bool strong) {
@@ -176,7 +183,8 @@ void OrderChecker::access(Warp *w, uint32_t site, unsigned lane, const Resolved 
     return;
   const bool strong = s.isStrong;
   // .shared of a block has pages of its own, above all addresses of user space.
-  const uint64_t address = at.isShared ? uint64_t(1) << 63 | w->block->linear << 20 | at.offset : reinterpret_cast<uint64_t>(at.host);
+  const uint64_t address =
+      at.isShared ? uint64_t(1) << 63 | w->block->linear << 20 | at.offset : reinterpret_cast<uint64_t>(at.host);
   const uint64_t shown = at.isShared ? at.offset : address;
   if (strong && use == Use::Load)
     synchronize(w, s, address, use);
@@ -190,7 +198,8 @@ void OrderChecker::access(Warp *w, uint32_t site, unsigned lane, const Resolved 
       if (auto it = nonCoherent.find(number); it != nonCoherent.end())
         for (uint64_t a = from; a < end; a += 4)
           if (it->second.test(a % kPage / 4))
-            fault(w, site, lane, CUDA_ERROR_LAUNCH_FAILED, "race: store at " + hex(shown) + " to what ld.global.nc has read in this launch");
+            fault(w, site, lane, CUDA_ERROR_LAUNCH_FAILED,
+                  "race: store at " + hex(shown) + " to what ld.global.nc has read in this launch");
     }
     Page *page = pageOf(number, use != Use::Load);
     if (page) {
@@ -201,7 +210,8 @@ void OrderChecker::access(Warp *w, uint32_t site, unsigned lane, const Resolved 
         Cell &cell = page->cells[a % kPage / grain];
         if (s.isNonCoherent && cell.write.clock)
           fault(w, site, lane, CUDA_ERROR_LAUNCH_FAILED,
-                "race: ld.global.nc at " + hex(shown) + " of what this launch wrote in line " + std::to_string(launch.compiled.sites[cell.write.site].line));
+                "race: ld.global.nc at " + hex(shown) + " of what this launch wrote in line " +
+                    std::to_string(launch.compiled.sites[cell.write.site].line));
         check(w, site, lane, cell, shown + (a - address), use, strong);
       }
     }

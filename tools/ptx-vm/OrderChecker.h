@@ -1,13 +1,14 @@
 // The checker of memory order (PTX_VM_CHECK_ORDER=1): finds two accesses of which nothing says that one comes first.
 //
-// Each warp has a vector clock. What orders: a barrier, for the warps that meet there; a release (st.release, atom.release, or a fence
-// before a strong store or atomic) and the acquire that sees its value (ld.acquire, atom.acquire, or a strong load or atomic before a
-// fence), if the scopes of both reach the other side. Ordering is transitive, so a thread that fences speaks for all whose work it has
-// seen. For every byte that a launch writes there is the last write and the reads since; an access that conflicts with one of them
-// and is not ordered behind it is a fault, unless both are strong. ld.global.nc must never touch what the launch writes.
+// Each warp has a vector clock. What orders: a barrier, for the warps that meet there; a release (st.release,
+// atom.release, or a fence before a strong store or atomic) and the acquire that sees its value (ld.acquire,
+// atom.acquire, or a strong load or atomic before a fence), if the scopes of both reach the other side. Ordering is
+// transitive, so a thread that fences speaks for all whose work it has seen. For every byte that a launch writes there
+// is the last write and the reads since; an access that conflicts with one of them and is not ordered behind it is a
+// fault, unless both are strong. ld.global.nc must never touch what the launch writes.
 //
-// The lanes of a warp count as ordered among themselves. A plain read of a 4 KiB page that the launch has not yet written is not
-// remembered (so that weights cost nothing); a later write is not checked against it.
+// The lanes of a warp count as ordered among themselves. A plain read of a 4 KiB page that the launch has not yet
+// written is not remembered (so that weights cost nothing); a later write is not checked against it.
 #pragma once
 #include "tools/ptx-vm/Access.h"
 #include <array>
@@ -38,8 +39,8 @@ public:
   explicit OrderChecker(Launch &launch);
   ~OrderChecker();
   void beginWarp(Warp *w);
-  void arrive(Warp *w, unsigned barrier);  // before it waits
-  void depart(Warp *w, unsigned barrier);  // when the barrier lets it go
+  void arrive(Warp *w, unsigned barrier); // before it waits
+  void depart(Warp *w, unsigned barrier); // when the barrier lets it go
   void endBarrier(Block &block, unsigned barrier);
   void fence(Warp *w, uint32_t site);
   /// Before the access is made. Faults on a race.
@@ -65,7 +66,7 @@ private:
   struct Agent {
     VectorClock clock;
     uint32_t own = 1;
-    VectorClock released[2];  // at the last fence: of gpu scope or wider; of any scope
+    VectorClock released[2]; // at the last fence: of gpu scope or wider; of any scope
     bool hasReleased[2] = {false, false};
     VectorClock seen, seenInBlock; // by strong loads, not yet by a fence
   };
@@ -74,7 +75,8 @@ private:
   Agent &agent(const Warp *w) { return *agents.at(agentOf(w)); }
   void check(Warp *w, uint32_t site, unsigned lane, Cell &cell, uint64_t address, Use use, bool strong);
   void synchronize(Warp *w, const Site &s, uint64_t key, Use use);
-  [[noreturn]] void race(Warp *w, uint32_t site, unsigned lane, uint64_t address, Use use, const Epoch &other, const char *what);
+  [[noreturn]] void race(Warp *w, uint32_t site, unsigned lane, uint64_t address, Use use, const Epoch &other,
+                         const char *what);
   Page *pageOf(uint64_t key, bool make);
 
   Launch &launch;
