@@ -6,7 +6,7 @@
 
 namespace ptxvm {
 
-/// How much time to spend: `Quick` code is made three to four times as fast as `Good` code, which runs about twice as
+/// How much time to spend: `Quick` code is made three to four times as fast as `Good` code, which runs 1.5 times as
 /// fast.
 enum class Effort { Quick, Good };
 
