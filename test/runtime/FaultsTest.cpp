@@ -65,7 +65,7 @@ TEST(FaultsDeathTest, FilesDoNotTakeThePlaceOfClosedStreams) {
         prepareStreams();
         char byte = 0;
         bool refused = read(0, &byte, 1) < 0 && write(1, &byte, 1) < 0 && write(2, &byte, 1) < 0;
-        _exit(refused && open("/dev/null", O_RDONLY) == 3 ? 0 : 1);
+        _exit(refused && open("/dev/null", O_RDONLY) > 2 ? 0 : 1);
       },
       testing::ExitedWithCode(0), "");
 }
