@@ -209,6 +209,99 @@ typedef struct sluice_tensor {
   uint64_t checksum; // XXH3-64 of the range
 } sluice_tensor;
 
+//===-- Devices --------------------------------------------------------------------===//
+//
+// A device reads the same packed weights, arena layouts and steps as a CPU, with kernels of its own, launched one after
+// another on one stream:
+//   a chunk of a prompt: for every step of SLUICE_PROGRAM_PREFILL its `prologue`, if it has one, then its `run` (steps
+//     of SLUICE_STEP_HEAD only where logits are wanted);
+//   a token: for every step of SLUICE_PROGRAM_DECODE its `run`; or `token`, which is all of them in one launch;
+//   then `choose`, which `token` includes: it picks the next id and advances the state. So a token can be launched again
+//     and again, as it is, without the host in between; of a chunk it is launched where its last logits choose.
+// A launch depends on all before it. Kernels take one sluice_device_args by value. What changes from token to token is
+// in device memory: the state, and the ids.
+
+// Written by the host before a chunk, or before the first token of an answer; advanced by `choose`.
+typedef struct sluice_device_state {
+  uint64_t position;    // of the chunk's token 0 in the sequence. choose: += tokens
+  uint32_t tokens;      // of the chunk, in SLUICE_PROGRAM_DECODE 1. choose: = 1
+  uint32_t token_begin; // SLUICE_STEP_HEAD steps compute [token_begin, tokens). choose: = 0
+  uint64_t chosen;      // how many ids `choose` has picked
+  uint64_t random;      // state of the generator: see Random in runtime/Sampler.h
+  float temperature;    // 0: the most likely token; the rest as in SamplingOptions
+  uint32_t top_k;       // at most SLUICE_DEVICE_TOP_K; 0, which means all, only where temperature is 0
+  float top_p, min_p, repeat_penalty;
+  uint32_t flags;       // SLUICE_DEVICE_*
+  uint64_t recent_count; // of the sequence so far, the chosen ones included
+  int32_t recent[64];   // token i of the sequence at i % 64, of the last 64 (SamplingOptions::recentTokens)
+} sluice_device_state;
+enum {
+  SLUICE_DEVICE_CHOOSE = 1u << 0, // clear: `choose` advances the state and picks nothing, the host reads the logits
+};
+#define SLUICE_DEVICE_TOP_K 1024u // the most candidates `choose` sorts; the host samples where more are wanted
+
+// Addresses are the device's. Everything is aligned to 256 bytes unless it says less.
+typedef struct sluice_device_args {
+  uint64_t weights;         // `token`: SLUICE_SECTION_WEIGHTS; else that + sluice_step.weights_offset
+  uint64_t arena;           // of the program: sluice_program.arena_bytes, zeroed once
+  uint64_t prepared;        // from a step's prologue to its run: sluice_device_variant.prepared_bytes
+  uint64_t kv;              // the whole cache, laid out as above (KV cache), zeroed once
+  uint64_t kv_layer_stride; // bytes
+  uint64_t kv_head_stride;  // bytes
+  uint64_t ids;             // int32[max_tokens] of the chunk; `choose` writes the next token's to ids[0]
+  uint64_t state;           // sluice_device_state
+  uint64_t sync;            // for blocks to meet and join: sync_bytes + blocks * sync_block_bytes, zeroed once, of the
+                            // largest grid; kernels leave it as they found it
+  uint64_t logits;          // choose, token: float[vocabulary] to choose from, 4-byte aligned
+  uint64_t banned;          // choose, token: a bit for each id that is never chosen, uint32[(vocabulary + 31) / 32]; or 0
+  uint64_t chosen;          // choose, token: int32[SLUICE_DEVICE_CHOSEN], id number n goes to n % that; may be the host's
+  uint32_t cache_type;      // SLUICE_CACHE_*
+  uint32_t layer;           // sluice_step.layer; 0 outside the layers
+} sluice_device_args;
+#define SLUICE_DEVICE_CHOSEN 256u
+
+typedef struct sluice_device_kernel {
+  const char *name;       // in the image; null: there is none
+  uint32_t threads;       // of a block
+  uint32_t shared_bytes;  // dynamic; above 48 KiB CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES must allow it
+  uint32_t blocks_per_sm; // the grid: so many for every multiprocessor, never more than are resident together, since
+                          // blocks wait for each other (check with cuOccupancyMaxActiveBlocksPerMultiprocessor);
+                          // 0: one block in all
+  uint32_t reserved;      // 0
+} sluice_device_kernel;
+
+typedef struct sluice_device_step_kernels {
+  sluice_device_kernel prologue, run;
+} sluice_device_step_kernels;
+
+enum {
+  SLUICE_IMAGE_CUBIN, // for chips of its major architecture from its minor on
+  SLUICE_IMAGE_PTX,   // text, NUL-terminated (counted in `size`): the driver compiles it, for this architecture and later
+};
+typedef struct sluice_device_image {
+  uint32_t kind;         // SLUICE_IMAGE_*
+  uint32_t architecture; // 10 * major + minor
+  uint64_t size;
+  const uint8_t *bytes;
+} sluice_device_image;
+
+// Kernels of one target, as one or two images of the same code: take the first one that the chip can run. A chip takes
+// the variant of the highest architecture that is not above its own and whose kernels' shared memory it has.
+typedef struct sluice_device_variant {
+  const char *target; // e.g. "sm_90"
+  const sluice_device_image *images;
+  uint64_t image_count;
+  const sluice_device_step_kernels *kernels; // [kernel_count], by sluice_step.kernel, like sluice_variant.kernels; those
+                                             // of programs that a device does not run (softmax, peak) have no names
+  uint64_t kernel_count;
+  sluice_device_kernel token, choose;
+  uint64_t prepared_bytes;
+  uint64_t sync_bytes, sync_block_bytes;
+} sluice_device_variant;
+
+extern const sluice_device_variant sluice_device_variants[]; // defined by generated code
+extern const uint64_t sluice_device_variant_count;           // defined by generated code; 0 in a file for CPUs alone
+
 #ifdef __cplusplus
 }
 #endif
