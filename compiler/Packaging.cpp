@@ -53,10 +53,11 @@ llvm::Error Compilation::placeWeights() {
     stream::Schedule other = stream::Schedule::get(modelOf(*each.module));
     if (llvm::Error error = expectSameSteps(configuredSchedule, other, each.target->name()))
       return error;
-    for (stream::ProgramOp program : other.programs()) {
-      codegen::WorkerMemory &needed = memory[program.getSymName()];
-      needed = needed.max(each.target->workerMemory(program));
-    }
+    for (stream::ProgramOp program : other.programs())
+      if (const codegen::HostTarget *host = each.target->asHost()) {
+        codegen::WorkerMemory &needed = memory[program.getSymName()];
+        needed = needed.max(host->workerMemory(program));
+      }
   }
 
   std::vector<PackedTensor> tensors = packedTensors(*schedule);

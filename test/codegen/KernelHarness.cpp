@@ -100,7 +100,7 @@ Kernels::Kernels(const std::string &source, llvm::StringRef name) {
   target->addConfigurePasses(configure);
   EXPECT_TRUE(succeeded(configure.run(*module)));
   plan = std::make_unique<stream::Schedule>(stream::Schedule::get(*module->getOps<llama::ModelOp>().begin()));
-  workerMemory = target->workerMemory(plan->programs()[0]);
+  workerMemory = target->asHost()->workerMemory(plan->programs()[0]);
 
   jit = llvm::cantFail(codegen::Jit::load(*module, *target));
 }
