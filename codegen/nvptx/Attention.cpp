@@ -247,13 +247,18 @@ void AttentionLowering::softmax(Value first, ArrayRef<Row> all) {
     Values x;
     Value largest;
     for (int64_t i = 0; i < each; ++i) {
-      Value position = t.add(t.lane(), i * 32), sum;
-      for (int64_t part = 0; part < AttentionPlan::scoreParts; ++part) {
-        Value index = t.add(t.mul(t.add(row, part * rows()), SLUICE_KV_SEGMENT), position);
-        Value score = t.load(t.f32(), at(plan.partsAt(), index), 4);
-        sum = part ? t.addf(sum, score) : score;
-      }
-      x.push_back(t.select(t.less(limit, position), t.f(-INFINITY), sum));
+      Value position = t.add(t.lane(), i * 32);
+      x.push_back(t.choose(
+          t.less(limit, position), t.f32(), [&] { return Values{t.f(-INFINITY)}; },
+          [&] {
+            Value sum;
+            for (int64_t part = 0; part < AttentionPlan::scoreParts; ++part) {
+              Value index = t.add(t.mul(t.add(row, part * rows()), SLUICE_KV_SEGMENT), position);
+              Value score = t.load(t.f32(), at(plan.partsAt(), index), 4);
+              sum = part ? t.addf(sum, score) : score;
+            }
+            return Values{sum};
+          })[0]);
       largest = i ? t.maxf(largest, x[i]) : x[i];
     }
     // A segment that a row sees nothing of still has a finite largest score.

@@ -68,7 +68,7 @@ std::vector<TileGroup> groupsOf(stream::PhaseOp phase);
 
 // Prepared activations of one token. A block is 32 channels; a pair of blocks shares a scale. From `codesAt` codes, one
 // byte a channel; from `highsAt` high bytes likewise (all of them, or only those of peaks, see `sparse`); from `pairsAt`
-// for every pair words: scale; for every zero point two starts (minus the zero point times the sum of a block's codes);
+// for every pair words: scale and 0; for every zero point two starts (minus the zero point times the sum of a block's codes);
 // two sums of what the codes stand for if there are mins; for every sparse peak twice: four high bytes, 128 * group.
 // f32 and bf16: f32 from `codesAt`.
 struct OperandPlan {
@@ -87,11 +87,11 @@ struct OperandPlan {
   int64_t highsAt() const { return columns; }
   int64_t pairsAt() const { return columns * (hasHighs() ? 2 : 1); }
   int64_t startAt(int64_t zeroPoint) const {
-    return 4 + 8 * (llvm::find(zeroPoints, zeroPoint) - zeroPoints.begin());
+    return 8 + 8 * (llvm::find(zeroPoints, zeroPoint) - zeroPoints.begin());
   }
-  int64_t valueSumAt() const { return 4 + 8 * int64_t(zeroPoints.size()); }
+  int64_t valueSumAt() const { return 8 + 8 * int64_t(zeroPoints.size()); }
   int64_t peakAt(int64_t peak) const {
-    return llvm::alignTo(valueSumAt() + (hasMins ? 8 : 0), 8) + 16 * peak;
+    return valueSumAt() + (hasMins ? 8 : 0) + 16 * peak;
   }
   int64_t pairBytes() const { return peakAt(sparsePeaks()); }
   int64_t bytes() const {

@@ -178,7 +178,7 @@ private:
             t.store(t.mul(sum, -zeroPoint), t.at(word, plan.startAt(zeroPoint)), 4);
           if (plan.hasMins)
             t.store(t.mulf(scale, t.toFloat(sum)), t.at(word, plan.valueSumAt()), 4);
-          t.when(t.equal(half, 0), [&] { t.store(scale, words, 4); });
+          t.when(t.equal(half, 0), [&] { t.store(t.pack({t.bitcast(scale, t.i32()), t.c(0)}), words, 8); });
         });
       });
     });

@@ -68,14 +68,15 @@ static llvm::StringMap<KernelResources> readReport(llvm::StringRef report) {
 }
 
 llvm::Expected<Assembled> sluice::codegen::assemble(llvm::StringRef ptxas, llvm::StringRef ptx, llvm::StringRef target) {
-  llvm::SmallString<128> files[3];
-  llvm::SmallVector<llvm::FileRemover> removers;
-  for (auto [file, suffix] : llvm::zip_equal(files, llvm::ArrayRef<llvm::StringRef>{"ptx", "cubin", "txt"})) {
-    if (std::error_code code = llvm::sys::fs::createTemporaryFile("sluice", suffix, file))
+  constexpr const char *suffixes[] = {"ptx", "cubin", "txt"};
+  llvm::SmallString<128> input, output, report;
+  llvm::SmallString<128> *files[] = {&input, &output, &report};
+  llvm::FileRemover removers[std::size(suffixes)];
+  for (auto [file, suffix, remover] : llvm::zip_equal(files, suffixes, removers)) {
+    if (std::error_code code = llvm::sys::fs::createTemporaryFile("sluice", suffix, *file))
       return llvm::createStringError(code, "cannot create a temporary file: " + code.message());
-    removers.emplace_back(file);
+    remover.setFile(*file);
   }
-  auto &[input, output, report] = files;
   {
     std::error_code code;
     llvm::raw_fd_ostream out(input, code);
