@@ -117,11 +117,14 @@ llvm::Error sluice::explain(const Options &options, llvm::raw_ostream &out) {
                                    llvm::Twine(options.prompt));
   static constexpr llvm::StringRef types[] = {SLUICE_CACHE_NAMES};
   const uint32_t cacheType = llvm::find(types, options.cacheType) - types;
+  const codegen::HostTarget *host = target.target->asHost();
+  if (!host)
+    return llvm::createStringError("cannot explain target '" + target.target->name() + "' yet");
   Machine machine = options.machine;
   constexpr double gigahertz = 3.5;
   if (machine.gigaoperationsPerSecond == 0)
-    machine.gigaoperationsPerSecond = gigahertz * target.target->operationsPerCycle();
-  auto costs = [&](stream::PhaseOp phase) { return target.target->cost(phase); };
+    machine.gigaoperationsPerSecond = gigahertz * host->operationsPerCycle();
+  auto costs = [&](stream::PhaseOp phase) { return host->cost(phase); };
   printTraffic(model, out, target.target->name(), costs, {options.depth, options.prompt, cacheType}, machine);
   return llvm::Error::success();
 }
@@ -143,7 +146,7 @@ llvm::Error sluice::tune(const Options &options, llvm::raw_ostream &out) {
                      ", by 'sluice tune': what is faster than the default.\n# sluice compile MODEL --tuning=THIS\n";
   for (const TargetModule &each : (*compilation)->targetModules()) {
     llvm::Expected<std::string> lines = tunePhases((*compilation)->scheduledModel()->getParentOfType<mlir::ModuleOp>(),
-                                                   *each.target, options.interrupted, !options.quiet);
+                                                   *each.target->asHost(), options.interrupted, !options.quiet);
     if (!lines)
       return lines.takeError();
     text += *lines;

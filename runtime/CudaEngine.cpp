@@ -349,7 +349,7 @@ void CudaEngine::startProfile(uint32_t kind) {
     profile.events.push_back(makeCudaEvent(true));
 }
 
-static CudaDeviceInfo chooseDevice(std::span<const sluice_device_variant> variants, int ordinal) {
+static CudaDeviceInfo chooseDevice(std::span<const sluice_device_variant *const> variants, int ordinal) {
   const std::vector<CudaDeviceInfo> devices = listCudaDevices();
   if (ordinal >= int(devices.size()))
     throw UsageError("there is no device " + std::to_string(ordinal) + "; --list-devices shows those of this machine");
@@ -362,13 +362,13 @@ static CudaDeviceInfo chooseDevice(std::span<const sluice_device_variant> varian
     here += (here.empty() ? "" : ", ") + device.name + " (sm_" + std::to_string(device.architecture) + ")";
   }
   std::string targets;
-  for (const sluice_device_variant &variant : variants)
-    targets += (targets.empty() ? "" : ", ") + std::string(variant.target);
+  for (const sluice_device_variant *variant : variants)
+    targets += (targets.empty() ? "" : ", ") + std::string(variant->target);
   throw NoDevice("the file has code for " + targets + " and newer, and the machine has " + here +
                  "; compile the model for it");
 }
 
-std::span<const sluice_device_variant> sluice::runtime::deviceVariants() {
+std::span<const sluice_device_variant *const> sluice::runtime::deviceVariants() {
   return {sluice_device_variants, sluice_device_variant_count};
 }
 

@@ -4,7 +4,7 @@
 
 using namespace sluice::runtime;
 
-std::span<const sluice_device_variant> sluice::runtime::deviceVariants() { return {}; }
+std::span<const sluice_device_variant *const> sluice::runtime::deviceVariants() { return {}; }
 
 std::unique_ptr<Engine> sluice::runtime::makeDeviceEngine(const Model &, const sluice_variant *, int, Launch, uint64_t,
                                                           uint32_t) {

@@ -17,7 +17,7 @@ using namespace sluice;
 using namespace sluice::codegen;
 
 namespace {
-class CpuTarget : public Target {
+class CpuTarget : public HostTarget {
 public:
   explicit CpuTarget(const CpuFacts &facts) : facts(facts) {}
   StringRef name() const override { return facts.name; }

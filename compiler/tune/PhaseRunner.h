@@ -18,7 +18,7 @@ class PhaseRunner {
 public:
   // For phases of `model`, which is configured for `target`, and of copies of it configured otherwise; `position`
   // tokens lie in the cache.
-  PhaseRunner(llama::ModelOp model, const codegen::Target &target, int64_t position);
+  PhaseRunner(llama::ModelOp model, const codegen::HostTarget &target, int64_t position);
 
   // What runs `kernel`, which is `phase` compiled, for as many tokens as its program takes.
   std::function<void()> bind(stream::PhaseOp phase, const sluice_kernel &kernel);
@@ -34,7 +34,7 @@ private:
   using Memory = std::unique_ptr<uint8_t, Deleter>;
   static Memory allocate(int64_t bytes);
 
-  const codegen::Target &target;
+  const codegen::HostTarget &target;
   int64_t position, weightBytes, kvHeadStride, weightsAt = 0;
   codegen::WorkerMemory worker; // of scratch and prepared
   Memory weights, arena, scratch, prepared, kv;

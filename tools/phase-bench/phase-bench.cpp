@@ -52,7 +52,7 @@ int main(int argc, char **argv) {
   if (!jit)
     return fail(toString(jit.takeError()));
 
-  PhaseRunner runner(models[0], *target, position);
+  PhaseRunner runner(models[0], *target->asHost(), position);
   stream::Schedule schedule = stream::Schedule::get(models[0]);
   for (size_t index = 0; index < schedule.kernels().size(); ++index) {
     stream::PhaseOp phase = schedule.kernels()[index];

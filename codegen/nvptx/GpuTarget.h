@@ -1,0 +1,13 @@
+//===- GpuTarget.h - the targets of the NVIDIA family --------------------------------===//
+#ifndef SLUICE_CODEGEN_NVPTX_GPUTARGET_H
+#define SLUICE_CODEGEN_NVPTX_GPUTARGET_H
+
+#include "codegen/Target.h"
+
+namespace sluice::codegen {
+
+// One target a row of allGpus(), in its order.
+std::vector<std::unique_ptr<Target>> makeGpuTargets();
+
+} // namespace sluice::codegen
+#endif
