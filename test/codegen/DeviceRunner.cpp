@@ -74,6 +74,10 @@ void DeviceMemory::copyTo(void *host, size_t bytes) const {
   driver->check(driver->cuMemcpyDtoH_v2(host, pointer, bytes), "cuMemcpyDtoH");
 }
 
+void DeviceMemory::copyFrom(const void *host, size_t bytes) {
+  driver->check(driver->cuMemcpyHtoD_v2(pointer, host, bytes), "cuMemcpyHtoD");
+}
+
 std::unique_ptr<DeviceRunner> DeviceRunner::load(mlir::ModuleOp configured, const codegen::Target &target) {
   driver = Driver::forTarget(target.name());
   if (!driver)

@@ -23,6 +23,7 @@ public:
   DeviceMemory(const DeviceMemory &) = delete;
   uint64_t address() const { return pointer; }
   void copyTo(void *host, size_t bytes) const;
+  void copyFrom(const void *host, size_t bytes);
 
 private:
   CUdeviceptr pointer = 0;
