@@ -128,7 +128,7 @@ std::vector<Json> Bench::run() {
     const std::unique_ptr<Engine> engine = executable.engine(each, context);
     const Machine machine{engine->measure()};
     for (const Workload &test : tests)
-      rows.push_back(measure(test, *engine, threads, machine));
+      rows.push_back(measure(test, *engine, machine.workers, machine));
   }
   return rows;
 }

@@ -11,6 +11,8 @@ std::unique_ptr<Engine> sluice::runtime::makeDeviceEngine(const Model &, const s
   throw NoDevice("the file holds no code for devices; compile the model with --target=sm_80 or newer");
 }
 
+std::string sluice::runtime::deviceTarget() { return listDevices(); }
+
 std::string sluice::runtime::listDevices() {
   throw NoDevice("the file holds no code for devices; compile the model with --target=sm_80 or newer");
 }
