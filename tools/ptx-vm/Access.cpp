@@ -12,17 +12,22 @@ const Site &siteOf(const Warp *w, uint32_t site) { return w->block->launch->comp
 
 static const char *nameOf(Use use) { return use == Use::Load ? "load" : use == Use::Store ? "store" : "atomic"; }
 
-[[noreturn]] static void outside(Warp *w, uint32_t site, unsigned lane, uint64_t address, unsigned bytes, Use use, const std::string &where) {
-  fault(w, site, lane, CUDA_ERROR_ILLEGAL_ADDRESS, std::string(nameOf(use)) + " of " + std::to_string(bytes) + " bytes at " + hex(address) + " is out of bounds: " + where);
+[[noreturn]] static void outside(Warp *w, uint32_t site, unsigned lane, uint64_t address, unsigned bytes, Use use,
+                                 const std::string &where) {
+  fault(w, site, lane, CUDA_ERROR_ILLEGAL_ADDRESS,
+        std::string(nameOf(use)) + " of " + std::to_string(bytes) + " bytes at " + hex(address) +
+            " is out of bounds: " + where);
 }
 
 static Resolved resolveShared(Warp *w, uint32_t site, unsigned lane, uint64_t address, unsigned bytes, Use use) {
   if (address < kSharedBase || address > w->sharedEnd || bytes > w->sharedEnd - address)
-    outside(w, site, lane, address, bytes, use, ".shared of the block is " + hex(kSharedBase) + " to " + hex(w->sharedEnd));
+    outside(w, site, lane, address, bytes, use,
+            ".shared of the block is " + hex(kSharedBase) + " to " + hex(w->sharedEnd));
   if (use != Use::Store)
     for (unsigned i = 0; i < bytes; ++i)
       if (!w->written[address + i])
-        fault(w, site, lane, CUDA_ERROR_ILLEGAL_ADDRESS, std::string(nameOf(use)) + " of .shared at " + hex(address) + " that was never written");
+        fault(w, site, lane, CUDA_ERROR_ILLEGAL_ADDRESS,
+              std::string(nameOf(use)) + " of .shared at " + hex(address) + " that was never written");
   if (use != Use::Load)
     std::memset(w->written + address, 0xff, bytes);
   return {w->shared + address, true, address};
@@ -31,7 +36,8 @@ static Resolved resolveShared(Warp *w, uint32_t site, unsigned lane, uint64_t ad
 Resolved resolve(Warp *w, uint32_t site, unsigned lane, uint64_t address, unsigned bytes, Use use) {
   const Site &s = siteOf(w, site);
   if (address % bytes)
-    fault(w, site, lane, CUDA_ERROR_MISALIGNED_ADDRESS, std::string(nameOf(use)) + " of " + std::to_string(bytes) + " bytes at misaligned address " + hex(address));
+    fault(w, site, lane, CUDA_ERROR_MISALIGNED_ADDRESS,
+          std::string(nameOf(use)) + " of " + std::to_string(bytes) + " bytes at misaligned address " + hex(address));
   switch (s.space) {
   case Space::Shared:
     return resolveShared(w, site, lane, address, bytes, use);
@@ -62,21 +68,26 @@ Resolved resolve(Warp *w, uint32_t site, unsigned lane, uint64_t address, unsign
       return {reinterpret_cast<uint8_t *>(address), false, 0};
     }
     const uint64_t inParams = address - reinterpret_cast<uint64_t>(w->params);
-    if (const uint64_t has = w->block->launch->config.parameters.size(); use == Use::Load && inParams < has && bytes <= has - inParams)
+    if (const uint64_t has = w->block->launch->config.parameters.size();
+        use == Use::Load && inParams < has && bytes <= has - inParams)
       return {reinterpret_cast<uint8_t *>(address), false, 0};
   }
   const DeviceMemory &memory = w->block->launch->memory;
   std::optional<Allocation> a = memory.find(address);
   if (!a) {
-    std::optional<Allocation> before = memory.find(address - 4096);
+    std::optional<Allocation> before = memory.before(address);
     outside(w, site, lane, address, bytes, use,
-            before ? "it lies " + std::to_string(address - before->end) + " bytes behind an allocation of " + std::to_string(before->end - before->base) + " bytes"
-                   : std::string("there is no allocation"));
+            before && address - before->end < (1 << 20)
+                ? "it lies " + std::to_string(address - before->end) + " bytes behind an allocation of " +
+                      std::to_string(before->end - before->base) + " bytes"
+                : std::string("there is no allocation"));
   }
   if (bytes > a->end - address)
-    outside(w, site, lane, address, bytes, use, "it crosses the end of an allocation of " + std::to_string(a->end - a->base) + " bytes");
+    outside(w, site, lane, address, bytes, use,
+            "it crosses the end of an allocation of " + std::to_string(a->end - a->base) + " bytes");
   if ((s.space == Space::Const) != (a->kind == MemoryKind::Constant) && s.space != Space::Generic)
-    outside(w, site, lane, address, bytes, use, a->kind == MemoryKind::Constant ? "this is .const" : "this is not .const");
+    outside(w, site, lane, address, bytes, use,
+            a->kind == MemoryKind::Constant ? "this is .const" : "this is not .const");
   if (use != Use::Load && a->kind == MemoryKind::Constant)
     fault(w, site, lane, CUDA_ERROR_ILLEGAL_ADDRESS, std::string(nameOf(use)) + " to .const at " + hex(address));
   cache = {a->base, a->kind == MemoryKind::Constant && s.space == Space::Generic ? a->base : a->end};

@@ -1,7 +1,7 @@
 //===- Atomics.cpp - atom, red, fences ----------------------------------------------------------------------===//
 //
-// Lanes take their turn in order. Each operation is a compare-and-exchange loop on host memory, so that blocks on other host threads
-// see it whole.
+// Lanes take their turn in order. Each operation is a compare-and-exchange loop on host memory, so that blocks on other
+// host threads see it whole.
 
 #include "tools/ptx-vm/Access.h"
 #include "tools/ptx-vm/Helpers.h"
@@ -56,15 +56,21 @@ uint16_t addBrain(uint16_t a, uint16_t b) {
   uint32_t bits = std::bit_cast<uint32_t>(f);
   return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
-uint32_t addPair(uint32_t a, uint32_t b, uint16_t (*add)(uint16_t, uint16_t)) { return add(a, b) | uint32_t(add(a >> 16, b >> 16)) << 16; }
+uint32_t addPair(uint32_t a, uint32_t b, uint16_t (*add)(uint16_t, uint16_t)) {
+  return add(a, b) | uint32_t(add(a >> 16, b >> 16)) << 16;
+}
 
 uint64_t apply(uint8_t *at, uint32_t op, Type type, uint64_t b, uint64_t c) {
   const bool isMin = op == kMin;
   switch (type) {
   case Type::F32:
-    return update<uint32_t>(at, [&](uint32_t old) { return std::bit_cast<uint32_t>(std::bit_cast<float>(old) + std::bit_cast<float>(uint32_t(b))); });
+    return update<uint32_t>(at, [&](uint32_t old) {
+      return std::bit_cast<uint32_t>(std::bit_cast<float>(old) + std::bit_cast<float>(uint32_t(b)));
+    });
   case Type::F64:
-    return update<uint64_t>(at, [&](uint64_t old) { return std::bit_cast<uint64_t>(std::bit_cast<double>(old) + std::bit_cast<double>(b)); });
+    return update<uint64_t>(at, [&](uint64_t old) {
+      return std::bit_cast<uint64_t>(std::bit_cast<double>(old) + std::bit_cast<double>(b));
+    });
   case Type::F16:
     return update<uint16_t>(at, [&](uint16_t old) { return addHalf(old, b); });
   case Type::BF16:
@@ -77,15 +83,20 @@ uint64_t apply(uint8_t *at, uint32_t op, Type type, uint64_t b, uint64_t c) {
     return update<uint16_t>(at, [&](uint16_t old) { return integer<uint16_t>(op, old, b, c); });
   case Type::S32:
     if (op == kMin || op == kMax)
-      return update<uint32_t>(at, [&](uint32_t old) { return uint32_t(isMin ? std::min(int32_t(old), int32_t(b)) : std::max(int32_t(old), int32_t(b))); });
+      return update<uint32_t>(at, [&](uint32_t old) {
+        return uint32_t(isMin ? std::min(int32_t(old), int32_t(b)) : std::max(int32_t(old), int32_t(b)));
+      });
     break;
   case Type::U32:
     if (op == kMin || op == kMax)
-      return update<uint32_t>(at, [&](uint32_t old) { return isMin ? std::min(old, uint32_t(b)) : std::max(old, uint32_t(b)); });
+      return update<uint32_t>(
+          at, [&](uint32_t old) { return isMin ? std::min(old, uint32_t(b)) : std::max(old, uint32_t(b)); });
     break;
   case Type::S64:
     if (op == kMin || op == kMax)
-      return update<uint64_t>(at, [&](uint64_t old) { return uint64_t(isMin ? std::min(int64_t(old), int64_t(b)) : std::max(int64_t(old), int64_t(b))); });
+      return update<uint64_t>(at, [&](uint64_t old) {
+        return uint64_t(isMin ? std::min(int64_t(old), int64_t(b)) : std::max(int64_t(old), int64_t(b)));
+      });
     break;
   case Type::U64:
     if (op == kMin || op == kMax)

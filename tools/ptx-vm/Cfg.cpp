@@ -34,6 +34,7 @@ Cfg::Cfg(const Function &f, WarpShape shape) : function(f), shape(shape) {
     while (spreadVariation())
       ;
   } while (findRegions());
+  findSingles();
   for (int b : order) {
     const CfgBlock &block = blocks[b];
     bool exits = !block.terminator ? block.fall == kExit : block.terminator->opcode != "bra" || block.taken == kExit;
@@ -272,7 +273,8 @@ void Cfg::findPostDominators() {
     blocks[b].postDominator = found[b] == exit ? kExit : found[b];
 }
 
-/// A write under a mask may overwrite all lanes if every read is reached only through this write, in the same turn of its loop.
+/// A write under a mask may overwrite all lanes if every read is reached only through this write, in the same turn of
+/// its loop.
 void Cfg::findMerges() {
   struct Definition {
     int count = 0, block = -1;
@@ -305,6 +307,42 @@ void Cfg::findMerges() {
         needsMerge[r] = true;
     });
   });
+}
+
+/// A block of a region may be skipped, so what it computes is a single value only for itself. What is computed outside
+/// reaches into a region if the region has one entry; merged regions may be walked through blocks that no lane of this
+/// entry can reach.
+void Cfg::findSingles() {
+  for (Region &region : regions) {
+    std::vector<bool> enters(blocks.size());
+    for (int b : order)
+      successors(b, [&](int s) {
+        enters[b] = enters[b] || (s != kExit && blocks[b].region < 0 && blocks[s].region == &region - regions.data());
+      });
+    region.entries = std::count(enters.begin(), enters.end(), true);
+  }
+  std::vector<int> definedIn(function.registers.size(), -1);
+  isSingle.assign(function.registers.size(), false);
+  isWritten.assign(function.registers.size(), false);
+  for (int b : order)
+    for (size_t i = blocks[b].first; i < blocks[b].last; ++i)
+      forEachWritten(function.body[i],
+                     [&](int r) { definedIn[r] = b, isWritten[r] = true, isSingle[r] = !needsMerge[r]; });
+  auto use = [&](int b, const Instruction &inst) {
+    forEachRead(inst, [&](int r) {
+      const int from = definedIn[r];
+      if (from < 0 || from == b)
+        return;
+      if (blocks[from].region >= 0 || (blocks[b].region >= 0 && regions[blocks[b].region].entries != 1))
+        isSingle[r] = false;
+    });
+  };
+  for (int b : order) {
+    for (size_t i = blocks[b].first; i < blocks[b].last; ++i)
+      use(b, function.body[i]);
+    if (blocks[b].terminator)
+      use(b, *blocks[b].terminator);
+  }
 }
 
 bool Cfg::isVaryingBranch(const CfgBlock &b) const { return b.isConditional && varies(b.terminator->guard); }

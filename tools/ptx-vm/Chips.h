@@ -1,5 +1,5 @@
-// The chips that can be simulated, as far as the driver API tells of them. PTX_VM_DEVICE names one (sm_90 if unset); PTX_VM_SMS and
-// PTX_VM_MEMORY (bytes) replace its facts, so that a test can have a small one.
+// The chips that can be simulated, as far as the driver API tells of them. PTX_VM_DEVICE names one (sm_90 if unset);
+// PTX_VM_SMS and PTX_VM_MEMORY (bytes) replace its facts, so that a test can have a small one.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -9,8 +9,8 @@ namespace ptxvm {
 struct Chip {
   const char *name, *product;
   int major, minor;
-  int processors;        // SMs
-  uint64_t memory;       // bytes
+  int processors;  // SMs
+  uint64_t memory; // bytes
   int l2Bytes;
   int sharedPerProcessor, sharedPerBlockOptIn; // bytes
   int threadsPerProcessor, blocksPerProcessor;

@@ -116,13 +116,15 @@ extern thread_local CUcontext currentContext;
 
 /// The stream of a handle: null and the legacy handle are the default stream.
 CUstream_st *streamOf(CUstream handle);
-/// Adds work to a stream, or a node to the graph that it is captured into. `node` may change the node before it is kept.
+/// Adds work to a stream, or a node to the graph that it is captured into. `node` may change the node before it is
+/// kept.
 CUresult enqueue(CUstream handle, std::function<CUresult()> run, std::shared_ptr<Operation> *operation = nullptr,
                  const std::function<void(CUgraphNode_st &)> &node = {});
 CUresult synchronizeAll();
 CUresult runNode(CUgraphNode_st::Kind kind, const LaunchConfig &launch, const std::function<CUresult()> &run);
 bool isPinned(const void *pointer, size_t bytes);
 /// Fills config from the arguments of a launch.
-CUresult makeLaunch(CUfunction function, Dim grid, Dim block, unsigned shared, void **parameters, void **extra, LaunchConfig &config);
+CUresult makeLaunch(CUfunction function, Dim grid, Dim block, unsigned shared, void **parameters, void **extra,
+                    LaunchConfig &config);
 
 } // namespace ptxvm

@@ -39,11 +39,11 @@ static CUresult deviceReady(CUdevice device) {
 
 using namespace ptxvm;
 
-#define RETURN_IF_ERROR(call)                                                                                                                       \
-  if (CUresult result = (call); result != CUDA_SUCCESS)                                                                                             \
+#define RETURN_IF_ERROR(call)                                                                                          \
+  if (CUresult result = (call); result != CUDA_SUCCESS)                                                                \
   return result
-#define NEED(pointer)                                                                                                                               \
-  if (!(pointer))                                                                                                                                   \
+#define NEED(pointer)                                                                                                  \
+  if (!(pointer))                                                                                                      \
   return CUDA_ERROR_INVALID_VALUE
 
 CUresult cuInit(unsigned int flags) {
@@ -88,7 +88,7 @@ CUresult cuDeviceGetUuid_v2(CUuuid *uuid, CUdevice device) {
   RETURN_IF_ERROR(deviceReady(device));
   NEED(uuid);
   std::memset(uuid->bytes, 0, sizeof uuid->bytes);
-  std::strncpy(uuid->bytes, Driver::get().chip->name, sizeof uuid->bytes);
+  std::memcpy(uuid->bytes, Driver::get().chip->name, std::strlen(Driver::get().chip->name));
   return CUDA_SUCCESS;
 }
 
@@ -254,69 +254,72 @@ CUresult cuCtxSynchronize(void) {
 
 // --- errors ---
 
-#define ERRORS(X)                                                                                                                                   \
-  X(CUDA_SUCCESS, "no error")                                                                                                                       \
-  X(CUDA_ERROR_INVALID_VALUE, "invalid argument")                                                                                                   \
-  X(CUDA_ERROR_OUT_OF_MEMORY, "out of memory")                                                                                                      \
-  X(CUDA_ERROR_NOT_INITIALIZED, "initialization error")                                                                                             \
-  X(CUDA_ERROR_DEINITIALIZED, "driver shutting down")                                                                                               \
-  X(CUDA_ERROR_STUB_LIBRARY, "CUDA driver is a stub library")                                                                                       \
-  X(CUDA_ERROR_CALL_REQUIRES_NEWER_DRIVER, "API call is not supported in the installed CUDA driver")                                                \
-  X(CUDA_ERROR_DEVICE_UNAVAILABLE, "CUDA-capable device(s) is/are busy or unavailable")                                                             \
-  X(CUDA_ERROR_NO_DEVICE, "no CUDA-capable device is detected")                                                                                     \
-  X(CUDA_ERROR_INVALID_DEVICE, "invalid device ordinal")                                                                                            \
-  X(CUDA_ERROR_INVALID_IMAGE, "device kernel image is invalid")                                                                                     \
-  X(CUDA_ERROR_INVALID_CONTEXT, "invalid device context")                                                                                           \
-  X(CUDA_ERROR_NO_BINARY_FOR_GPU, "no kernel image is available for execution on the device")                                                       \
-  X(CUDA_ERROR_INVALID_PTX, "a PTX JIT compilation failed")                                                                                         \
-  X(CUDA_ERROR_JIT_COMPILER_NOT_FOUND, "PTX JIT compiler library not found")                                                                        \
-  X(CUDA_ERROR_UNSUPPORTED_PTX_VERSION, "the provided PTX was compiled with an unsupported toolchain.")                                             \
-  X(CUDA_ERROR_INVALID_SOURCE, "device kernel image is invalid")                                                                                    \
-  X(CUDA_ERROR_FILE_NOT_FOUND, "file not found")                                                                                                    \
-  X(CUDA_ERROR_SHARED_OBJECT_SYMBOL_NOT_FOUND, "shared object symbol not found")                                                                    \
-  X(CUDA_ERROR_OPERATING_SYSTEM, "OS call failed or operation not supported on this OS")                                                            \
-  X(CUDA_ERROR_INVALID_HANDLE, "invalid resource handle")                                                                                           \
-  X(CUDA_ERROR_ILLEGAL_STATE, "the operation cannot be performed in the present state")                                                             \
-  X(CUDA_ERROR_NOT_FOUND, "named symbol not found")                                                                                                 \
-  X(CUDA_ERROR_NOT_READY, "device not ready")                                                                                                       \
-  X(CUDA_ERROR_ILLEGAL_ADDRESS, "an illegal memory access was encountered")                                                                         \
-  X(CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES, "too many resources requested for launch")                                                                  \
-  X(CUDA_ERROR_LAUNCH_TIMEOUT, "the launch timed out and was terminated")                                                                           \
-  X(CUDA_ERROR_PRIMARY_CONTEXT_ACTIVE, "cannot set while device is active in this process")                                                         \
-  X(CUDA_ERROR_CONTEXT_IS_DESTROYED, "context is destroyed")                                                                                        \
-  X(CUDA_ERROR_ASSERT, "device-side assert triggered")                                                                                              \
-  X(CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED, "part or all of the requested memory range is already mapped")                                       \
-  X(CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED, "pointer does not correspond to a registered memory region")                                             \
-  X(CUDA_ERROR_HARDWARE_STACK_ERROR, "hardware stack error")                                                                                        \
-  X(CUDA_ERROR_ILLEGAL_INSTRUCTION, "an illegal instruction was encountered")                                                                       \
-  X(CUDA_ERROR_MISALIGNED_ADDRESS, "misaligned address")                                                                                            \
-  X(CUDA_ERROR_INVALID_ADDRESS_SPACE, "operation not supported on global/shared address space")                                                     \
-  X(CUDA_ERROR_INVALID_PC, "invalid program counter")                                                                                               \
-  X(CUDA_ERROR_LAUNCH_FAILED, "unspecified launch failure")                                                                                         \
-  X(CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE, "too many blocks in cooperative launch")                                                               \
-  X(CUDA_ERROR_NOT_PERMITTED, "operation not permitted")                                                                                            \
-  X(CUDA_ERROR_NOT_SUPPORTED, "operation not supported")                                                                                            \
-  X(CUDA_ERROR_SYSTEM_NOT_READY, "system not yet initialized")                                                                                      \
-  X(CUDA_ERROR_SYSTEM_DRIVER_MISMATCH, "system has unsupported display driver / cuda driver combination")                                           \
-  X(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, "operation not permitted when stream is capturing")                                                      \
-  X(CUDA_ERROR_STREAM_CAPTURE_INVALIDATED, "operation failed due to a previous error during capture")                                               \
-  X(CUDA_ERROR_STREAM_CAPTURE_MERGE, "operation would result in a merge of separate capture sequences")                                             \
-  X(CUDA_ERROR_STREAM_CAPTURE_UNMATCHED, "capture was not ended in the same stream as it began")                                                    \
-  X(CUDA_ERROR_STREAM_CAPTURE_UNJOINED, "capturing stream has unjoined work")                                                                       \
-  X(CUDA_ERROR_STREAM_CAPTURE_ISOLATION, "dependency created on uncaptured work in another stream")                                                 \
-  X(CUDA_ERROR_STREAM_CAPTURE_IMPLICIT, "operation would make the legacy stream depend on a capturing blocking stream")                             \
-  X(CUDA_ERROR_CAPTURED_EVENT, "operation not permitted on an event last recorded in a capturing stream")                                           \
-  X(CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD, "attempt to terminate a thread-local capture sequence from another thread")                             \
-  X(CUDA_ERROR_TIMEOUT, "wait operation timed out")                                                                                                 \
-  X(CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE, "the graph update was not performed because it included changes which violated constraints")              \
-  X(CUDA_ERROR_INVALID_CLUSTER_SIZE, "invalid cluster size")                                                                                        \
+#define ERRORS(X)                                                                                                      \
+  X(CUDA_SUCCESS, "no error")                                                                                          \
+  X(CUDA_ERROR_INVALID_VALUE, "invalid argument")                                                                      \
+  X(CUDA_ERROR_OUT_OF_MEMORY, "out of memory")                                                                         \
+  X(CUDA_ERROR_NOT_INITIALIZED, "initialization error")                                                                \
+  X(CUDA_ERROR_DEINITIALIZED, "driver shutting down")                                                                  \
+  X(CUDA_ERROR_STUB_LIBRARY, "CUDA driver is a stub library")                                                          \
+  X(CUDA_ERROR_CALL_REQUIRES_NEWER_DRIVER, "API call is not supported in the installed CUDA driver")                   \
+  X(CUDA_ERROR_DEVICE_UNAVAILABLE, "CUDA-capable device(s) is/are busy or unavailable")                                \
+  X(CUDA_ERROR_NO_DEVICE, "no CUDA-capable device is detected")                                                        \
+  X(CUDA_ERROR_INVALID_DEVICE, "invalid device ordinal")                                                               \
+  X(CUDA_ERROR_INVALID_IMAGE, "device kernel image is invalid")                                                        \
+  X(CUDA_ERROR_INVALID_CONTEXT, "invalid device context")                                                              \
+  X(CUDA_ERROR_NO_BINARY_FOR_GPU, "no kernel image is available for execution on the device")                          \
+  X(CUDA_ERROR_INVALID_PTX, "a PTX JIT compilation failed")                                                            \
+  X(CUDA_ERROR_JIT_COMPILER_NOT_FOUND, "PTX JIT compiler library not found")                                           \
+  X(CUDA_ERROR_UNSUPPORTED_PTX_VERSION, "the provided PTX was compiled with an unsupported toolchain.")                \
+  X(CUDA_ERROR_INVALID_SOURCE, "device kernel image is invalid")                                                       \
+  X(CUDA_ERROR_FILE_NOT_FOUND, "file not found")                                                                       \
+  X(CUDA_ERROR_SHARED_OBJECT_SYMBOL_NOT_FOUND, "shared object symbol not found")                                       \
+  X(CUDA_ERROR_OPERATING_SYSTEM, "OS call failed or operation not supported on this OS")                               \
+  X(CUDA_ERROR_INVALID_HANDLE, "invalid resource handle")                                                              \
+  X(CUDA_ERROR_ILLEGAL_STATE, "the operation cannot be performed in the present state")                                \
+  X(CUDA_ERROR_NOT_FOUND, "named symbol not found")                                                                    \
+  X(CUDA_ERROR_NOT_READY, "device not ready")                                                                          \
+  X(CUDA_ERROR_ILLEGAL_ADDRESS, "an illegal memory access was encountered")                                            \
+  X(CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES, "too many resources requested for launch")                                     \
+  X(CUDA_ERROR_LAUNCH_TIMEOUT, "the launch timed out and was terminated")                                              \
+  X(CUDA_ERROR_PRIMARY_CONTEXT_ACTIVE, "cannot set while device is active in this process")                            \
+  X(CUDA_ERROR_CONTEXT_IS_DESTROYED, "context is destroyed")                                                           \
+  X(CUDA_ERROR_ASSERT, "device-side assert triggered")                                                                 \
+  X(CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED, "part or all of the requested memory range is already mapped")          \
+  X(CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED, "pointer does not correspond to a registered memory region")                \
+  X(CUDA_ERROR_HARDWARE_STACK_ERROR, "hardware stack error")                                                           \
+  X(CUDA_ERROR_ILLEGAL_INSTRUCTION, "an illegal instruction was encountered")                                          \
+  X(CUDA_ERROR_MISALIGNED_ADDRESS, "misaligned address")                                                               \
+  X(CUDA_ERROR_INVALID_ADDRESS_SPACE, "operation not supported on global/shared address space")                        \
+  X(CUDA_ERROR_INVALID_PC, "invalid program counter")                                                                  \
+  X(CUDA_ERROR_LAUNCH_FAILED, "unspecified launch failure")                                                            \
+  X(CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE, "too many blocks in cooperative launch")                                  \
+  X(CUDA_ERROR_NOT_PERMITTED, "operation not permitted")                                                               \
+  X(CUDA_ERROR_NOT_SUPPORTED, "operation not supported")                                                               \
+  X(CUDA_ERROR_SYSTEM_NOT_READY, "system not yet initialized")                                                         \
+  X(CUDA_ERROR_SYSTEM_DRIVER_MISMATCH, "system has unsupported display driver / cuda driver combination")              \
+  X(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, "operation not permitted when stream is capturing")                         \
+  X(CUDA_ERROR_STREAM_CAPTURE_INVALIDATED, "operation failed due to a previous error during capture")                  \
+  X(CUDA_ERROR_STREAM_CAPTURE_MERGE, "operation would result in a merge of separate capture sequences")                \
+  X(CUDA_ERROR_STREAM_CAPTURE_UNMATCHED, "capture was not ended in the same stream as it began")                       \
+  X(CUDA_ERROR_STREAM_CAPTURE_UNJOINED, "capturing stream has unjoined work")                                          \
+  X(CUDA_ERROR_STREAM_CAPTURE_ISOLATION, "dependency created on uncaptured work in another stream")                    \
+  X(CUDA_ERROR_STREAM_CAPTURE_IMPLICIT,                                                                                \
+    "operation would make the legacy stream depend on a capturing blocking stream")                                    \
+  X(CUDA_ERROR_CAPTURED_EVENT, "operation not permitted on an event last recorded in a capturing stream")              \
+  X(CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD,                                                                            \
+    "attempt to terminate a thread-local capture sequence from another thread")                                        \
+  X(CUDA_ERROR_TIMEOUT, "wait operation timed out")                                                                    \
+  X(CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE,                                                                              \
+    "the graph update was not performed because it included changes which violated constraints")                       \
+  X(CUDA_ERROR_INVALID_CLUSTER_SIZE, "invalid cluster size")                                                           \
   X(CUDA_ERROR_UNKNOWN, "unknown error")
 
 CUresult cuGetErrorName(CUresult error, const char **name) {
   NEED(name);
   *name = nullptr;
-#define NAME(code, text)                                                                                                                            \
-  if (error == code)                                                                                                                                \
+#define NAME(code, text)                                                                                               \
+  if (error == code)                                                                                                   \
     *name = #code;
   ERRORS(NAME)
   return *name ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
@@ -325,14 +328,15 @@ CUresult cuGetErrorName(CUresult error, const char **name) {
 CUresult cuGetErrorString(CUresult error, const char **string) {
   NEED(string);
   *string = nullptr;
-#define TEXT(code, text)                                                                                                                            \
-  if (error == code)                                                                                                                                \
+#define TEXT(code, text)                                                                                               \
+  if (error == code)                                                                                                   \
     *string = text;
   ERRORS(TEXT)
   return *string ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
-CUresult cuGetProcAddress_v2(const char *symbol, void **function, int cudaVersion, uint64_t flags, CUdriverProcAddressQueryResult *status) {
+CUresult cuGetProcAddress_v2(const char *symbol, void **function, int cudaVersion, uint64_t flags,
+                             CUdriverProcAddressQueryResult *status) {
   NEED(symbol && function);
   static const std::pair<const char *, void *> functions[] = {
 #define ENTRY(name, parameters) {#name, reinterpret_cast<void *>(name)},
@@ -342,7 +346,8 @@ CUresult cuGetProcAddress_v2(const char *symbol, void **function, int cudaVersio
     std::string_view base = name;
     if (base.size() > 3 && base[base.size() - 3] == '_' && base[base.size() - 2] == 'v')
       base.remove_suffix(3);
-    if (base == symbol || std::string_view(symbol) == name || (base == "cuGraphInstantiateWithFlags" && std::string_view(symbol) == "cuGraphInstantiate"))
+    if (base == symbol || std::string_view(symbol) == name ||
+        (base == "cuGraphInstantiateWithFlags" && std::string_view(symbol) == "cuGraphInstantiate"))
       *function = address;
   }
   if (status)

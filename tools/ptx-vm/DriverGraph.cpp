@@ -1,4 +1,5 @@
-//===- DriverGraph.cpp - graphs -------------------------------------------------------------------------------------===//
+//===- DriverGraph.cpp - graphs
+//-------------------------------------------------------------------------------------===//
 //
 // A graph is executed node by node in an order that its dependencies allow.
 
@@ -7,16 +8,17 @@
 
 using namespace ptxvm;
 
-#define RETURN_IF_ERROR(call)                                                                                                                       \
-  if (CUresult result = (call); result != CUDA_SUCCESS)                                                                                             \
+#define RETURN_IF_ERROR(call)                                                                                          \
+  if (CUresult result = (call); result != CUDA_SUCCESS)                                                                \
   return result
-#define NEED(pointer)                                                                                                                               \
-  if (!(pointer))                                                                                                                                   \
+#define NEED(pointer)                                                                                                  \
+  if (!(pointer))                                                                                                      \
   return CUDA_ERROR_INVALID_VALUE
 
 namespace {
 
-CUresult addNode(CUgraphNode *node, CUgraph graph, const CUgraphNode *dependencies, size_t count, std::unique_ptr<CUgraphNode_st> made) {
+CUresult addNode(CUgraphNode *node, CUgraph graph, const CUgraphNode *dependencies, size_t count,
+                 std::unique_ptr<CUgraphNode_st> made) {
   made->graph = graph;
   for (size_t i = 0; i < count; ++i) {
     if (!dependencies[i] || dependencies[i]->graph != graph)
@@ -32,10 +34,12 @@ CUresult addNode(CUgraphNode *node, CUgraph graph, const CUgraphNode *dependenci
 
 CUresult fillKernel(const CUDA_KERNEL_NODE_PARAMS_v2 &p, CUfunction &function, LaunchConfig &launch) {
   function = p.func ? p.func : reinterpret_cast<CUfunction>(p.kern);
-  return makeLaunch(function, {p.gridDimX, p.gridDimY, p.gridDimZ}, {p.blockDimX, p.blockDimY, p.blockDimZ}, p.sharedMemBytes, p.kernelParams, p.extra, launch);
+  return makeLaunch(function, {p.gridDimX, p.gridDimY, p.gridDimZ}, {p.blockDimX, p.blockDimY, p.blockDimZ},
+                    p.sharedMemBytes, p.kernelParams, p.extra, launch);
 }
 
-/// Nodes so that each comes after those that it depends on. They are added after these already, except for captured ones: the same.
+/// Nodes so that each comes after those that it depends on. They are added after these already, except for captured
+/// ones: the same.
 std::vector<CUgraphExec_st::Step> stepsOf(CUgraph graph) {
   std::vector<CUgraphExec_st::Step> steps;
   for (auto &node : graph->nodes)
@@ -65,7 +69,8 @@ CUresult cuGraphDestroy(CUgraph graph) {
   return CUDA_SUCCESS;
 }
 
-CUresult cuGraphAddKernelNode_v2(CUgraphNode *node, CUgraph graph, const CUgraphNode *dependencies, size_t count, const CUDA_KERNEL_NODE_PARAMS_v2 *params) {
+CUresult cuGraphAddKernelNode_v2(CUgraphNode *node, CUgraph graph, const CUgraphNode *dependencies, size_t count,
+                                 const CUDA_KERNEL_NODE_PARAMS_v2 *params) {
   RETURN_IF_ERROR(ready());
   NEED(node && graph && params && (!count || dependencies));
   auto made = std::make_unique<CUgraphNode_st>();
@@ -74,7 +79,8 @@ CUresult cuGraphAddKernelNode_v2(CUgraphNode *node, CUgraph graph, const CUgraph
   return addNode(node, graph, dependencies, count, std::move(made));
 }
 
-CUresult cuGraphAddMemsetNode(CUgraphNode *node, CUgraph graph, const CUgraphNode *dependencies, size_t count, const CUDA_MEMSET_NODE_PARAMS_v1 *params, CUcontext context) {
+CUresult cuGraphAddMemsetNode(CUgraphNode *node, CUgraph graph, const CUgraphNode *dependencies, size_t count,
+                              const CUDA_MEMSET_NODE_PARAMS_v1 *params, CUcontext context) {
   RETURN_IF_ERROR(ready());
   NEED(node && graph && params && (!count || dependencies));
   if (context != &Driver::get().context)
@@ -110,8 +116,10 @@ CUresult cuGraphKernelNodeGetParams_v2(CUgraphNode node, CUDA_KERNEL_NODE_PARAMS
   node->parameterPointers.clear();
   for (const Variable &v : l.kernel->function.parameters)
     node->parameterPointers.push_back(node->launch.parameters.data() + v.offset);
-  *params = {node->function, l.grid.x, l.grid.y, l.grid.z, l.block.x, l.block.y, l.block.z, l.dynamicShared, node->parameterPointers.data(), nullptr, nullptr,
-             &Driver::get().context};
+  *params = {node->function, l.grid.x,        l.grid.y,
+             l.grid.z,       l.block.x,       l.block.y,
+             l.block.z,      l.dynamicShared, node->parameterPointers.data(),
+             nullptr,        nullptr,         &Driver::get().context};
   return CUDA_SUCCESS;
 }
 
@@ -146,7 +154,8 @@ CUresult cuGraphInstantiateWithFlags(CUgraphExec *exec, CUgraph graph, unsigned 
   return CUDA_SUCCESS;
 }
 
-CUresult cuGraphExecKernelNodeSetParams_v2(CUgraphExec exec, CUgraphNode node, const CUDA_KERNEL_NODE_PARAMS_v2 *params) {
+CUresult cuGraphExecKernelNodeSetParams_v2(CUgraphExec exec, CUgraphNode node,
+                                           const CUDA_KERNEL_NODE_PARAMS_v2 *params) {
   RETURN_IF_ERROR(ready());
   NEED(exec && node && params);
   for (CUgraphExec_st::Step &step : exec->steps) {

@@ -1,15 +1,16 @@
-//===- DriverMemory.cpp - allocations, copies, fills ----------------------------------------------------------------===//
+//===- DriverMemory.cpp - allocations, copies, fills
+//----------------------------------------------------------------===//
 
 #include "tools/ptx-vm/Driver.h"
 #include <cstring>
 
 using namespace ptxvm;
 
-#define RETURN_IF_ERROR(call)                                                                                                                       \
-  if (CUresult result = (call); result != CUDA_SUCCESS)                                                                                             \
+#define RETURN_IF_ERROR(call)                                                                                          \
+  if (CUresult result = (call); result != CUDA_SUCCESS)                                                                \
   return result
-#define NEED(pointer)                                                                                                                               \
-  if (!(pointer))                                                                                                                                   \
+#define NEED(pointer)                                                                                                  \
+  if (!(pointer))                                                                                                      \
   return CUDA_ERROR_INVALID_VALUE
 
 static DeviceMemory &memory() { return *Driver::get().memory; }
@@ -18,7 +19,8 @@ namespace ptxvm {
 
 bool isPinned(const void *pointer, size_t bytes) {
   auto a = memory().find(reinterpret_cast<uint64_t>(pointer));
-  return a && (a->kind == MemoryKind::Pinned || a->kind == MemoryKind::Registered) && bytes <= a->end - reinterpret_cast<uint64_t>(pointer);
+  return a && (a->kind == MemoryKind::Pinned || a->kind == MemoryKind::Registered) &&
+         bytes <= a->end - reinterpret_cast<uint64_t>(pointer);
 }
 
 } // namespace ptxvm
@@ -78,7 +80,8 @@ CUresult cuMemFreeHost(void *pointer) {
   if (!pointer)
     return CUDA_SUCCESS;
   RETURN_IF_ERROR(synchronizeAll());
-  return memory().release(reinterpret_cast<uint64_t>(pointer), MemoryKind::Pinned) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+  return memory().release(reinterpret_cast<uint64_t>(pointer), MemoryKind::Pinned) ? CUDA_SUCCESS
+                                                                                   : CUDA_ERROR_INVALID_VALUE;
 }
 
 CUresult cuMemHostGetDevicePointer_v2(CUdeviceptr *device, void *host, unsigned int flags) {
@@ -93,13 +96,17 @@ CUresult cuMemHostGetDevicePointer_v2(CUdeviceptr *device, void *host, unsigned 
 CUresult cuMemHostRegister_v2(void *pointer, size_t bytes, unsigned int flags) {
   RETURN_IF_ERROR(ready());
   NEED(pointer && bytes && !(flags & ~15u));
-  return memory().add(reinterpret_cast<uint64_t>(pointer), bytes, MemoryKind::Registered) ? CUDA_SUCCESS : CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED;
+  return memory().add(reinterpret_cast<uint64_t>(pointer), bytes, MemoryKind::Registered)
+             ? CUDA_SUCCESS
+             : CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED;
 }
 
 CUresult cuMemHostUnregister(void *pointer) {
   RETURN_IF_ERROR(ready());
   RETURN_IF_ERROR(synchronizeAll());
-  return memory().release(reinterpret_cast<uint64_t>(pointer), MemoryKind::Registered) ? CUDA_SUCCESS : CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED;
+  return memory().release(reinterpret_cast<uint64_t>(pointer), MemoryKind::Registered)
+             ? CUDA_SUCCESS
+             : CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED;
 }
 
 namespace {
@@ -114,11 +121,13 @@ CUresult copy(void *to, const void *from, size_t bytes, Direction direction, CUs
   auto isDevice = [&](const void *p) { return memory().covers(reinterpret_cast<uint64_t>(p), bytes); };
   if ((direction != Direction::ToHost && !isDevice(to)) || (direction != Direction::ToDevice && !isDevice(from)))
     return CUDA_ERROR_INVALID_VALUE;
-  // As on hardware, memory that is not pinned is staged: the call returns when the source has been read, or the target written.
+  // As on hardware, memory that is not pinned is staged: the call returns when the source has been read, or the target
+  // written.
   std::shared_ptr<std::vector<uint8_t>> staged;
   const bool capturing = streamOf(stream)->capture;
   if (direction == Direction::ToDevice && !wait && !capturing && !isPinned(from, bytes)) {
-    staged = std::make_shared<std::vector<uint8_t>>(static_cast<const uint8_t *>(from), static_cast<const uint8_t *>(from) + bytes);
+    staged = std::make_shared<std::vector<uint8_t>>(static_cast<const uint8_t *>(from),
+                                                    static_cast<const uint8_t *>(from) + bytes);
     from = staged->data();
   }
   if (direction == Direction::ToHost && !capturing && !isPinned(to, bytes))
@@ -166,15 +175,39 @@ void *host(CUdeviceptr p) { return reinterpret_cast<void *>(p); }
 
 } // namespace
 
-CUresult cuMemcpyHtoD_v2(CUdeviceptr to, const void *from, size_t bytes) { return copy(host(to), from, bytes, Direction::ToDevice, nullptr, true); }
-CUresult cuMemcpyDtoH_v2(void *to, CUdeviceptr from, size_t bytes) { return copy(to, host(from), bytes, Direction::ToHost, nullptr, true); }
-CUresult cuMemcpyDtoD_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes) { return copy(host(to), host(from), bytes, Direction::OnDevice, nullptr, false); }
-CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, size_t bytes, CUstream stream) { return copy(host(to), from, bytes, Direction::ToDevice, stream, false); }
-CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t bytes, CUstream stream) { return copy(to, host(from), bytes, Direction::ToHost, stream, false); }
-CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream) { return copy(host(to), host(from), bytes, Direction::OnDevice, stream, false); }
-CUresult cuMemsetD8_v2(CUdeviceptr to, unsigned char value, size_t count) { return fill(to, value, count, nullptr, true); }
-CUresult cuMemsetD16_v2(CUdeviceptr to, unsigned short value, size_t count) { return fill(to, value, count, nullptr, true); }
-CUresult cuMemsetD32_v2(CUdeviceptr to, unsigned int value, size_t count) { return fill(to, value, count, nullptr, true); }
-CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t count, CUstream stream) { return fill(to, value, count, stream, false); }
-CUresult cuMemsetD16Async(CUdeviceptr to, unsigned short value, size_t count, CUstream stream) { return fill(to, value, count, stream, false); }
-CUresult cuMemsetD32Async(CUdeviceptr to, unsigned int value, size_t count, CUstream stream) { return fill(to, value, count, stream, false); }
+CUresult cuMemcpyHtoD_v2(CUdeviceptr to, const void *from, size_t bytes) {
+  return copy(host(to), from, bytes, Direction::ToDevice, nullptr, true);
+}
+CUresult cuMemcpyDtoH_v2(void *to, CUdeviceptr from, size_t bytes) {
+  return copy(to, host(from), bytes, Direction::ToHost, nullptr, true);
+}
+CUresult cuMemcpyDtoD_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes) {
+  return copy(host(to), host(from), bytes, Direction::OnDevice, nullptr, false);
+}
+CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, size_t bytes, CUstream stream) {
+  return copy(host(to), from, bytes, Direction::ToDevice, stream, false);
+}
+CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t bytes, CUstream stream) {
+  return copy(to, host(from), bytes, Direction::ToHost, stream, false);
+}
+CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream) {
+  return copy(host(to), host(from), bytes, Direction::OnDevice, stream, false);
+}
+CUresult cuMemsetD8_v2(CUdeviceptr to, unsigned char value, size_t count) {
+  return fill(to, value, count, nullptr, true);
+}
+CUresult cuMemsetD16_v2(CUdeviceptr to, unsigned short value, size_t count) {
+  return fill(to, value, count, nullptr, true);
+}
+CUresult cuMemsetD32_v2(CUdeviceptr to, unsigned int value, size_t count) {
+  return fill(to, value, count, nullptr, true);
+}
+CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t count, CUstream stream) {
+  return fill(to, value, count, stream, false);
+}
+CUresult cuMemsetD16Async(CUdeviceptr to, unsigned short value, size_t count, CUstream stream) {
+  return fill(to, value, count, stream, false);
+}
+CUresult cuMemsetD32Async(CUdeviceptr to, unsigned int value, size_t count, CUstream stream) {
+  return fill(to, value, count, stream, false);
+}

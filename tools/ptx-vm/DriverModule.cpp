@@ -6,11 +6,11 @@
 
 using namespace ptxvm;
 
-#define RETURN_IF_ERROR(call)                                                                                                                       \
-  if (CUresult result = (call); result != CUDA_SUCCESS)                                                                                             \
+#define RETURN_IF_ERROR(call)                                                                                          \
+  if (CUresult result = (call); result != CUDA_SUCCESS)                                                                \
   return result
-#define NEED(pointer)                                                                                                                               \
-  if (!(pointer))                                                                                                                                   \
+#define NEED(pointer)                                                                                                  \
+  if (!(pointer))                                                                                                      \
   return CUDA_ERROR_INVALID_VALUE
 
 namespace {
@@ -42,7 +42,10 @@ CUresult load(CUmodule *module, const void *image, Log &info, Log &errors) {
   info.write("");
   errors.write("");
   const unsigned char *bytes = static_cast<const unsigned char *>(image);
-  if (!std::memcmp(bytes, "\x7f" "ELF", 4))
+  if (!std::memcmp(bytes,
+                   "\x7f"
+                   "ELF",
+                   4))
     return refuse(CUDA_ERROR_NO_BINARY_FOR_GPU, "the image is a cubin; ptx-vm executes PTX only");
   if (bytes[0] == 0x50 && bytes[1] == 0xed && bytes[2] == 0x55 && bytes[3] == 0xba)
     return refuse(CUDA_ERROR_NO_BINARY_FOR_GPU, "the image is a fatbin; ptx-vm executes PTX only");
@@ -55,8 +58,9 @@ CUresult load(CUmodule *module, const void *image, Log &info, Log &errors) {
     int major = 0, minor = 0;
     std::sscanf(version.c_str(), " %d.%d", &major, &minor);
     if (major * 10 + minor > kNewestPtx)
-      return refuse(CUDA_ERROR_UNSUPPORTED_PTX_VERSION, "PTX " + std::to_string(major) + "." + std::to_string(minor) + " is newer than " +
-                                                            std::to_string(kNewestPtx / 10) + "." + std::to_string(kNewestPtx % 10));
+      return refuse(CUDA_ERROR_UNSUPPORTED_PTX_VERSION, "PTX " + std::to_string(major) + "." + std::to_string(minor) +
+                                                            " is newer than " + std::to_string(kNewestPtx / 10) + "." +
+                                                            std::to_string(kNewestPtx % 10));
     const size_t target = text.find(".target");
     int sm = 0;
     char suffix = 0;
@@ -64,7 +68,8 @@ CUresult load(CUmodule *module, const void *image, Log &info, Log &errors) {
       std::sscanf(std::string(text.substr(target, 32)).c_str(), ".target sm_%d%c", &sm, &suffix);
     const int has = d.chip->major * 10 + d.chip->minor;
     if (sm > has || (suffix == 'a' && sm != has))
-      return refuse(CUDA_ERROR_NO_BINARY_FOR_GPU, "PTX for sm_" + std::to_string(sm) + (suffix == 'a' ? "a" : "") + " does not run on " + d.chip->name);
+      return refuse(CUDA_ERROR_NO_BINARY_FOR_GPU, "PTX for sm_" + std::to_string(sm) + (suffix == 'a' ? "a" : "") +
+                                                      " does not run on " + d.chip->name);
     auto made = std::make_unique<CUmod_st>();
     made->loaded = std::make_unique<LoadedModule>(text, *d.chip, *d.memory);
     std::lock_guard lock(d.mutex);
@@ -85,7 +90,8 @@ CUresult load(CUmodule *module, const void *image, Log &info, Log &errors) {
 
 } // namespace
 
-CUresult cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned int options, CUjit_option *names, void **values) {
+CUresult cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned int options, CUjit_option *names,
+                            void **values) {
   RETURN_IF_ERROR(ready());
   NEED(module && image && (!options || (names && values)));
   Log info, errors;
@@ -124,7 +130,9 @@ CUresult cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned int op
   return load(module, image, info, errors);
 }
 
-CUresult cuModuleLoadData(CUmodule *module, const void *image) { return cuModuleLoadDataEx(module, image, 0, nullptr, nullptr); }
+CUresult cuModuleLoadData(CUmodule *module, const void *image) {
+  return cuModuleLoadDataEx(module, image, 0, nullptr, nullptr);
+}
 
 static bool isModule(CUmodule module) {
   Driver &d = Driver::get();
@@ -247,7 +255,8 @@ CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, CUfunction fun
 
 namespace ptxvm {
 
-CUresult makeLaunch(CUfunction function, Dim grid, Dim block, unsigned shared, void **parameters, void **extra, LaunchConfig &config) {
+CUresult makeLaunch(CUfunction function, Dim grid, Dim block, unsigned shared, void **parameters, void **extra,
+                    LaunchConfig &config) {
   if (!function)
     return CUDA_ERROR_INVALID_HANDLE;
   if (parameters && extra)
@@ -269,7 +278,8 @@ CUresult makeLaunch(CUfunction function, Dim grid, Dim block, unsigned shared, v
         return CUDA_ERROR_INVALID_VALUE;
     }
     if (bytes != f.parameterBytes || (bytes && !buffer)) {
-      std::fprintf(stderr, "ptx-vm: launch of '%s' refused: %zu bytes of parameters, expected %zu\n", f.name.c_str(), bytes, size_t(f.parameterBytes));
+      std::fprintf(stderr, "ptx-vm: launch of '%s' refused: %zu bytes of parameters, expected %zu\n", f.name.c_str(),
+                   bytes, size_t(f.parameterBytes));
       return CUDA_ERROR_INVALID_VALUE;
     }
     std::memcpy(config.parameters.data(), buffer, bytes);
@@ -287,25 +297,30 @@ CUresult makeLaunch(CUfunction function, Dim grid, Dim block, unsigned shared, v
 
 } // namespace ptxvm
 
-static CUresult launch(CUfunction function, Dim grid, Dim block, unsigned shared, CUstream stream, void **parameters, void **extra, bool cooperative) {
+static CUresult launch(CUfunction function, Dim grid, Dim block, unsigned shared, CUstream stream, void **parameters,
+                       void **extra, bool cooperative) {
   RETURN_IF_ERROR(ready());
   auto config = std::make_shared<LaunchConfig>();
   config->isCooperative = cooperative;
   RETURN_IF_ERROR(makeLaunch(function, grid, block, shared, parameters, extra, *config));
-  return enqueue(stream, [config] { return runLaunch(*config, *Driver::get().memory); }, nullptr, [&](CUgraphNode_st &node) {
-    node.kind = CUgraphNode_st::Kernel;
-    node.launch = *config;
-    node.function = function;
-  });
+  return enqueue(
+      stream, [config] { return runLaunch(*config, *Driver::get().memory); }, nullptr,
+      [&](CUgraphNode_st &node) {
+        node.kind = CUgraphNode_st::Kernel;
+        node.launch = *config;
+        node.function = function;
+      });
 }
 
-CUresult cuLaunchKernel(CUfunction function, unsigned int gridX, unsigned int gridY, unsigned int gridZ, unsigned int blockX, unsigned int blockY,
-                        unsigned int blockZ, unsigned int shared, CUstream stream, void **parameters, void **extra) {
+CUresult cuLaunchKernel(CUfunction function, unsigned int gridX, unsigned int gridY, unsigned int gridZ,
+                        unsigned int blockX, unsigned int blockY, unsigned int blockZ, unsigned int shared,
+                        CUstream stream, void **parameters, void **extra) {
   return launch(function, {gridX, gridY, gridZ}, {blockX, blockY, blockZ}, shared, stream, parameters, extra, false);
 }
 
-CUresult cuLaunchCooperativeKernel(CUfunction function, unsigned int gridX, unsigned int gridY, unsigned int gridZ, unsigned int blockX, unsigned int blockY,
-                                   unsigned int blockZ, unsigned int shared, CUstream stream, void **parameters) {
+CUresult cuLaunchCooperativeKernel(CUfunction function, unsigned int gridX, unsigned int gridY, unsigned int gridZ,
+                                   unsigned int blockX, unsigned int blockY, unsigned int blockZ, unsigned int shared,
+                                   CUstream stream, void **parameters) {
   return launch(function, {gridX, gridY, gridZ}, {blockX, blockY, blockZ}, shared, stream, parameters, nullptr, true);
 }
 
@@ -334,6 +349,7 @@ CUresult cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction function, voi
       return CUDA_ERROR_NOT_SUPPORTED;
     }
   }
-  return launch(function, {config->gridDimX, config->gridDimY, config->gridDimZ}, {config->blockDimX, config->blockDimY, config->blockDimZ}, config->sharedMemBytes,
-                config->hStream, parameters, extra, cooperative);
+  return launch(function, {config->gridDimX, config->gridDimY, config->gridDimZ},
+                {config->blockDimX, config->blockDimY, config->blockDimZ}, config->sharedMemBytes, config->hStream,
+                parameters, extra, cooperative);
 }

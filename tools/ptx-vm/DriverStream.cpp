@@ -1,18 +1,20 @@
-//===- DriverStream.cpp - streams, events, capture -------------------------------------------------------------------===//
+//===- DriverStream.cpp - streams, events, capture
+//-------------------------------------------------------------------===//
 //
-// A stream is a queue with a thread. Each operation knows which others it comes after: the one before it in its stream, those of an
-// event that was waited for, and, by the rule of the default stream, all that other (blocking) streams were given before.
+// A stream is a queue with a thread. Each operation knows which others it comes after: the one before it in its stream,
+// those of an event that was waited for, and, by the rule of the default stream, all that other (blocking) streams were
+// given before.
 
 #include "tools/ptx-vm/Driver.h"
 #include <algorithm>
 
 using namespace ptxvm;
 
-#define RETURN_IF_ERROR(call)                                                                                                                       \
-  if (CUresult result = (call); result != CUDA_SUCCESS)                                                                                             \
+#define RETURN_IF_ERROR(call)                                                                                          \
+  if (CUresult result = (call); result != CUDA_SUCCESS)                                                                \
   return result
-#define NEED(pointer)                                                                                                                               \
-  if (!(pointer))                                                                                                                                   \
+#define NEED(pointer)                                                                                                  \
+  if (!(pointer))                                                                                                      \
   return CUDA_ERROR_INVALID_VALUE
 
 namespace ptxvm {
@@ -60,7 +62,8 @@ static void serve(CUstream_st *stream) {
   }
 }
 
-CUresult enqueue(CUstream handle, std::function<CUresult()> run, std::shared_ptr<Operation> *operation, const std::function<void(CUgraphNode_st &)> &change) {
+CUresult enqueue(CUstream handle, std::function<CUresult()> run, std::shared_ptr<Operation> *operation,
+                 const std::function<void(CUgraphNode_st &)> &change) {
   if (!isStream(handle))
     return CUDA_ERROR_INVALID_HANDLE;
   Driver &d = Driver::get();
@@ -225,7 +228,8 @@ CUresult cuEventRecord(CUevent event, CUstream handle) {
     return CUDA_SUCCESS;
   }
   event->captured = nullptr;
-  return enqueue(handle, [] { return CUDA_SUCCESS; }, &event->recorded);
+  return enqueue(
+      handle, [] { return CUDA_SUCCESS; }, &event->recorded);
 }
 
 CUresult cuEventSynchronize(CUevent event) {
@@ -258,7 +262,8 @@ CUresult cuEventElapsedTime(float *milliseconds, CUevent start, CUevent end) {
   *milliseconds = std::chrono::duration<float, std::milli>(end->recorded->finished - start->recorded->finished).count();
   return CUDA_SUCCESS;
 }
-extern "C" __attribute__((visibility("default"))) CUresult cuEventElapsedTime_v2(float *milliseconds, CUevent start, CUevent end) {
+extern "C" __attribute__((visibility("default"))) CUresult cuEventElapsedTime_v2(float *milliseconds, CUevent start,
+                                                                                 CUevent end) {
   return cuEventElapsedTime(milliseconds, start, end);
 }
 
@@ -356,7 +361,7 @@ CUresult cuStreamIsCapturing(CUstream handle, CUstreamCaptureStatus *status) {
   if (!isStream(handle))
     return CUDA_ERROR_INVALID_HANDLE;
   const CUstream_st *stream = streamOf(handle);
-  *status = !stream->capture          ? CU_STREAM_CAPTURE_STATUS_NONE
+  *status = !stream->capture         ? CU_STREAM_CAPTURE_STATUS_NONE
             : stream->captureInvalid ? CU_STREAM_CAPTURE_STATUS_INVALIDATED
                                      : CU_STREAM_CAPTURE_STATUS_ACTIVE;
   return CUDA_SUCCESS;

@@ -1,7 +1,7 @@
 //===- EmitApproximate.cpp - the .approx functions -------------------------------------------===//
 //
-// PTX gives bounds, not values. Here rcp, sqrt, div are correctly rounded, rsqrt is 1/sqrt (under 1.6 ulp), ex2 and lg2 are within
-// 2 ulp, sin, cos and tanh are the C library's.
+// PTX gives bounds, not values. Here rcp, sqrt, div are correctly rounded, rsqrt is 1/sqrt (under 1.6 ulp), ex2 and lg2
+// are within 2 ulp, sin, cos and tanh are the C library's.
 
 #include "tools/ptx-vm/EmitFloat.h"
 #include "tools/ptx-vm/Helpers.h"
@@ -38,7 +38,9 @@ Value *exp2(Emitter &e, Value *x) {
     p = ir.CreateIntrinsic(Intrinsic::fma, {t}, {p, f, number(c[i])});
   // Two factors, since 2^n alone may be subnormal or too large.
   Value *whole = ir.CreateFPToSI(n, ints), *first = ir.CreateAShr(whole, 1), *second = ir.CreateSub(whole, first);
-  auto power = [&](Value *k) { return ir.CreateBitCast(ir.CreateShl(ir.CreateAdd(k, ConstantInt::get(ints, 127)), 23), t); };
+  auto power = [&](Value *k) {
+    return ir.CreateBitCast(ir.CreateShl(ir.CreateAdd(k, ConstantInt::get(ints, 127)), 23), t);
+  };
   Value *r = ir.CreateFMul(ir.CreateFMul(p, power(first)), power(second));
   return ir.CreateSelect(ir.CreateFCmpUNO(x, x), x, r);
 }

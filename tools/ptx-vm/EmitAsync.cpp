@@ -1,6 +1,7 @@
 //===- EmitAsync.cpp - cp.async ----------------------------------------------------------------------------===//
 //
-// A copy is only queued; it is made when the thread waits for its group, so that a missing wait reads stale shared memory.
+// A copy is only queued; it is made when the thread waits for its group, so that a missing wait reads stale shared
+// memory.
 
 #include "tools/ptx-vm/Helpers.h"
 #include "tools/ptx-vm/Translate.h"
@@ -17,7 +18,8 @@ Value *address(Emitter &e, const Operand &memory) {
   base.kind = Operand::Register;
   base.reg = memory.reg;
   base.name = e.function.registers[memory.reg].name;
-  Value *v = e.bitsOfOperand(base) == 32 ? e.b.CreateZExt(e.read(base, Type::B32), e.integer(64)) : e.read(base, Type::B64);
+  Value *v =
+      e.bitsOfOperand(base) == 32 ? e.b.CreateZExt(e.read(base, Type::B32), e.integer(64)) : e.read(base, Type::B64);
   return e.b.CreateAdd(v, e.constant(64, memory.offset));
 }
 
@@ -28,7 +30,8 @@ void copy(Emitter &e) {
     e.fail("cp.async copies 4, 8 or 16 bytes (.cg: 16)");
   e.toSlot(0, address(e, e.operand(0)));
   e.toSlot(1, address(e, e.operand(1)));
-  Value *source = e.inst->operands.size() > 3 && e.bitsOfOperand(e.operand(3)) != 64 ? e.read(e.operand(3), Type::B32) : e.constant(32, *size);
+  Value *source = e.inst->operands.size() > 3 && e.bitsOfOperand(e.operand(3)) != 64 ? e.read(e.operand(3), Type::B32)
+                                                                                     : e.constant(32, *size);
   e.toSlot(2, source);
   e.callHelper(asyncCopy, {e.site(*size, 1, Space::Shared), e.mask()});
 }

@@ -9,8 +9,9 @@ namespace ptxvm {
 namespace {
 
 AtomicOperation operationOf(const Instruction &inst) {
-  static const std::pair<const char *, AtomicOperation> names[] = {{"and", kAnd}, {"or", kOr},   {"xor", kXor}, {"cas", kCas}, {"exch", kExchange},
-                                                                   {"add", kAdd}, {"inc", kInc}, {"dec", kDec}, {"min", kMin}, {"max", kMax}};
+  static const std::pair<const char *, AtomicOperation> names[] = {
+      {"and", kAnd}, {"or", kOr},   {"xor", kXor}, {"cas", kCas}, {"exch", kExchange},
+      {"add", kAdd}, {"inc", kInc}, {"dec", kDec}, {"min", kMin}, {"max", kMax}};
   for (auto [name, op] : names)
     if (inst.has(name))
       return op;
@@ -23,14 +24,18 @@ void atomic(Emitter &e) {
   const bool returns = e.inst->opcode == "atom";
   const Operand &memory = e.operand(returns ? 1 : 0);
   const size_t source = returns ? 2 : 1;
-  Space space = e.inst->has("shared") || e.inst->has("shared::cta") ? Space::Shared : e.inst->has("global") ? Space::Global : Space::Generic;
+  Space space = e.inst->has("shared") || e.inst->has("shared::cta") ? Space::Shared
+                : e.inst->has("global")                             ? Space::Global
+                                                                    : Space::Generic;
   Value *address;
   if (memory.reg >= 0) {
     Operand base;
     base.kind = Operand::Register;
     base.reg = memory.reg;
     base.name = e.function.registers[memory.reg].name;
-    address = e.bitsOfOperand(base) == 32 && space == Space::Shared ? ir.CreateZExt(e.read(base, Type::B32), e.integer(64)) : e.read(base, Type::B64);
+    address = e.bitsOfOperand(base) == 32 && space == Space::Shared
+                  ? ir.CreateZExt(e.read(base, Type::B32), e.integer(64))
+                  : e.read(base, Type::B64);
     address = ir.CreateAdd(address, e.constant(64, memory.offset));
   } else if (memory.name.empty()) {
     address = e.constant(64, memory.offset);
@@ -41,12 +46,14 @@ void atomic(Emitter &e) {
   const unsigned bits = bitsOf(e.inst->type);
   e.toSlot(0, address);
   e.toSlot(1, e.readLow(e.operand(source), bits));
-  if (e.operand(source).kind != Operand::Register && e.operand(source).kind != Operand::Integer && e.operand(source).kind != Operand::Float)
+  if (e.operand(source).kind != Operand::Register && e.operand(source).kind != Operand::Integer &&
+      e.operand(source).kind != Operand::Float)
     e.fail("operand of an atomic is no value");
   AtomicOperation op = operationOf(*e.inst);
   if (op == kCas)
     e.toSlot(2, e.readLow(e.operand(source + 1), bits));
-  e.callHelper(atomicMemory, {e.site(bits / 8, 1, space), e.mask(), e.liveMask(), ir.getInt32(op), ir.getInt32(uint32_t(e.inst->type))});
+  e.callHelper(atomicMemory, {e.site(bits / 8, 1, space), e.mask(), e.liveMask(), ir.getInt32(op),
+                              ir.getInt32(uint32_t(e.inst->type))});
   if (returns)
     e.write(e.operand(0), e.fromSlot(3, bits));
 }

@@ -69,9 +69,7 @@ void funnel(Emitter &e) {
   e.out(r);
 }
 
-Value *countZeros(Emitter &e, Value *v) {
-  return e.b.CreateBinaryIntrinsic(Intrinsic::ctlz, v, e.b.getFalse());
-}
+Value *countZeros(Emitter &e, Value *v) { return e.b.CreateBinaryIntrinsic(Intrinsic::ctlz, v, e.b.getFalse()); }
 void popc(Emitter &e) { e.out(toResult(e, e.b.CreateUnaryIntrinsic(Intrinsic::ctpop, e.in(1)), 32)); }
 void clz(Emitter &e) { e.out(toResult(e, countZeros(e, e.in(1)), 32)); }
 void brev(Emitter &e) { e.out(e.b.CreateUnaryIntrinsic(Intrinsic::bitreverse, e.in(1))); }
@@ -93,7 +91,8 @@ void fns(Emitter &e) {
   Value *zero = e.constant(32, 0), *found = e.constant(32, ~0u);
   Value *up = ir.CreateICmpSGE(offset, zero);
   Value *atBase = ir.CreateICmpEQ(offset, zero);
-  Value *wanted = ir.CreateSelect(atBase, e.constant(32, 1), ir.CreateBinaryIntrinsic(Intrinsic::abs, offset, ir.getFalse()));
+  Value *wanted =
+      ir.CreateSelect(atBase, e.constant(32, 1), ir.CreateBinaryIntrinsic(Intrinsic::abs, offset, ir.getFalse()));
   Value *count = zero;
   for (unsigned i = 0; i < 32; ++i) {
     Value *at = ir.CreateSelect(up, ir.CreateAdd(base, e.constant(32, i)), ir.CreateSub(base, e.constant(32, i)));
@@ -109,7 +108,9 @@ void fns(Emitter &e) {
   e.out(found);
 }
 
-Value *lowByte(Emitter &e, size_t i) { return toResult(e, e.b.CreateAnd(e.in(i, Type::B32), e.constant(32, 255)), bitsOfType(e)); }
+Value *lowByte(Emitter &e, size_t i) {
+  return toResult(e, e.b.CreateAnd(e.in(i, Type::B32), e.constant(32, 255)), bitsOfType(e));
+}
 
 void bfe(Emitter &e) {
   auto &ir = e.b;
@@ -135,7 +136,8 @@ void bfi(Emitter &e) {
   Value *last = e.constant(bits, bits - 1), *zero = e.constant(bits, 0), *one = e.constant(bits, 1);
   Value *all = Constant::getAllOnesValue(a->getType());
   Value *isLong = ir.CreateICmpUGT(length, last), *tooFar = ir.CreateICmpUGT(position, last);
-  Value *mask = ir.CreateSelect(isLong, all, ir.CreateSub(ir.CreateShl(one, ir.CreateSelect(isLong, zero, length)), one));
+  Value *mask =
+      ir.CreateSelect(isLong, all, ir.CreateSub(ir.CreateShl(one, ir.CreateSelect(isLong, zero, length)), one));
   Value *by = ir.CreateSelect(tooFar, zero, position);
   mask = ir.CreateSelect(tooFar, zero, ir.CreateShl(mask, by));
   e.out(ir.CreateOr(ir.CreateAnd(into, ir.CreateNot(mask)), ir.CreateAnd(ir.CreateShl(a, by), mask)));
@@ -147,8 +149,10 @@ void bmsk(Emitter &e) {
   if (e.inst->has("wrap")) {
     a = ir.CreateAnd(a, limit), width = ir.CreateAnd(width, limit);
   }
-  Value *a1 = ir.CreateBinaryIntrinsic(Intrinsic::umin, a, limit), *w1 = ir.CreateBinaryIntrinsic(Intrinsic::umin, width, limit);
-  Value *ones = ir.CreateSelect(ir.CreateICmpUGT(width, limit), e.constant(32, ~0u), ir.CreateSub(ir.CreateShl(e.constant(32, 1), w1), e.constant(32, 1)));
+  Value *a1 = ir.CreateBinaryIntrinsic(Intrinsic::umin, a, limit),
+        *w1 = ir.CreateBinaryIntrinsic(Intrinsic::umin, width, limit);
+  Value *ones = ir.CreateSelect(ir.CreateICmpUGT(width, limit), e.constant(32, ~0u),
+                                ir.CreateSub(ir.CreateShl(e.constant(32, 1), w1), e.constant(32, 1)));
   e.out(ir.CreateSelect(ir.CreateICmpUGT(a, limit), e.constant(32, 0), ir.CreateShl(ones, a1)));
 }
 

@@ -32,7 +32,8 @@ void barrierReduce(Emitter &e) {
   Value *id = uniformOperand(e, e.operand(1));
   Value *threads = hasThreads ? uniformOperand(e, e.operand(2)) : ir.getInt32(0);
   int how = e.inst->has("popc") ? 0 : e.inst->has("and") ? 1 : 2;
-  Value *r = e.callHelper(barrierReduction, {e.site(), e.mask(), e.liveMask(), id, threads, ir.CreateAnd(p, e.mask()), ir.getInt32(how)});
+  Value *r = e.callHelper(barrierReduction,
+                          {e.site(), e.mask(), e.liveMask(), id, threads, ir.CreateAnd(p, e.mask()), ir.getInt32(how)});
   e.write(e.operand(0), how == 0 ? r : ir.CreateICmpNE(r, ir.getInt32(0)));
 }
 
@@ -54,6 +55,7 @@ const OpcodeRow rows[] = {
     {"bra", "?uni", "L", terminator},
     {"ret", "?uni", "", terminator},
     {"exit", "", "", terminator},
+    {"call", "?uni", "L ?L L", terminator}, // replaced by Inline.cpp
     {"bar", "sync|arrive", "s ?s", barrier},
     {"bar", "cta sync|arrive", "s ?s", barrier},
     {"barrier", "?cta sync|arrive ?aligned", "s ?s", barrier},

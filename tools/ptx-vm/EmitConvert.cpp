@@ -8,8 +8,6 @@ using namespace llvm;
 namespace ptxvm {
 namespace {
 
-Type bitsType(unsigned bits) { return bits == 8 ? Type::B8 : bits == 16 ? Type::B16 : bits == 32 ? Type::B32 : Type::B64; }
-
 void intToInt(Emitter &e) {
   auto &ir = e.b;
   const Type to = e.inst->type, from = e.inst->type2;
@@ -56,7 +54,8 @@ void floatToInt(Emitter &e) {
   Value *v = roundToIntegral(e, floatSource(e, e.operand(1), from));
   const unsigned bits = bitsOf(to);
   llvm::Type *ints = v->getType()->getWithNewType(ir.getIntNTy(bits));
-  Value *r = ir.CreateIntrinsic(isSigned(to) ? Intrinsic::fptosi_sat : Intrinsic::fptoui_sat, {ints, v->getType()}, {v});
+  Value *r =
+      ir.CreateIntrinsic(isSigned(to) ? Intrinsic::fptosi_sat : Intrinsic::fptoui_sat, {ints, v->getType()}, {v});
   if (from == Type::F64 || bits == 64)
     r = ir.CreateSelect(ir.CreateFCmpUNO(v, v), ConstantInt::get(ints, uint64_t(1) << (bits - 1)), r);
   e.writeExtended(e.operand(0), r, isSigned(to));
@@ -65,11 +64,14 @@ void floatToInt(Emitter &e) {
 /// f64 to f32 so that a second rounding to 16 bits is right: what is lost leaves the last bit set.
 Value *narrowToOdd(Emitter &e, Value *v) {
   auto &ir = e.b;
-  llvm::Type *floats = v->getType()->getWithNewType(ir.getFloatTy()), *ints = v->getType()->getWithNewType(ir.getInt32Ty());
+  llvm::Type *floats = v->getType()->getWithNewType(ir.getFloatTy()),
+             *ints = v->getType()->getWithNewType(ir.getInt32Ty());
   Value *f = ir.CreateFPTrunc(v, floats), *back = ir.CreateFPExt(f, v->getType()), *bits = ir.CreateBitCast(f, ints);
   Value *one = ConstantInt::get(ints, 1);
-  Value *lost = ir.CreateAnd(ir.CreateFCmpONE(back, v), ir.CreateICmpEQ(ir.CreateAnd(bits, one), Constant::getNullValue(ints)));
-  Value *less = ir.CreateFCmpOLT(ir.CreateUnaryIntrinsic(Intrinsic::fabs, back), ir.CreateUnaryIntrinsic(Intrinsic::fabs, v));
+  Value *lost =
+      ir.CreateAnd(ir.CreateFCmpONE(back, v), ir.CreateICmpEQ(ir.CreateAnd(bits, one), Constant::getNullValue(ints)));
+  Value *less =
+      ir.CreateFCmpOLT(ir.CreateUnaryIntrinsic(Intrinsic::fabs, back), ir.CreateUnaryIntrinsic(Intrinsic::fabs, v));
   bits = ir.CreateSelect(lost, ir.CreateSelect(less, ir.CreateAdd(bits, one), ir.CreateSub(bits, one)), bits);
   return ir.CreateBitCast(bits, floats);
 }
@@ -92,8 +94,10 @@ Value *finish16(Emitter &e, Value *f, Type to) {
   Value *r = toHalf(e, f, brain, rounding);
   if (e.inst->has("satfinite")) {
     llvm::Type *t = r->getType();
-    Value *magnitude = ir.CreateAnd(r, ConstantInt::get(t, 0x7fff)), *infinity = ConstantInt::get(t, brain ? 0x7f80 : 0x7c00);
-    Value *limit = ir.CreateOr(ir.CreateAnd(r, ConstantInt::get(t, 0x8000)), ConstantInt::get(t, brain ? 0x7f7f : 0x7bff));
+    Value *magnitude = ir.CreateAnd(r, ConstantInt::get(t, 0x7fff)),
+          *infinity = ConstantInt::get(t, brain ? 0x7f80 : 0x7c00);
+    Value *limit =
+        ir.CreateOr(ir.CreateAnd(r, ConstantInt::get(t, 0x8000)), ConstantInt::get(t, brain ? 0x7f7f : 0x7bff));
     r = ir.CreateSelect(ir.CreateICmpEQ(magnitude, infinity), limit, r);
   }
   return r;
@@ -139,7 +143,10 @@ void intToFloat(Emitter &e) {
   auto &ir = e.b;
   const Type to = e.inst->type, from = e.inst->type2;
   Value *v = e.readLow(e.operand(1), bitsOf(from));
-  auto convert = [&](llvm::Type *t) { return isSigned(from) ? ir.CreateSIToFP(v, v->getType()->getWithNewType(t)) : ir.CreateUIToFP(v, v->getType()->getWithNewType(t)); };
+  auto convert = [&](llvm::Type *t) {
+    return isSigned(from) ? ir.CreateSIToFP(v, v->getType()->getWithNewType(t))
+                          : ir.CreateUIToFP(v, v->getType()->getWithNewType(t));
+  };
   if (bitsOf(to) == 16) {
     if (bitsOf(from) == 64)
       e.fail("conversion of 64-bit integers to 16-bit floating point is not supported");
@@ -147,7 +154,8 @@ void intToFloat(Emitter &e) {
   }
   Value *r;
   if (int rounding = roundingOf(*e.inst); rounding != kNearest) {
-    v = isSigned(from) ? ir.CreateSExt(v, v->getType()->getWithNewType(ir.getInt64Ty())) : ir.CreateZExt(v, v->getType()->getWithNewType(ir.getInt64Ty()));
+    v = isSigned(from) ? ir.CreateSExt(v, v->getType()->getWithNewType(ir.getInt64Ty()))
+                       : ir.CreateZExt(v, v->getType()->getWithNewType(ir.getInt64Ty()));
     e.toSlot(0, v);
     int operation = isSigned(from) ? kRoundedFromSigned : kRoundedFromUnsigned;
     e.callHelper(roundedOperation, {ir.getInt32(operation), ir.getInt32(rounding), ir.getInt32(bitsOf(to))});
@@ -184,9 +192,11 @@ void toTf32(Emitter &e) {
   if (e.inst->has("rna"))
     r = ir.CreateAdd(bits, ConstantInt::get(t, 0x1000));
   else if (e.inst->has("rn"))
-    r = ir.CreateAdd(bits, ir.CreateAdd(ConstantInt::get(t, 0xfff), ir.CreateAnd(ir.CreateLShr(bits, 13), ConstantInt::get(t, 1))));
+    r = ir.CreateAdd(
+        bits, ir.CreateAdd(ConstantInt::get(t, 0xfff), ir.CreateAnd(ir.CreateLShr(bits, 13), ConstantInt::get(t, 1))));
   r = ir.CreateAnd(r, ConstantInt::get(t, ~0x1fffu));
-  Value *isFinite = ir.CreateFCmpONE(ir.CreateUnaryIntrinsic(Intrinsic::fabs, v), ConstantFP::getInfinity(v->getType()));
+  Value *isFinite =
+      ir.CreateFCmpONE(ir.CreateUnaryIntrinsic(Intrinsic::fabs, v), ConstantFP::getInfinity(v->getType()));
   Value *special = ir.CreateSelect(ir.CreateFCmpUNO(v, v), ConstantInt::get(t, 0x7fffffff), bits);
   e.out(ir.CreateSelect(isFinite, r, special));
 }

@@ -1,7 +1,7 @@
 //===- EmitFloat.cpp - f32 and f64 ------------------------------------------------------===//
 //
-// Rounding to nearest is the host's arithmetic; the directed modes go to helpers. A NaN that arithmetic produces is the host's
-// (PTX leaves payloads open except that f32 gives 0x7fffffff, which min and max do here).
+// Rounding to nearest is the host's arithmetic; the directed modes go to helpers. A NaN that arithmetic produces is the
+// host's (PTX leaves payloads open except that f32 gives 0x7fffffff, which min and max do here).
 
 #include "tools/ptx-vm/EmitFloat.h"
 #include "tools/ptx-vm/Helpers.h"
@@ -14,7 +14,8 @@ Value *flushSubnormals(Emitter &e, Value *v) {
   auto &ir = e.b;
   llvm::Type *ints = v->getType()->getWithNewType(ir.getInt32Ty());
   Value *bits = ir.CreateBitCast(v, ints);
-  Value *isSmall = ir.CreateICmpEQ(ir.CreateAnd(bits, ConstantInt::get(ints, 0x7f800000)), Constant::getNullValue(ints));
+  Value *isSmall =
+      ir.CreateICmpEQ(ir.CreateAnd(bits, ConstantInt::get(ints, 0x7f800000)), Constant::getNullValue(ints));
   bits = ir.CreateSelect(isSmall, ir.CreateAnd(bits, ConstantInt::get(ints, 0x80000000)), bits);
   return ir.CreateBitCast(bits, v->getType());
 }
@@ -41,10 +42,13 @@ Value *minMax(Emitter &e, Value *a, Value *b, bool isMax, bool nan, bool xorSign
   }
   Value *first = isMax ? ir.CreateFCmpOGT(a, b) : ir.CreateFCmpOLT(a, b);
   Value *r = ir.CreateSelect(first, a, b);
-  Value *same = toFloat(isMax ? ir.CreateAnd(toBits(a), toBits(b)) : ir.CreateOr(toBits(a), toBits(b))); // -0 is less than +0
+  Value *same =
+      toFloat(isMax ? ir.CreateAnd(toBits(a), toBits(b)) : ir.CreateOr(toBits(a), toBits(b))); // -0 is less than +0
   r = ir.CreateSelect(ir.CreateFCmpOEQ(a, b), same, r);
   Value *aNan = ir.CreateFCmpUNO(a, a), *bNan = ir.CreateFCmpUNO(b, b);
-  Value *canonical = toFloat(ConstantInt::get(ints, bits == 64 ? 0x7ff8000000000000 : bits == 32 ? 0x7fffffff : 0x7fff));
+  Value *canonical = toFloat(ConstantInt::get(ints, bits == 64   ? 0x7ff8000000000000
+                                                    : bits == 32 ? 0x7fffffff
+                                                                 : 0x7fff));
   if (nan) {
     r = ir.CreateSelect(ir.CreateOr(aNan, bNan), canonical, r);
   } else {
@@ -141,7 +145,8 @@ void testp(Emitter &e) {
   Value *a = e.in(1), *magnitude = ir.CreateUnaryIntrinsic(Intrinsic::fabs, a);
   Value *infinity = ConstantFP::getInfinity(a->getType());
   bool isDouble = e.inst->type == Type::F64;
-  Value *smallest = ConstantFP::get(a->getType(), isDouble ? 0x1p-1022 : 0x1p-126), *zero = ConstantFP::get(a->getType(), 0.0);
+  Value *smallest = ConstantFP::get(a->getType(), isDouble ? 0x1p-1022 : 0x1p-126),
+        *zero = ConstantFP::get(a->getType(), 0.0);
   Value *r = nullptr;
   if (e.inst->has("finite"))
     r = ir.CreateFCmpOLT(magnitude, infinity);

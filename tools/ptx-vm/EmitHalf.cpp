@@ -1,7 +1,7 @@
 //===- EmitHalf.cpp - f16, bf16 and pairs of them -----------------------------------------===//
 //
-// Sums and products of two halves are exact enough in f32 that rounding twice rounds once; fma is computed in f64, its sum rounded
-// to odd, which makes the second rounding right.
+// Sums and products of two halves are exact enough in f32 that rounding twice rounds once; fma is computed in f64, its
+// sum rounded to odd, which makes the second rounding right.
 
 #include "tools/ptx-vm/EmitFloat.h"
 
@@ -15,12 +15,15 @@ Value *toFloat(Emitter &e, Value *v, bool isBrain) {
   if (!isBrain)
     return ir.CreateFPExt(ir.CreateBitCast(v, v->getType()->getWithNewType(ir.getHalfTy())), floats);
   llvm::Type *ints = v->getType()->getWithNewType(ir.getInt32Ty());
-  return ir.CreateBitCast(ir.CreateShl(ir.CreateZExt(ir.CreateBitCast(v, v->getType()->getWithNewType(ir.getInt16Ty())), ints), 16), floats);
+  return ir.CreateBitCast(
+      ir.CreateShl(ir.CreateZExt(ir.CreateBitCast(v, v->getType()->getWithNewType(ir.getInt16Ty())), ints), 16),
+      floats);
 }
 
 Value *toHalf(Emitter &e, Value *v, bool isBrain, int rounding) {
   auto &ir = e.b;
-  llvm::Type *ints = v->getType()->getWithNewType(ir.getInt32Ty()), *shorts = v->getType()->getWithNewType(ir.getInt16Ty());
+  llvm::Type *ints = v->getType()->getWithNewType(ir.getInt32Ty()),
+             *shorts = v->getType()->getWithNewType(ir.getInt16Ty());
   auto number = [&](uint32_t n) { return ConstantInt::get(ints, n); };
   Value *isNan = ir.CreateFCmpUNO(v, v);
   Value *canonical = ConstantInt::get(shorts, 0x7fff);
@@ -38,7 +41,8 @@ Value *toHalf(Emitter &e, Value *v, bool isBrain, int rounding) {
   Value *r = ir.CreateFPTrunc(v, halves);
   if (rounding == kTowardZero) { // one step back where rounding went outwards
     Value *back = ir.CreateFPExt(r, v->getType());
-    Value *outside = ir.CreateFCmpOGT(ir.CreateUnaryIntrinsic(Intrinsic::fabs, back), ir.CreateUnaryIntrinsic(Intrinsic::fabs, v));
+    Value *outside =
+        ir.CreateFCmpOGT(ir.CreateUnaryIntrinsic(Intrinsic::fabs, back), ir.CreateUnaryIntrinsic(Intrinsic::fabs, v));
     Value *rBits = ir.CreateBitCast(r, shorts);
     r = ir.CreateSelect(outside, ir.CreateSub(rBits, ConstantInt::get(shorts, 1)), rBits);
     return ir.CreateSelect(isNan, canonical, r);
@@ -73,8 +77,10 @@ Value *flushed(Emitter &e, size_t i) {
   Value *v = half(e, i);
   if (!e.inst->has("ftz"))
     return v;
-  Value *isSmall = ir.CreateFCmpOLT(ir.CreateUnaryIntrinsic(Intrinsic::fabs, v), ConstantFP::get(v->getType(), 0x1p-14));
-  return ir.CreateSelect(isSmall, ir.CreateBinaryIntrinsic(Intrinsic::copysign, ConstantFP::get(v->getType(), 0.0), v), v);
+  Value *isSmall =
+      ir.CreateFCmpOLT(ir.CreateUnaryIntrinsic(Intrinsic::fabs, v), ConstantFP::get(v->getType(), 0x1p-14));
+  return ir.CreateSelect(isSmall, ir.CreateBinaryIntrinsic(Intrinsic::copysign, ConstantFP::get(v->getType(), 0.0), v),
+                         v);
 }
 
 template <char op> void binary(Emitter &e) {
@@ -85,7 +91,8 @@ template <char op> void binary(Emitter &e) {
 void fma(Emitter &e) {
   auto &ir = e.b;
   Value *a = flushed(e, 1), *b = flushed(e, 2), *c = flushed(e, 3);
-  llvm::Type *doubles = a->getType()->getWithNewType(ir.getDoubleTy()), *longs = a->getType()->getWithNewType(ir.getInt64Ty());
+  llvm::Type *doubles = a->getType()->getWithNewType(ir.getDoubleTy()),
+             *longs = a->getType()->getWithNewType(ir.getInt64Ty());
   Value *product = ir.CreateFMul(ir.CreateFPExt(a, doubles), ir.CreateFPExt(b, doubles)); // exact
   Value *addend = ir.CreateFPExt(c, doubles);
   Value *sum = ir.CreateFAdd(product, addend);
@@ -96,7 +103,8 @@ void fma(Emitter &e) {
   Value *inexact = ir.CreateFCmpONE(error, zero);
   Value *even = ir.CreateICmpEQ(ir.CreateAnd(bits, ConstantInt::get(longs, 1)), Constant::getNullValue(longs));
   Value *outwards = ir.CreateICmpEQ(ir.CreateFCmpOGT(error, zero), ir.CreateFCmpOGT(sum, zero));
-  Value *odd = ir.CreateSelect(outwards, ir.CreateAdd(bits, ConstantInt::get(longs, 1)), ir.CreateSub(bits, ConstantInt::get(longs, 1)));
+  Value *odd = ir.CreateSelect(outwards, ir.CreateAdd(bits, ConstantInt::get(longs, 1)),
+                               ir.CreateSub(bits, ConstantInt::get(longs, 1)));
   bits = ir.CreateSelect(ir.CreateAnd(inexact, even), odd, bits);
   // The same from f64 to f32: cut, with the lost bits kept in the last one.
   Value *exact = ir.CreateBitCast(bits, doubles);
@@ -106,8 +114,10 @@ void fma(Emitter &e) {
   Value *f32Bits = ir.CreateBitCast(f32, ints);
   Value *lost = ir.CreateFCmpONE(back, exact);
   Value *f32Even = ir.CreateICmpEQ(ir.CreateAnd(f32Bits, ConstantInt::get(ints, 1)), Constant::getNullValue(ints));
-  Value *isLess = ir.CreateFCmpOLT(ir.CreateUnaryIntrinsic(Intrinsic::fabs, back), ir.CreateUnaryIntrinsic(Intrinsic::fabs, exact));
-  Value *f32Odd = ir.CreateSelect(isLess, ir.CreateAdd(f32Bits, ConstantInt::get(ints, 1)), ir.CreateSub(f32Bits, ConstantInt::get(ints, 1)));
+  Value *isLess =
+      ir.CreateFCmpOLT(ir.CreateUnaryIntrinsic(Intrinsic::fabs, back), ir.CreateUnaryIntrinsic(Intrinsic::fabs, exact));
+  Value *f32Odd = ir.CreateSelect(isLess, ir.CreateAdd(f32Bits, ConstantInt::get(ints, 1)),
+                                  ir.CreateSub(f32Bits, ConstantInt::get(ints, 1)));
   f32Bits = ir.CreateSelect(ir.CreateAnd(lost, f32Even), f32Odd, f32Bits);
   finish(e, ir.CreateBitCast(f32Bits, a->getType()));
 }

@@ -114,7 +114,8 @@ void absolute(Emitter &e) { e.out(e.b.CreateBinaryIntrinsic(Intrinsic::abs, e.in
 void negate(Emitter &e) { e.out(e.b.CreateNeg(e.in(1))); }
 template <bool isMax> void minMax(Emitter &e) {
   bool s = isSignedType(e);
-  Value *r = e.b.CreateBinaryIntrinsic(isMax ? (s ? Intrinsic::smax : Intrinsic::umax) : (s ? Intrinsic::smin : Intrinsic::umin), e.in(1), e.in(2));
+  Value *r = e.b.CreateBinaryIntrinsic(
+      isMax ? (s ? Intrinsic::smax : Intrinsic::umax) : (s ? Intrinsic::smin : Intrinsic::umin), e.in(1), e.in(2));
   if (e.inst->has("relu"))
     r = e.b.CreateBinaryIntrinsic(Intrinsic::smax, r, Constant::getNullValue(r->getType()));
   e.out(r);
@@ -128,14 +129,16 @@ Value *part(Emitter &e, Value *word, unsigned at, unsigned bits, bool isSigned) 
 void dp4a(Emitter &e) {
   Value *a = e.in(1, Type::B32), *b = e.in(2, Type::B32), *sum = e.in(3, Type::B32);
   for (unsigned i = 0; i < 4; ++i)
-    sum = e.b.CreateAdd(sum, e.b.CreateMul(part(e, a, 8 * i, 8, isSigned(e.inst->type)), part(e, b, 8 * i, 8, isSigned(e.inst->type2))));
+    sum = e.b.CreateAdd(sum, e.b.CreateMul(part(e, a, 8 * i, 8, isSigned(e.inst->type)),
+                                           part(e, b, 8 * i, 8, isSigned(e.inst->type2))));
   e.out(sum);
 }
 void dp2a(Emitter &e) {
   Value *a = e.in(1, Type::B32), *b = e.in(2, Type::B32), *sum = e.in(3, Type::B32);
   unsigned from = e.inst->has("hi") ? 16 : 0;
   for (unsigned i = 0; i < 2; ++i)
-    sum = e.b.CreateAdd(sum, e.b.CreateMul(part(e, a, 16 * i, 16, isSigned(e.inst->type)), part(e, b, from + 8 * i, 8, isSigned(e.inst->type2))));
+    sum = e.b.CreateAdd(sum, e.b.CreateMul(part(e, a, 16 * i, 16, isSigned(e.inst->type)),
+                                           part(e, b, from + 8 * i, 8, isSigned(e.inst->type2))));
   e.out(sum);
 }
 

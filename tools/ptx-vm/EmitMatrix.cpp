@@ -8,7 +8,9 @@ using namespace llvm;
 namespace ptxvm {
 namespace {
 
-std::vector<Operand> elementsOf(const Operand &o) { return o.kind == Operand::Vector ? o.elements : std::vector<Operand>{o}; }
+std::vector<Operand> elementsOf(const Operand &o) {
+  return o.kind == Operand::Vector ? o.elements : std::vector<Operand>{o};
+}
 
 void expectFull(Emitter &e) {
   // .aligned: all threads of the warp execute it.
@@ -19,7 +21,8 @@ void expectFull(Emitter &e) {
 void mma(Emitter &e) {
   e.wide = true;
   expectFull(e);
-  const auto d = elementsOf(e.operand(0)), a = elementsOf(e.operand(1)), b = elementsOf(e.operand(2)), c = elementsOf(e.operand(3));
+  const auto d = elementsOf(e.operand(0)), a = elementsOf(e.operand(1)), b = elementsOf(e.operand(2)),
+             c = elementsOf(e.operand(3));
   const std::string &shape = e.inst->modifiers[2];
   const unsigned k = std::stoi(shape.substr(shape.rfind('k') + 1));
   std::vector<Type> types;
@@ -27,16 +30,20 @@ void mma(Emitter &e) {
     if (auto t = typeNamed(m))
       types.push_back(*t);
   const unsigned aBits = types[1] == Type::TF32 ? 32 : bitsOf(types[1]);
-  const size_t aRegisters = 16 * k * aBits / 1024, bRegisters = 8 * k * aBits / 1024, cRegisters = types[3] == Type::F16 ? 2 : 4;
-  if (a.size() != aRegisters || b.size() != bRegisters || c.size() != cRegisters || d.size() != (types[0] == Type::F16 ? 2u : 4u))
-    e.fail("mma of this shape takes " + std::to_string(aRegisters) + ", " + std::to_string(bRegisters) + " and " + std::to_string(cRegisters) + " registers");
+  const size_t aRegisters = 16 * k * aBits / 1024, bRegisters = 8 * k * aBits / 1024,
+               cRegisters = types[3] == Type::F16 ? 2 : 4;
+  if (a.size() != aRegisters || b.size() != bRegisters || c.size() != cRegisters ||
+      d.size() != (types[0] == Type::F16 ? 2u : 4u))
+    e.fail("mma of this shape takes " + std::to_string(aRegisters) + ", " + std::to_string(bRegisters) + " and " +
+           std::to_string(cRegisters) + " registers");
   auto put = [&](unsigned slot, const std::vector<Operand> &from) {
     for (const Operand &o : from)
       e.toSlot(slot++, e.read(o, Type::B32));
   };
   put(0, a), put(4, b), put(6, c);
-  e.callHelper(multiplyMatrices, {e.b.getInt32(k), e.b.getInt32(uint32_t(types[1])), e.b.getInt32(uint32_t(types[2])), e.b.getInt32(uint32_t(types[3])),
-                                  e.b.getInt32(uint32_t(types[0])), e.b.getInt32(e.inst->has("satfinite"))});
+  e.callHelper(multiplyMatrices, {e.b.getInt32(k), e.b.getInt32(uint32_t(types[1])), e.b.getInt32(uint32_t(types[2])),
+                                  e.b.getInt32(uint32_t(types[3])), e.b.getInt32(uint32_t(types[0])),
+                                  e.b.getInt32(e.inst->has("satfinite"))});
   for (size_t i = 0; i < d.size(); ++i)
     e.write(d[i], e.fromSlot(10 + i, 32));
 }
@@ -48,7 +55,8 @@ Value *sharedAddress(Emitter &e, const Operand &memory) {
   base.kind = Operand::Register;
   base.reg = memory.reg;
   base.name = e.function.registers[memory.reg].name;
-  Value *v = e.bitsOfOperand(base) == 32 ? e.b.CreateZExt(e.read(base, Type::B32), e.integer(64)) : e.read(base, Type::B64);
+  Value *v =
+      e.bitsOfOperand(base) == 32 ? e.b.CreateZExt(e.read(base, Type::B32), e.integer(64)) : e.read(base, Type::B64);
   return e.b.CreateAdd(v, e.constant(64, memory.offset));
 }
 
@@ -64,7 +72,8 @@ void matrixAccess(Emitter &e) {
   if (!isLoad)
     for (unsigned i = 0; i < count; ++i)
       e.toSlot(2 + i, e.read(data[i], Type::B32));
-  e.callHelper(isLoad ? loadMatrix : storeMatrix, {e.site(16, 1, Space::Shared), e.b.getInt32(count), e.b.getInt32(e.inst->has("trans"))});
+  e.callHelper(isLoad ? loadMatrix : storeMatrix,
+               {e.site(16, 1, Space::Shared), e.b.getInt32(count), e.b.getInt32(e.inst->has("trans"))});
   if (isLoad)
     for (unsigned i = 0; i < count; ++i)
       e.write(data[i], e.fromSlot(2 + i, 32));

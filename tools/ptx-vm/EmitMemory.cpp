@@ -1,7 +1,7 @@
 //===- EmitMemory.cpp - ld and st ---------------------------------------------------------------===//
 //
-// The usual access is made inline: one address for all lanes, or lanes side by side, within the allocation that this instruction
-// touched last. Everything else, faults included, goes to accessMemory (Access.cpp).
+// The usual access is made inline: one address for all lanes, or lanes side by side, within the allocation that this
+// instruction touched last. Everything else, faults included, goes to accessMemory (Access.cpp).
 
 #include "tools/ptx-vm/Helpers.h"
 #include "tools/ptx-vm/Translate.h"
@@ -51,7 +51,8 @@ Access access(Emitter &e, const Operand &memory, const Operand &data) {
     if (!memory.name.empty()) {
       Space declared = e.spaceOfSymbol(memory);
       if (a.space != declared && a.space != Space::Generic)
-        e.fail("'" + memory.name + "' lies in ." + std::string(nameOf(declared)) + ", not in ." + std::string(nameOf(a.space)));
+        e.fail("'" + memory.name + "' lies in ." + std::string(nameOf(declared)) + ", not in ." +
+               std::string(nameOf(a.space)));
       at = e.addressOf(memory);
       a.space = declared;
     }
@@ -63,7 +64,8 @@ Access access(Emitter &e, const Operand &memory, const Operand &data) {
   base.reg = memory.reg;
   base.name = e.function.registers[memory.reg].name;
   unsigned bits = e.bitsOfOperand(base);
-  if (bits == 32 && (a.space == Space::Shared || a.space == Space::Local || a.space == Space::Param || a.space == Space::Const))
+  if (bits == 32 &&
+      (a.space == Space::Shared || a.space == Space::Local || a.space == Space::Param || a.space == Space::Const))
     a.address = e.b.CreateZExt(e.read(base, Type::B32), e.integer(64));
   else
     a.address = e.read(base, Type::B64);
@@ -72,7 +74,9 @@ Access access(Emitter &e, const Operand &memory, const Operand &data) {
   return a;
 }
 
-const std::vector<Operand> elementsOf(const Operand &o) { return o.kind == Operand::Vector ? o.elements : std::vector<Operand>{o}; }
+const std::vector<Operand> elementsOf(const Operand &o) {
+  return o.kind == Operand::Vector ? o.elements : std::vector<Operand>{o};
+}
 
 Value *pointer(Emitter &e, Value *address) { return e.b.CreateIntToPtr(address, e.b.getPtrTy()); }
 
@@ -85,12 +89,14 @@ Value *isFine(Emitter &e, const Access &a, Value *first, unsigned total, unsigne
     low = ir.getInt64(kSharedBase);
     high = ir.CreateZExt(e.field(offsetof(Warp, sharedEnd), ir.getInt32Ty()), ir.getInt64Ty());
   } else {
-    Value *cache = ir.CreateConstInBoundsGEP1_64(ir.getInt8Ty(), e.field(offsetof(Warp, sites), ir.getPtrTy()), site * sizeof(SiteCache));
+    Value *cache = ir.CreateConstInBoundsGEP1_64(ir.getInt8Ty(), e.field(offsetof(Warp, sites), ir.getPtrTy()),
+                                                 site * sizeof(SiteCache));
     low = ir.CreateLoad(ir.getInt64Ty(), cache);
     high = ir.CreateLoad(ir.getInt64Ty(), ir.CreateConstInBoundsGEP1_64(ir.getInt8Ty(), cache, 8));
   }
   // low <= first and first + total <= high; first is far from overflow if it is below high.
-  Value *fine = ir.CreateAnd(aligned, ir.CreateAnd(ir.CreateICmpUGE(first, low), ir.CreateICmpULE(ir.CreateAdd(first, ir.getInt64(total)), high)));
+  Value *fine = ir.CreateAnd(aligned, ir.CreateAnd(ir.CreateICmpUGE(first, low),
+                                                   ir.CreateICmpULE(ir.CreateAdd(first, ir.getInt64(total)), high)));
   return ir.CreateAnd(fine, ir.CreateICmpULT(first, high));
 }
 
@@ -119,7 +125,8 @@ Value *chooseFast(Emitter &e, const Access &a, unsigned site, bool isLoad, Basic
     ir.SetInsertPoint(inside);
     Value *written = hostAddress(e, a, first, offsetof(Warp, written));
     auto *ints = ir.getIntNTy(8 * total);
-    Value *flags = ir.CreateAlignedLoad(total <= 8 ? (llvm::Type *)ints : FixedVectorType::get(ir.getInt64Ty(), total / 8), written, Align(1));
+    Value *flags = ir.CreateAlignedLoad(
+        total <= 8 ? (llvm::Type *)ints : FixedVectorType::get(ir.getInt64Ty(), total / 8), written, Align(1));
     if (total > 8)
       flags = ir.CreateAndReduce(flags);
     usual = ir.CreateICmpEQ(flags, Constant::getAllOnesValue(flags->getType()));
@@ -154,12 +161,15 @@ void load(Emitter &e) {
   if (a.space == Space::Param && e.operand(1).reg < 0) { // a parameter of the kernel: the same for all
     uint64_t at = e.addressOf(e.operand(1));
     if (at + a.total() > e.function.parameterBytes)
-      e.fail("load of " + std::to_string(a.total()) + " bytes at offset " + std::to_string(at) + " of " + std::to_string(e.function.parameterBytes) + " bytes of parameters");
+      e.fail("load of " + std::to_string(a.total()) + " bytes at offset " + std::to_string(at) + " of " +
+             std::to_string(e.function.parameterBytes) + " bytes of parameters");
     if (at % a.total())
-      e.fail("parameter at offset " + std::to_string(at) + " is not aligned to " + std::to_string(a.total()) + " bytes");
+      e.fail("parameter at offset " + std::to_string(at) + " is not aligned to " + std::to_string(a.total()) +
+             " bytes");
     Value *params = e.field(offsetof(Warp, params), ir.getPtrTy());
     for (unsigned i = 0; i < a.count; ++i)
-      values.push_back(ir.CreateAlignedLoad(ir.getIntNTy(bits), ir.CreateConstInBoundsGEP1_64(ir.getInt8Ty(), params, at + i * a.bytes), Align(a.bytes)));
+      values.push_back(ir.CreateAlignedLoad(
+          ir.getIntNTy(bits), ir.CreateConstInBoundsGEP1_64(ir.getInt8Ty(), params, at + i * a.bytes), Align(a.bytes)));
     return finishLoad(e, values);
   }
   const unsigned site = e.newSite(a.bytes, a.count, a.space);
@@ -184,8 +194,9 @@ void load(Emitter &e) {
   Value *from = hostAddress(e, a, first, offsetof(Warp, shared));
   SmallVector<Value *> direct, indirect;
   const unsigned lanes = e.wide ? kLanes : 1;
-  Value *all = ir.CreateAlignedLoad(a.count * lanes == 1 ? (llvm::Type *)ir.getIntNTy(bits) : FixedVectorType::get(ir.getIntNTy(bits), a.count * lanes), from,
-                                    Align(a.total()));
+  Value *all = ir.CreateAlignedLoad(a.count * lanes == 1 ? (llvm::Type *)ir.getIntNTy(bits)
+                                                         : FixedVectorType::get(ir.getIntNTy(bits), a.count * lanes),
+                                    from, Align(a.total()));
   for (unsigned i = 0; i < a.count; ++i) {
     if (a.count == 1) {
       direct.push_back(all);
@@ -286,14 +297,18 @@ void nothing(Emitter &) {}
 void policy(Emitter &e) { e.out(e.constant(64, 0)); }
 
 const OpcodeRow rows[] = {
-    {"ld", "?weak ?$space ?$cache ?$evict1 ?$evict2 ?L2::cache_hint ?$prefetch ?$vector $data", "D m ?s", load, Result::Load},
+    {"ld", "?weak ?$space ?$cache ?$evict1 ?$evict2 ?L2::cache_hint ?$prefetch ?$vector $data", "D m ?s", load,
+     Result::Load},
     {"ld", "volatile ?$space ?$prefetch ?$vector $data", "D m", load, Result::Load},
-    {"ld", "relaxed|acquire $scope ?$space ?$evict1 ?$evict2 ?L2::cache_hint ?$prefetch ?$vector $data", "D m ?s", load, Result::Load, 70},
-    {"ld", "global ?ca|cg|cs nc ?$evict1 ?$evict2 ?L2::cache_hint ?$prefetch ?$vector $data", "D m ?s", load, Result::Load},
+    {"ld", "relaxed|acquire $scope ?$space ?$evict1 ?$evict2 ?L2::cache_hint ?$prefetch ?$vector $data", "D m ?s", load,
+     Result::Load, 70},
+    {"ld", "global ?ca|cg|cs nc ?$evict1 ?$evict2 ?L2::cache_hint ?$prefetch ?$vector $data", "D m ?s", load,
+     Result::Load},
     {"ldu", "?global ?$vector $data", "D m", load, Result::Load},
     {"st", "?weak ?$space ?$cache ?$evict1 ?$evict2 ?L2::cache_hint ?$vector $data", "m S ?s", store},
     {"st", "volatile ?$space ?$vector $data", "m S", store},
-    {"st", "relaxed|release $scope ?$space ?$evict1 ?$evict2 ?L2::cache_hint ?$vector $data", "m S ?s", store, Result::Pure, 70},
+    {"st", "relaxed|release $scope ?$space ?$evict1 ?$evict2 ?L2::cache_hint ?$vector $data", "m S ?s", store,
+     Result::Pure, 70},
     {"prefetch", "?global|local L1|L2", "m", nothing},
     {"prefetch", "global L2::evict_last|L2::evict_normal", "m", nothing},
     {"prefetchu", "L1", "m", nothing},

@@ -8,7 +8,9 @@ using namespace llvm;
 namespace ptxvm {
 namespace {
 
-Type bitsType(unsigned bits) { return bits == 8 ? Type::B8 : bits == 16 ? Type::B16 : bits == 32 ? Type::B32 : bits == 64 ? Type::B64 : Type::B128; }
+Type bitsType(unsigned bits) {
+  return bits == 8 ? Type::B8 : bits == 16 ? Type::B16 : bits == 32 ? Type::B32 : bits == 64 ? Type::B64 : Type::B128;
+}
 
 void move(Emitter &e) {
   const Operand &to = e.operand(0), &from = e.operand(1);
@@ -17,7 +19,8 @@ void move(Emitter &e) {
     const unsigned each = bits / from.elements.size();
     Value *r = e.constant(bits, 0);
     for (size_t i = 0; i < from.elements.size(); ++i)
-      r = e.b.CreateOr(r, e.b.CreateShl(e.b.CreateZExt(e.read(from.elements[i], bitsType(each)), e.integer(bits)), e.constant(bits, i * each)));
+      r = e.b.CreateOr(r, e.b.CreateShl(e.b.CreateZExt(e.read(from.elements[i], bitsType(each)), e.integer(bits)),
+                                        e.constant(bits, i * each)));
     return e.write(to, r);
   }
   if (to.kind == Operand::Vector) {
@@ -91,7 +94,10 @@ void setp(Emitter &e) {
 }
 
 void set(Emitter &e) {
-  Value *p = combine(e, compare(e, e.inst->modifiers[0], e.inst->type2, comparand(e, 1, e.inst->type2), comparand(e, 2, e.inst->type2)), 3);
+  Value *p = combine(
+      e,
+      compare(e, e.inst->modifiers[0], e.inst->type2, comparand(e, 1, e.inst->type2), comparand(e, 2, e.inst->type2)),
+      3);
   if (e.inst->type == Type::F32)
     e.out(e.b.CreateSelect(p, e.constantFloat(Type::F32, 1.0), e.constantFloat(Type::F32, 0.0)));
   else
@@ -104,7 +110,9 @@ void setHalf(Emitter &e) { // set.cmp.f16x2.f16x2 and set.cmp.u32.f16x2-like for
   llvm::Type *shorts = p->getType()->getWithNewType(e.b.getInt16Ty());
   const bool isPair = from == Type::F16x2 || from == Type::BF16x2;
   if (isFloat(to))
-    return e.out(e.b.CreateSelect(p, ConstantInt::get(shorts, from == Type::F16 || from == Type::F16x2 ? 0x3c00 : 0x3f80), Constant::getNullValue(shorts)));
+    return e.out(e.b.CreateSelect(p,
+                                  ConstantInt::get(shorts, from == Type::F16 || from == Type::F16x2 ? 0x3c00 : 0x3f80),
+                                  Constant::getNullValue(shorts)));
   if (isPair)
     return e.out(e.b.CreateSExt(p, shorts));
   e.out(e.b.CreateSExt(p, e.integer(bitsOf(to))));
@@ -123,11 +131,17 @@ void slct(Emitter &e) {
 // --- generic addresses: global ones are themselves, .shared and .local have windows, .param lies where it lies ---
 
 Value *windowOf(Emitter &e, const std::string &space) {
-  Value *base = e.field(space == "shared" ? offsetof(Warp, shared) : space == "local" ? offsetof(Warp, local) : offsetof(Warp, params), e.b.getInt64Ty());
+  Value *base = e.field(space == "shared"  ? offsetof(Warp, shared)
+                        : space == "local" ? offsetof(Warp, local)
+                                           : offsetof(Warp, params),
+                        e.b.getInt64Ty());
   if (e.wide)
     base = e.broadcast(base);
   if (space == "local")
-    base = e.b.CreateAdd(base, e.b.CreateMul(e.laneVector(1, 64), e.broadcast(e.b.CreateZExt(e.field(offsetof(Warp, localBytes), e.b.getInt32Ty()), e.b.getInt64Ty()))));
+    base = e.b.CreateAdd(base,
+                         e.b.CreateMul(e.laneVector(1, 64),
+                                       e.broadcast(e.b.CreateZExt(e.field(offsetof(Warp, localBytes), e.b.getInt32Ty()),
+                                                                  e.b.getInt64Ty()))));
   return base;
 }
 
@@ -149,12 +163,16 @@ void isSpace(Emitter &e) {
   const std::string space = e.inst->modifiers[0].substr(0, e.inst->modifiers[0].find(':'));
   Value *v = e.in(1, Type::B64);
   auto inside = [&](const char *which, Value *bytes, uint64_t from) {
-    Value *window = e.field(which[0] == 's' ? offsetof(Warp, shared) : which[0] == 'l' ? offsetof(Warp, local) : offsetof(Warp, params), ir.getInt64Ty());
+    Value *window = e.field(which[0] == 's'   ? offsetof(Warp, shared)
+                            : which[0] == 'l' ? offsetof(Warp, local)
+                                              : offsetof(Warp, params),
+                            ir.getInt64Ty());
     Value *offset = ir.CreateSub(v, e.broadcast(ir.CreateAdd(window, ir.getInt64(from))));
     return ir.CreateICmpULT(offset, e.broadcast(bytes));
   };
   auto field32 = [&](size_t at) { return ir.CreateZExt(e.field(at, ir.getInt32Ty()), ir.getInt64Ty()); };
-  Value *shared = inside("shared", ir.CreateSub(field32(offsetof(Warp, sharedEnd)), ir.getInt64(kSharedBase)), kSharedBase);
+  Value *shared =
+      inside("shared", ir.CreateSub(field32(offsetof(Warp, sharedEnd)), ir.getInt64(kSharedBase)), kSharedBase);
   Value *local = inside("local", ir.CreateMul(field32(offsetof(Warp, localBytes)), ir.getInt64(kLanes)), 0);
   Value *none = Constant::getNullValue(shared->getType());
   Value *r = space == "shared"   ? shared

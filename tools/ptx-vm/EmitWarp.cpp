@@ -8,7 +8,8 @@ using namespace llvm;
 namespace ptxvm {
 namespace {
 
-/// Every lane named must be here (or have exited), and every lane here must be named. Checked by a helper unless all 32 are.
+/// Every lane named must be here (or have exited), and every lane here must be named. Checked by a helper unless all 32
+/// are.
 void members(Emitter &e, const Operand &o) {
   auto named = e.constantOf(o);
   if (named && uint32_t(*named) == ~0u && e.maskIsFull())
@@ -102,7 +103,8 @@ void reduce(Emitter &e) {
   members(e, e.operand(2));
   e.toSlot(0, e.in(1));
   e.toSlot(3, e.read(e.operand(2), Type::B32));
-  static const std::pair<const char *, AtomicOperation> names[] = {{"add", kAdd}, {"min", kMin}, {"max", kMax}, {"and", kAnd}, {"or", kOr}, {"xor", kXor}};
+  static const std::pair<const char *, AtomicOperation> names[] = {{"add", kAdd}, {"min", kMin}, {"max", kMax},
+                                                                   {"and", kAnd}, {"or", kOr},   {"xor", kXor}};
   for (auto [name, op] : names)
     if (e.inst->has(name))
       e.callHelper(reduceLanes, {e.mask(), e.b.getInt32(op), e.b.getInt32(uint32_t(e.inst->type))});

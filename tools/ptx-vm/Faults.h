@@ -1,4 +1,5 @@
-// A fault ends the launch: one line on stderr with the PTX line and text, kernel, block and thread, and the driver's error code.
+// A fault ends the launch: one line on stderr with the PTX line and text, kernel, block and thread, and the driver's
+// error code.
 #pragma once
 #include "runtime/CudaDriver.h"
 #include "tools/ptx-vm/Warp.h"

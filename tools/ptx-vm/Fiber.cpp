@@ -44,12 +44,13 @@ namespace ptxvm {
 
 FiberPool::~FiberPool() {
   for (char *stack : free)
-    munmap(stack, kStackBytes);
+    munmap(stack, stackBytes);
 }
 
 void FiberPool::prepare(Fiber &fiber, void (*entry)(void *), void *argument) {
   if (free.empty()) {
-    void *stack = mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+    void *stack = mmap(nullptr, stackBytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
     if (stack == MAP_FAILED)
       throw std::bad_alloc();
     mprotect(stack, 4096, PROT_NONE);
@@ -57,7 +58,7 @@ void FiberPool::prepare(Fiber &fiber, void (*entry)(void *), void *argument) {
   }
   fiber.stack = free.back();
   free.pop_back();
-  uint64_t *top = reinterpret_cast<uint64_t *>(fiber.stack + kStackBytes) - 8;
+  uint64_t *top = reinterpret_cast<uint64_t *>(fiber.stack + stackBytes) - 8;
   *--top = reinterpret_cast<uint64_t>(ptxvmStart); // returned to
   *--top = 0;                                      // rbp
   *--top = reinterpret_cast<uint64_t>(entry);      // rbx

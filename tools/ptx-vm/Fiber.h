@@ -15,13 +15,14 @@ extern "C" void ptxvmSwitch(void **from, void *to);
 
 class FiberPool {
 public:
+  explicit FiberPool(size_t stackBytes) : stackBytes((stackBytes + 4095) / 4096 * 4096) {}
   ~FiberPool();
   /// Ready to run entry(argument) when it is switched to; entry must not return.
   void prepare(Fiber &fiber, void (*entry)(void *), void *argument);
   void release(Fiber &fiber);
 
 private:
-  static constexpr size_t kStackBytes = 1 << 20;
+  const size_t stackBytes; // of address space; memory is what is touched
   std::vector<char *> free;
 };
 

@@ -1,7 +1,8 @@
 //===- Jit.cpp - LLVM module to code ------------------------------------------------------------------------===//
 //
-// The passes are the few that pay for this code: registers to SSA, common subexpressions, dead code. The code generator runs at -O1:
-// its selection is the full one, its scheduling cheap.
+// The passes are the few that pay for this code: registers to SSA, common subexpressions, dead code. The code generator
+// is most of the time, and of that its register allocation: a kernel is compiled at -O0 first, and at -O1 when it turns
+// out to be worth it.
 
 #include "tools/ptx-vm/Jit.h"
 #include "llvm/ExecutionEngine/Orc/CompileUtils.h"
@@ -36,14 +37,15 @@ struct Host {
   std::mutex mutex;
   unsigned modules = 0;
 
-  Host() {
+  explicit Host(CodeGenOptLevel level) {
     InitializeNativeTarget();
     InitializeNativeTargetAsmPrinter();
     auto builder = need(orc::JITTargetMachineBuilder::detectHost());
-    builder.setCodeGenOptLevel(CodeGenOptLevel::Less);
+    builder.setCodeGenOptLevel(level);
     machine = need(builder.createTargetMachine());
     jit = need(orc::LLJITBuilder().setJITTargetMachineBuilder(builder).create());
-    jit->getMainJITDylib().addGenerator(need(orc::DynamicLibrarySearchGenerator::GetForCurrentProcess(jit->getDataLayout().getGlobalPrefix())));
+    jit->getMainJITDylib().addGenerator(
+        need(orc::DynamicLibrarySearchGenerator::GetForCurrentProcess(jit->getDataLayout().getGlobalPrefix())));
   }
 };
 
@@ -72,8 +74,11 @@ void optimize(llvm::Module &module, TargetMachine &machine) {
 
 } // namespace
 
-void *compileForHost(std::unique_ptr<LLVMContext> context, std::unique_ptr<llvm::Module> module, const std::string &name) {
-  static Host *host = new Host; // lives as long as the process: its code may run until the end
+void *compileForHost(std::unique_ptr<LLVMContext> context, std::unique_ptr<llvm::Module> module,
+                     const std::string &name, Effort effort) {
+  // They live as long as the process: their code may run until the end.
+  static Host *const quick = new Host(CodeGenOptLevel::None), *const good = new Host(CodeGenOptLevel::Less);
+  Host *host = effort == Effort::Quick ? quick : good;
   std::lock_guard lock(host->mutex);
   module->setDataLayout(host->jit->getDataLayout());
   module->setTargetTriple(host->machine->getTargetTriple());

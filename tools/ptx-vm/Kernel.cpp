@@ -1,7 +1,10 @@
 //===- Kernel.cpp - loading modules, compiling kernels ---------------------------------------------------------===//
 
 #include "tools/ptx-vm/Kernel.h"
-#include "tools/ptx-vm/Jit.h"
+#include "tools/ptx-vm/Inline.h"
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <set>
 
@@ -9,7 +12,8 @@ namespace ptxvm {
 
 static uint64_t alignTo(uint64_t value, uint64_t align) { return (value + align - 1) / align * align; }
 
-LoadedModule::LoadedModule(std::string_view text, const Chip &chip, DeviceMemory &memory) : ptx(parse(text)), chip(chip), memory(memory) {
+LoadedModule::LoadedModule(std::string_view text, const Chip &chip, DeviceMemory &memory)
+    : ptx(parse(text)), chip(chip), memory(memory) {
   std::map<std::string, uint64_t, std::less<>> places;
   for (const Variable &v : ptx.variables) {
     if (v.space != Space::Global && v.space != Space::Const)
@@ -62,11 +66,17 @@ void forEachName(const Operand &o, const std::function<void(const std::string &)
     forEachName(e, f);
 }
 
+} // namespace
+
 struct Translation {
   std::unique_ptr<llvm::LLVMContext> context = std::make_unique<llvm::LLVMContext>();
   std::unique_ptr<llvm::Module> module;
   std::vector<Site> sites;
 };
+
+namespace {
+
+constexpr WarpShape kUsualShape{true, true};
 
 Translation translate(const Function &f, const Addresses &names, TranslateOptions options) {
   Translation t;
@@ -80,7 +90,8 @@ Translation translate(const Function &f, const Addresses &names, TranslateOption
 
 } // namespace
 
-Kernel::Kernel(LoadedModule &module, const Function &function) : module(module), function(function) {
+Kernel::Kernel(LoadedModule &module, const Function &entry)
+    : module(module), flat(withCallsInlined(module.ptx, entry)), function(*flat) {
   for (const Variable &v : function.parameters) {
     names.symbols[v.name] = v.offset;
     names.variables[v.name] = &v;
@@ -122,7 +133,7 @@ Kernel::Kernel(LoadedModule &module, const Function &function) : module(module),
   if (shared > 48 * 1024)
     throw PtxError(function.line, std::to_string(shared) + " bytes of static .shared, at most 49152");
   // A first translation finds every error that a launch would.
-  translate(function, names, {{true, true}, false});
+  first = std::make_shared<Translation>(translate(function, names, {kUsualShape, false}));
 }
 
 unsigned Kernel::maxThreads() const {
@@ -130,15 +141,50 @@ unsigned Kernel::maxThreads() const {
   return limit[0] ? std::min(1024u, limit[0] * limit[1] * limit[2]) : 1024;
 }
 
-const CompiledKernel &Kernel::compiled(WarpShape shape, bool checkOrder) {
+/// Good code takes about this long to make, by the instruction.
+static constexpr double kSecondsForGoodCode = 1e-3;
+
+/// A frame of quick code by the instruction, and how much all stacks together may be.
+static constexpr uint64_t kQuickFrameBytes = 128, kMaxQuickFrames = uint64_t(1) << 30;
+
+static bool forcedGood() {
+  const char *text = std::getenv("PTX_VM_OPTIMIZE"); // 1: good code at once, 0: never
+  return text && *text == '1';
+}
+static bool forcedQuick() {
+  const char *text = std::getenv("PTX_VM_OPTIMIZE");
+  return text && *text == '0';
+}
+
+void Kernel::compile(CompiledKernel &into, Translation t, Effort effort) {
+  const auto begin = std::chrono::steady_clock::now();
+  into.run =
+      reinterpret_cast<void (*)(Warp *)>(compileForHost(std::move(t.context), std::move(t.module), "kernel", effort));
+  if (const char *log = std::getenv("PTX_VM_LOG"); log && *log)
+    std::fprintf(stderr, "ptx-vm: compiled %s%s, %zu instructions, in %.0f ms\n", function.name.c_str(),
+                 effort == Effort::Good ? " well" : "", function.body.size(),
+                 std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
+}
+
+CompiledKernel &Kernel::compiled(WarpShape shape, bool checkOrder, uint64_t warps) {
   std::lock_guard lock(mutex);
   auto &entry = variants[shape.full | shape.isRow << 1 | checkOrder << 2];
   if (!entry) {
-    Translation t = translate(function, names, {shape, checkOrder});
+    const bool isUsual = shape.full == kUsualShape.full && shape.isRow == kUsualShape.isRow && !checkOrder;
     auto made = std::make_unique<CompiledKernel>();
-    made->sites = std::move(t.sites);
-    made->run = reinterpret_cast<void (*)(Warp *)>(compileForHost(std::move(t.context), std::move(t.module), "kernel"));
+    made->options = {shape, checkOrder};
+    Translation t = isUsual && first ? std::move(*first) : translate(function, names, made->options);
+    if (isUsual)
+      first.reset();
+    made->sites = t.sites;
+    made->isGood =
+        forcedGood() || (!forcedQuick() && warps * kQuickFrameBytes * function.body.size() > kMaxQuickFrames);
+    compile(*made, std::move(t), made->isGood ? Effort::Good : Effort::Quick);
     entry = std::move(made);
+  } else if (!entry->isGood && !checkOrder && !forcedQuick() &&
+             entry->secondsRun > kSecondsForGoodCode * function.body.size()) {
+    entry->isGood = true;
+    compile(*entry, translate(function, names, entry->options), Effort::Good);
   }
   return *entry;
 }

@@ -1,28 +1,42 @@
 // A loaded module: its variables in device memory, its kernels compiled when they are first launched.
 #pragma once
 #include "tools/ptx-vm/Chips.h"
+#include "tools/ptx-vm/Jit.h"
 #include "tools/ptx-vm/Memory.h"
 #include "tools/ptx-vm/Translate.h"
+#include <atomic>
 #include <memory>
 
 namespace ptxvm {
 
-/// A kernel compiled for a shape of warps.
+/// A kernel compiled for a shape of warps: quickly at first, well once it has run for longer than that will take.
 struct CompiledKernel {
-  void (*run)(Warp *) = nullptr;
+  std::atomic<void (*)(Warp *)> run = nullptr;
   std::vector<Site> sites;
+  TranslateOptions options;
+  std::atomic<double> secondsRun = 0;
+  bool isGood = false;
 };
+
+struct Translation;
 
 class LoadedModule;
 
 class Kernel {
 public:
-  Kernel(LoadedModule &module, const Function &function);
-  /// Compiles on first use. Throws PtxError.
-  const CompiledKernel &compiled(WarpShape shape, bool checkOrder);
+  Kernel(LoadedModule &module, const Function &entry);
+  /// Compiles on first use, for that many warps at a time. Throws PtxError.
+  CompiledKernel &compiled(WarpShape shape, bool checkOrder, uint64_t warps);
+  /// More than a warp's code can need: quick code keeps every value on the stack.
+  size_t stackBytes() const { return 256 * 1024 + 512 * function.body.size(); }
 
   LoadedModule &module;
-  const Function &function;
+
+private:
+  std::unique_ptr<Function> flat;
+
+public:
+  const Function &function; // calls inlined
   const Addresses &addresses() const { return names; }
   uint32_t staticSharedBytes() const { return names.staticSharedBytes; }
   unsigned maxThreads() const;
@@ -30,9 +44,10 @@ public:
 
 private:
   Addresses names;
-  std::unique_ptr<Function> flat; // with the functions that it calls in place
   std::mutex mutex;
   std::map<unsigned, std::unique_ptr<CompiledKernel>> variants;
+  std::shared_ptr<Translation> first; // made when the module was loaded, for the usual shape
+  void compile(CompiledKernel &into, Translation translation, Effort effort);
 };
 
 class LoadedModule {

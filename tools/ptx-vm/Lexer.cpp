@@ -6,7 +6,9 @@
 namespace ptxvm {
 namespace {
 
-bool startsWord(char c) { return std::isalpha((unsigned char)c) || c == '_' || c == '$' || c == '%' || c == '.' || c == '@'; }
+bool startsWord(char c) {
+  return std::isalpha((unsigned char)c) || c == '_' || c == '$' || c == '%' || c == '.' || c == '@';
+}
 bool continuesWord(char c) {
   return std::isalnum((unsigned char)c) || c == '_' || c == '$' || c == '%' || c == '.' || c == ':';
 }
@@ -59,7 +61,8 @@ private:
 
   void word() {
     size_t end = at + 1;
-    while (end < text.size() && continuesWord(text[end])) {
+    const bool isDirective = text[at] == '.'; // ends at the next: .reg.b32
+    while (end < text.size() && continuesWord(text[end]) && !(isDirective && text[end] == '.')) {
       // A label's colon ends the word; "::" is part of modifiers such as .L1::no_allocate.
       if (text[end] == ':') {
         if (text.substr(end, 2) != "::")

@@ -34,7 +34,8 @@ template <typename F> F compute(uint32_t operation, F a, F b, F c) {
 }
 
 template <typename F> void lanes(Warp *w, uint32_t operation) {
-  F *a = reinterpret_cast<F *>(w->slots[0]), *b = reinterpret_cast<F *>(w->slots[1]), *c = reinterpret_cast<F *>(w->slots[2]);
+  F *a = reinterpret_cast<F *>(w->slots[0]), *b = reinterpret_cast<F *>(w->slots[1]),
+    *c = reinterpret_cast<F *>(w->slots[2]);
   for (unsigned i = 0; i < kLanes; ++i)
     a[i] = compute(operation, a[i], b[i], c[i]);
 }
@@ -69,7 +70,10 @@ void roundedOperation(Warp *w, uint32_t operation, uint32_t rounding, uint32_t b
 void mathFunction(Warp *w, uint32_t function, uint32_t count) {
   float *v = reinterpret_cast<float *>(w->slots[0]);
   for (uint32_t i = 0; i < count; ++i)
-    v[i] = function == kLog2 ? std::log2(v[i]) : function == kSin ? std::sin(v[i]) : function == kCos ? std::cos(v[i]) : std::tanh(v[i]);
+    v[i] = function == kLog2  ? std::log2(v[i])
+           : function == kSin ? std::sin(v[i])
+           : function == kCos ? std::cos(v[i])
+                              : std::tanh(v[i]);
 }
 
 } // namespace ptxvm

@@ -1,7 +1,8 @@
 //===- MatrixHelpers.cpp - mma.sync and the moves of 8x8 matrices ---------------------------------------===//
 //
-// Layouts of fragments as the PTX ISA document draws them. Products of f16, bf16 and tf32 are exact and are added to the accumulator
-// one after the other in order of k, each sum rounded to f32 (the document asks for at least that). A result of f16 is rounded once.
+// Layouts of fragments as the PTX ISA document draws them. Products of f16, bf16 and tf32 are exact and are added to
+// the accumulator one after the other in order of k, each sum rounded to f32 (the document asks for at least that). A
+// result of f16 is rounded once.
 
 #include "tools/ptx-vm/Helpers.h"
 #include "tools/ptx-vm/Ptx.h"
@@ -34,7 +35,6 @@ uint16_t floatToHalf(float f) {
 
 namespace {
 
-const uint32_t *words(const Warp *w, unsigned slot) { return reinterpret_cast<const uint32_t *>(w->slots[slot]); }
 uint32_t *words(Warp *w, unsigned slot) { return reinterpret_cast<uint32_t *>(w->slots[slot]); }
 
 /// One element of a fragment: which register, and which bits of it.
@@ -47,7 +47,8 @@ float decode(Type type, uint32_t word, unsigned index) {
 
 void multiplyFloat(Warp *w, unsigned k, Type type, Type cType, Type dType) {
   float a[16][16], b[16][8];
-  const unsigned perWord = type == Type::TF32 ? 1 : 2, half = 4 * perWord; // columns that four threads hold side by side
+  const unsigned perWord = type == Type::TF32 ? 1 : 2,
+                 half = 4 * perWord; // columns that four threads hold side by side
   for (unsigned lane = 0; lane < kLanes; ++lane) {
     const unsigned group = lane / 4, in = lane % 4;
     for (unsigned r = 0; r < 16 * k / (32 * perWord); ++r)
@@ -64,7 +65,8 @@ void multiplyFloat(Warp *w, unsigned k, Type type, Type cType, Type dType) {
         f(lane, i, c[lane / 4 + 8 * (i / 2)][lane % 4 * 2 + i % 2]);
   };
   forEachElement([&](unsigned lane, unsigned i, float &v) {
-    v = cType == Type::F16 ? halfToFloat(words(w, 6 + i / 2)[lane] >> 16 * (i % 2)) : std::bit_cast<float>(words(w, 6 + i)[lane]);
+    v = cType == Type::F16 ? halfToFloat(words(w, 6 + i / 2)[lane] >> 16 * (i % 2))
+                           : std::bit_cast<float>(words(w, 6 + i)[lane]);
   });
   for (unsigned x = 0; x < k; ++x)
     for (unsigned row = 0; row < 16; ++row)
@@ -82,7 +84,9 @@ void multiplyFloat(Warp *w, unsigned k, Type type, Type cType, Type dType) {
 
 void multiplyBytes(Warp *w, unsigned k, Type aType, Type bType, bool saturate) {
   int a[16][32], b[32][8];
-  auto decodeByte = [](Type t, uint32_t word, unsigned i) { return t == Type::S8 ? int(int8_t(word >> 8 * i)) : int(uint8_t(word >> 8 * i)); };
+  auto decodeByte = [](Type t, uint32_t word, unsigned i) {
+    return t == Type::S8 ? int(int8_t(word >> 8 * i)) : int(uint8_t(word >> 8 * i));
+  };
   for (unsigned lane = 0; lane < kLanes; ++lane) {
     const unsigned group = lane / 4, in = lane % 4;
     for (unsigned i = 0; i < 4; ++i) {

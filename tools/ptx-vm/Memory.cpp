@@ -9,13 +9,15 @@ namespace ptxvm {
 
 static uint64_t pages(uint64_t bytes) { return (bytes + 4095) / 4096 * 4096; }
 
-/// Each allocation is a mapping of its own behind which nothing is mapped, filled with ones (a NaN in every format) so that a read
-/// of what was never written shows; large ones are left to the kernel's zeros, since they would cost memory.
+/// Each allocation is a mapping of its own behind which nothing is mapped, filled with ones (a NaN in every format) so
+/// that a read of what was never written shows; large ones are left to the kernel's zeros, since they would cost
+/// memory.
 uint64_t DeviceMemory::allocate(uint64_t bytes, MemoryKind kind) {
   const bool counts = kind != MemoryKind::Pinned;
   if (counts && bytes > total - used)
     return 0;
-  void *at = mmap(nullptr, pages(bytes) + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void *at =
+      mmap(nullptr, pages(bytes) + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (at == MAP_FAILED)
     return 0;
   mprotect(static_cast<char *>(at) + pages(bytes), 4096, PROT_NONE);
@@ -54,13 +56,15 @@ bool DeviceMemory::add(uint64_t base, uint64_t bytes, MemoryKind kind) {
   return true;
 }
 
-std::optional<Allocation> DeviceMemory::find(uint64_t address) const {
+std::optional<Allocation> DeviceMemory::before(uint64_t address) const {
   std::shared_lock lock(mutex);
   auto next = allocations.upper_bound(address);
-  if (next == allocations.begin())
-    return std::nullopt;
-  const Allocation &a = std::prev(next)->second;
-  return address < a.end ? std::optional(a) : std::nullopt;
+  return next == allocations.begin() ? std::nullopt : std::optional(std::prev(next)->second);
+}
+
+std::optional<Allocation> DeviceMemory::find(uint64_t address) const {
+  auto a = before(address);
+  return a && address < a->end ? a : std::nullopt;
 }
 
 bool DeviceMemory::covers(uint64_t address, uint64_t bytes) const {

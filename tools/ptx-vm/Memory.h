@@ -1,5 +1,5 @@
-// Device memory: host memory at the same addresses, with exact bounds. Pinned host memory and the variables of modules are in the
-// same map, since kernels may touch them too.
+// Device memory: host memory at the same addresses, with exact bounds. Pinned host memory and the variables of modules
+// are in the same map, since kernels may touch them too.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -25,6 +25,8 @@ public:
   bool release(uint64_t base, MemoryKind kind);
   bool add(uint64_t base, uint64_t bytes, MemoryKind kind); // memory that is the caller's
   std::optional<Allocation> find(uint64_t address) const;
+  /// The last allocation that begins at or before the address.
+  std::optional<Allocation> before(uint64_t address) const;
   /// Whether [address, address + bytes) lies in one allocation.
   bool covers(uint64_t address, uint64_t bytes) const;
   uint64_t freeBytes() const { return total - used; }

@@ -65,8 +65,8 @@ using Table = std::unordered_map<std::string_view, std::vector<Form>>;
 const Table &table() {
   static const Table table = [] {
     Table t;
-    for (auto rows : {integerRows(), bitRows(), floatRows(), halfRows(), approximateRows(), convertRows(), moveRows(), memoryRows(),
-                      atomicRows(), asyncRows(), controlRows(), warpRows(), matrixRows()})
+    for (auto rows : {integerRows(), bitRows(), floatRows(), halfRows(), approximateRows(), convertRows(), moveRows(),
+                      memoryRows(), atomicRows(), asyncRows(), controlRows(), warpRows(), matrixRows()})
       for (const OpcodeRow &row : rows)
         t[row.opcode].push_back({&row, parsePattern(row.modifiers)});
     return t;
@@ -75,7 +75,8 @@ const Table &table() {
 }
 
 /// How many modifiers the pattern accounts for; all of them and the whole pattern if `choice` is filled.
-size_t matchModifiers(const Form &form, const std::vector<std::string> &modifiers, std::vector<int> &choice, bool &whole) {
+size_t matchModifiers(const Form &form, const std::vector<std::string> &modifiers, std::vector<int> &choice,
+                      bool &whole) {
   size_t at = 0;
   choice.clear();
   whole = true;
@@ -122,8 +123,8 @@ bool matchOperands(const char *pattern, const Instruction &inst) {
       ok = o.kind == Operand::Register || o.kind == Operand::Vector || isSink;
       break;
     case 's':
-      ok = o.kind == Operand::Register || o.kind == Operand::Integer || o.kind == Operand::Float || o.kind == Operand::Symbol ||
-           o.kind == Operand::Special;
+      ok = o.kind == Operand::Register || o.kind == Operand::Integer || o.kind == Operand::Float ||
+           o.kind == Operand::Symbol || o.kind == Operand::Special;
       break;
     case 'S':
       ok = o.kind != Operand::Memory && o.kind != Operand::Name;
@@ -185,7 +186,8 @@ void matchOpcode(Instruction &inst) {
     throw PtxError(inst.line, "wrong operands of '" + spelled(inst) + "'");
   if (best < inst.modifiers.size()) {
     const std::string &m = inst.modifiers[best];
-    throw PtxError(inst.line, std::string(typeNamed(m) ? "unknown type" : "unknown modifier") + " '." + m + "' in '" + spelled(inst) + "'");
+    throw PtxError(inst.line, std::string(typeNamed(m) ? "unknown type" : "unknown modifier") + " '." + m + "' in '" +
+                                  spelled(inst) + "'");
   }
   throw PtxError(inst.line, "incomplete instruction '" + spelled(inst) + "'");
 }
@@ -205,11 +207,13 @@ bool isSpecialRegister(std::string_view name) {
   if (name.size() > 2 && name[name.size() - 2] == '.') {
     const std::string_view base = name.substr(0, name.size() - 2);
     const char dimension = name.back();
-    return dimension >= 'x' && dimension <= 'z' && (base == "%tid" || base == "%ntid" || base == "%ctaid" || base == "%nctaid");
+    return dimension >= 'x' && dimension <= 'z' &&
+           (base == "%tid" || base == "%ntid" || base == "%ctaid" || base == "%nctaid");
   }
-  for (std::string_view known : {"%laneid", "%warpid", "%nwarpid", "%smid", "%nsmid", "%gridid", "%clock", "%clock_hi", "%clock64", "%globaltimer",
-                                 "%globaltimer_lo", "%globaltimer_hi", "%lanemask_eq", "%lanemask_lt", "%lanemask_le", "%lanemask_gt", "%lanemask_ge",
-                                 "%dynamic_smem_size", "%total_smem_size"})
+  for (std::string_view known :
+       {"%laneid", "%warpid", "%nwarpid", "%smid", "%nsmid", "%gridid", "%clock", "%clock_hi", "%clock64",
+        "%globaltimer", "%globaltimer_lo", "%globaltimer_hi", "%lanemask_eq", "%lanemask_lt", "%lanemask_le",
+        "%lanemask_gt", "%lanemask_ge", "%dynamic_smem_size", "%total_smem_size"})
     if (name == known)
       return true;
   return false;

@@ -1,7 +1,8 @@
 //===- Parser.cpp - PTX text to Module -----------------------------------------===//
 //
-// Names are resolved here: registers to their index, variables of nested scopes to names that are unique in the function. Whether
-// an instruction exists is decided by the table of opcodes, at the end, so that a module is refused when it is loaded.
+// Names are resolved here: registers to their index, variables of nested scopes to names that are unique in the
+// function. Whether an instruction exists is decided by the table of opcodes, at the end, so that a module is refused
+// when it is loaded.
 
 #include "tools/ptx-vm/Lexer.h"
 #include "tools/ptx-vm/Opcodes.h"
@@ -10,11 +11,11 @@
 namespace ptxvm {
 
 static const TypeInfo types[] = {
-    {"", 0, '-'},      {"pred", 1, 'p'},  {"b8", 8, 'b'},      {"b16", 16, 'b'},   {"b32", 32, 'b'},    {"b64", 64, 'b'},
-    {"b128", 128, 'b'}, {"u8", 8, 'u'},    {"u16", 16, 'u'},    {"u32", 32, 'u'},   {"u64", 64, 'u'},    {"s8", 8, 's'},
-    {"s16", 16, 's'},  {"s32", 32, 's'},  {"s64", 64, 's'},    {"u16x2", 32, 'u'}, {"s16x2", 32, 's'},  {"f16", 16, 'f'},
-    {"f16x2", 32, 'f'}, {"bf16", 16, 'f'}, {"bf16x2", 32, 'f'}, {"tf32", 32, 'f'},  {"f32", 32, 'f'},    {"f32x2", 64, 'f'},
-    {"f64", 64, 'f'}};
+    {"", 0, '-'},        {"pred", 1, 'p'},   {"b8", 8, 'b'},   {"b16", 16, 'b'},   {"b32", 32, 'b'},
+    {"b64", 64, 'b'},    {"b128", 128, 'b'}, {"u8", 8, 'u'},   {"u16", 16, 'u'},   {"u32", 32, 'u'},
+    {"u64", 64, 'u'},    {"s8", 8, 's'},     {"s16", 16, 's'}, {"s32", 32, 's'},   {"s64", 64, 's'},
+    {"u16x2", 32, 'u'},  {"s16x2", 32, 's'}, {"f16", 16, 'f'}, {"f16x2", 32, 'f'}, {"bf16", 16, 'f'},
+    {"bf16x2", 32, 'f'}, {"tf32", 32, 'f'},  {"f32", 32, 'f'}, {"f32x2", 64, 'f'}, {"f64", 64, 'f'}};
 
 const TypeInfo &info(Type type) { return types[size_t(type)]; }
 
@@ -58,8 +59,12 @@ public:
     while (peek().kind != Token::End)
       topLevel();
     for (Function &f : module.functions)
-      for (Instruction &inst : f.body)
+      for (Instruction &inst : f.body) {
         matchOpcode(inst);
+        if (inst.row->minChip > module.chip)
+          throw PtxError(inst.line, "'" + inst.opcode + "' needs sm_" + std::to_string(inst.row->minChip) +
+                                        ", the target is " + module.target);
+      }
     return std::move(module);
   }
 
@@ -99,7 +104,8 @@ private:
     size_t dot = version.text.find('.');
     if (version.kind != Token::Float || dot == version.text.npos)
       throw PtxError(version.line, "expected a version such as 8.3, got " + quoted(version.text));
-    module.version = std::stoi(std::string(version.text.substr(0, dot))) * 10 + std::stoi(std::string(version.text.substr(dot + 1)));
+    module.version =
+        std::stoi(std::string(version.text.substr(0, dot))) * 10 + std::stoi(std::string(version.text.substr(dot + 1)));
     expect(".target");
     module.target = identifier();
     if (module.target.substr(0, 3) != "sm_")
@@ -171,7 +177,8 @@ private:
     return std::nullopt;
   }
 
-  /// After the space: .align N .type name[count] = {...}, more; or, with `single`, one declaration without the semicolon.
+  /// After the space: .align N .type name[count] = {...}, more; or, with `single`, one declaration without the
+  /// semicolon.
   Variable variable(Space space, bool isExtern) {
     Variable v;
     v.space = space;
@@ -314,7 +321,7 @@ private:
     f.name = identifier();
     if (peek().is("("))
       parameterList(f.parameters, &f.parameterBytes);
-    auto three = [&](unsigned (&to)[3]) {
+    auto three = [&](unsigned(&to)[3]) {
       to[1] = to[2] = 1;
       unsigned i = 0;
       do
@@ -417,7 +424,8 @@ private:
       if (digits == name.size() || name.size() - digits > 9)
         continue;
       auto range = scopes[i].ranges.find(name.substr(0, digits));
-      if (range == scopes[i].ranges.end() || unsigned(std::stoul(std::string(name.substr(digits)))) >= range->second.second)
+      if (range == scopes[i].ranges.end() ||
+          unsigned(std::stoul(std::string(name.substr(digits)))) >= range->second.second)
         continue;
       scopes[i].registers.emplace(name, int(current->registers.size()));
       current->registers.push_back({std::string(name), range->second.first});

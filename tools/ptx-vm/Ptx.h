@@ -1,5 +1,5 @@
-// A PTX module as parsed: variables, functions, instructions with their operands resolved to registers, symbols and labels.
-// Nothing here knows what an opcode means; Opcodes.h does.
+// A PTX module as parsed: variables, functions, instructions with their operands resolved to registers, symbols and
+// labels. Nothing here knows what an opcode means; Opcodes.h does.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -18,8 +18,31 @@ struct PtxError : std::runtime_error {
 };
 
 enum class Type : uint8_t {
-  None, Pred, B8, B16, B32, B64, B128, U8, U16, U32, U64, S8, S16, S32, S64, U16x2, S16x2, F16, F16x2, BF16, BF16x2, TF32,
-  F32, F32x2, F64
+  None,
+  Pred,
+  B8,
+  B16,
+  B32,
+  B64,
+  B128,
+  U8,
+  U16,
+  U32,
+  U64,
+  S8,
+  S16,
+  S32,
+  S64,
+  U16x2,
+  S16x2,
+  F16,
+  F16x2,
+  BF16,
+  BF16x2,
+  TF32,
+  F32,
+  F32x2,
+  F64
 };
 struct TypeInfo {
   std::string_view name;
@@ -37,14 +60,14 @@ std::string_view nameOf(Space space);
 
 struct Operand {
   enum Kind : uint8_t { Register, Integer, Float, Symbol, Memory, Vector, Sink, Special, Name } kind = Sink;
-  bool negated = false;            // !p, or a minus before a register
-  int reg = -1;                    // Register; Memory: base register or -1
-  uint64_t bits = 0;               // Integer; Float: its bits as written (floatBits says how many)
-  unsigned floatBits = 64;         // Float: 32 (0f...) or 64 (0d... or decimal)
-  int64_t offset = 0;              // Memory, Symbol
-  std::string name;                // Symbol, Special, Name (labels, functions); Memory: base symbol or empty
-  std::vector<Operand> elements;   // Vector
-  std::vector<Operand> paired;     // the operand after '|', at most one
+  bool negated = false;          // !p, or a minus before a register
+  int reg = -1;                  // Register; Memory: base register or -1
+  uint64_t bits = 0;             // Integer; Float: its bits as written (floatBits says how many)
+  unsigned floatBits = 64;       // Float: 32 (0f...) or 64 (0d... or decimal)
+  int64_t offset = 0;            // Memory, Symbol
+  std::string name;              // Symbol, Special, Name (labels, functions); Memory: base symbol or empty
+  std::vector<Operand> elements; // Vector
+  std::vector<Operand> paired;   // the operand after '|', at most one
 };
 
 struct OpcodeRow;

@@ -1,6 +1,6 @@
-// Runs the blocks of a launch: every warp has a stack of its own, host threads share the blocks, a block stays on its thread. As many
-// blocks are live as the simulated chip holds, so that a barrier of the grid works here exactly if it would there. A thread begins a
-// new block only when the warps that it has all wait or spin.
+// Runs the blocks of a launch: every warp has a stack of its own, host threads share the blocks, a block stays on its
+// thread. As many blocks are live as the simulated chip holds, so that a barrier of the grid works here exactly if it
+// would there. A thread begins a new block only when the warps that it has all wait or spin.
 #pragma once
 #include "runtime/CudaDriver.h"
 #include "tools/ptx-vm/Fiber.h"
@@ -26,7 +26,8 @@ struct LaunchConfig {
   std::vector<uint8_t> parameters;
 };
 
-/// How many blocks of the kernel one SM of the chip holds: by threads, blocks and shared memory (registers are not modelled).
+/// How many blocks of the kernel one SM of the chip holds: by threads, blocks and shared memory (registers are not
+/// modelled).
 unsigned blocksPerProcessor(const Kernel &kernel, unsigned threads, uint64_t dynamicShared);
 
 /// Checks against the chip's limits, as a driver does before it launches.

@@ -1,4 +1,4 @@
-//===- Translate.cpp - control flow, masks, registers --------------------------------===//
+//===- Translate.cpp - types, registers, lanes, calls of helpers --------------------------------===//
 
 #include "tools/ptx-vm/Translate.h"
 #include "tools/ptx-vm/Helpers.h"
@@ -11,8 +11,8 @@ namespace ptxvm {
 
 Emitter::Emitter(llvm::Module &module, const Function &function, const Addresses &addresses, TranslateOptions options,
                  std::vector<Site> &sites, std::string name)
-    : b(module.getContext()), options(options), addresses(addresses), function(function), context(module.getContext()), module(module),
-      cfg(function, options.shape), sites(sites) {
+    : b(module.getContext()), options(options), addresses(addresses), function(function), context(module.getContext()),
+      module(module), cfg(function, options.shape), sites(sites) {
   auto *type = FunctionType::get(b.getVoidTy(), {b.getPtrTy()}, false);
   llvmFunction = llvm::Function::Create(type, llvm::Function::ExternalLinkage, name, module);
   llvmFunction->addFnAttr(Attribute::NoUnwind);
@@ -23,7 +23,8 @@ Emitter::Emitter(llvm::Module &module, const Function &function, const Addresses
   for (const Instruction &i : function.body)
     forEachWritten(i, [&](int r) {
       ++writes[r];
-      bool isConstant = i.opcode == "mov" && i.guard < 0 && i.operands[0].kind == Operand::Register && i.operands[1].kind == Operand::Integer;
+      bool isConstant = i.opcode == "mov" && i.guard < 0 && i.operands[0].kind == Operand::Register &&
+                        i.operands[1].kind == Operand::Integer;
       constants[r] = isConstant && writes[r] == 1 ? std::optional(i.operands[1].bits) : std::nullopt;
     });
 }
@@ -87,12 +88,19 @@ Value *Emitter::broadcast(Value *value) {
     if (pair->getNumElements() >= kLanes)
       return value;
     Value *bits = b.CreateBitCast(value, b.getIntNTy(sizeInBits(value)));
-    return b.CreateBitCast(b.CreateVectorSplat(kLanes, bits), FixedVectorType::get(pair->getElementType(), kLanes * pair->getNumElements()));
+    return b.CreateBitCast(b.CreateVectorSplat(kLanes, bits),
+                           FixedVectorType::get(pair->getElementType(), kLanes * pair->getNumElements()));
   }
   return b.CreateVectorSplat(kLanes, value);
 }
 
-Value *Emitter::readRegister(int reg) { return b.CreateLoad(registers[reg]->getAllocatedType(), registers[reg]); }
+Value *Emitter::readRegister(int reg) {
+  if (singles[reg])
+    return singles[reg];
+  if (!registers[reg]) // never written
+    return Constant::getNullValue(registerType(reg));
+  return b.CreateLoad(registers[reg]->getAllocatedType(), registers[reg]);
+}
 
 unsigned Emitter::bitsOfOperand(const Operand &o) const {
   return o.kind == Operand::Register ? bitsOf(function.registers[o.reg].type) : 0;
@@ -103,14 +111,18 @@ Value *Emitter::read(const Operand &o, Type t) {
   switch (o.kind) {
   case Operand::Register: {
     if (bitsOf(function.registers[o.reg].type) != bits)
-      fail("register '" + o.name + "' has " + std::to_string(bitsOf(function.registers[o.reg].type)) + " bits, expected " + std::to_string(bits));
+      fail("register '" + o.name + "' has " + std::to_string(bitsOf(function.registers[o.reg].type)) +
+           " bits, expected " + std::to_string(bits));
+    expectKind(o, t);
     if (auto value = constantOf(o); value && bits > 1)
-      return b.CreateBitCast(ConstantInt::get(integer(bits), bits < 64 ? *value & ((uint64_t(1) << bits) - 1) : *value), type(t));
+      return b.CreateBitCast(ConstantInt::get(integer(bits), bits < 64 ? *value & ((uint64_t(1) << bits) - 1) : *value),
+                             type(t));
     Value *v = readRegister(o.reg);
     if (wide && !cfg.varies(o.reg))
       v = b.CreateVectorSplat(kLanes, v);
     else if (!wide && cfg.varies(o.reg)) // what is read does not depend on the lane
-      v = b.CreateExtractElement(v, maskIsFull() ? (Value *)b.getInt32(0) : b.CreateBinaryIntrinsic(Intrinsic::cttz, mask(), b.getTrue()));
+      v = b.CreateExtractElement(v, maskIsFull() ? (Value *)b.getInt32(0)
+                                                 : b.CreateBinaryIntrinsic(Intrinsic::cttz, mask(), b.getTrue()));
     if (o.negated)
       v = t == Type::Pred ? b.CreateNot(v) : b.CreateNeg(v);
     return v->getType() == type(t) ? v : b.CreateBitCast(v, type(t));
@@ -118,7 +130,8 @@ Value *Emitter::read(const Operand &o, Type t) {
   case Operand::Integer:
     if (isFloat(t) && bits != 16 && t != Type::F16x2 && t != Type::BF16x2 && o.bits != 0)
       fail("expected a floating-point literal, got an integer");
-    return b.CreateBitCast(ConstantInt::get(integer(bits), bits < 64 ? o.bits & ((uint64_t(1) << bits) - 1) : o.bits), type(t));
+    return b.CreateBitCast(ConstantInt::get(integer(bits), bits < 64 ? o.bits & ((uint64_t(1) << bits) - 1) : o.bits),
+                           type(t));
   case Operand::Float: {
     bool isSingle = bits == 32, isDouble = bits == 64;
     if (!isSingle && !isDouble)
@@ -139,6 +152,17 @@ Value *Emitter::read(const Operand &o, Type t) {
   default:
     fail("operand is no value");
   }
+}
+
+/// Registers of a number type go with opcodes of that kind; .bN goes with all.
+void Emitter::expectKind(const Operand &o, Type t) const {
+  if (o.kind != Operand::Register)
+    return;
+  const char has = info(function.registers[o.reg].type).kind, wants = info(t).kind;
+  if (has == 'f' && (wants == 's' || wants == 'u'))
+    fail("floating-point register '" + o.name + "' in an integer instruction");
+  if ((has == 's' || has == 'u') && wants == 'f')
+    fail("integer register '" + o.name + "' in a floating-point instruction");
 }
 
 Value *Emitter::readLow(const Operand &o, unsigned bits) {
@@ -162,6 +186,12 @@ Value *Emitter::readPredicate(const Operand &o) {
   return read(o, Type::Pred);
 }
 
+void Emitter::out(Value *value, size_t i) {
+  if (bitsOf(inst->type) == bitsOfOperand(operand(i)))
+    expectKind(operand(i), inst->type);
+  write(operand(i), value);
+}
+
 void Emitter::write(const Operand &o, Value *value) {
   if (o.kind == Operand::Sink)
     return;
@@ -172,17 +202,22 @@ void Emitter::write(const Operand &o, Value *value) {
   if (isWide && sizeInBits(value) != bits * kLanes)
     fail("register '" + o.name + "' has " + std::to_string(bits) + " bits, expected " +
          std::to_string(wide ? sizeInBits(value) / kLanes : sizeInBits(value)));
-  AllocaInst *to = registers[o.reg];
+  llvm::Type *const to = registerType(o.reg);
   if (cfg.varies(o.reg) && !isWide) {
-    value = b.CreateVectorSplat(kLanes, b.CreateBitCast(value, to->getAllocatedType()->getScalarType()));
+    value = b.CreateVectorSplat(kLanes, b.CreateBitCast(value, to->getScalarType()));
   } else if (!cfg.varies(o.reg) && isWide) {
-    value = b.CreateBitCast(value, FixedVectorType::get(to->getAllocatedType(), kLanes));
-    value = b.CreateExtractElement(value, maskIsFull() ? (Value *)b.getInt32(0) : b.CreateBinaryIntrinsic(Intrinsic::cttz, mask(), b.getTrue()));
+    value = b.CreateBitCast(value, FixedVectorType::get(to, kLanes));
+    value = b.CreateExtractElement(value, maskIsFull() ? (Value *)b.getInt32(0)
+                                                       : b.CreateBinaryIntrinsic(Intrinsic::cttz, mask(), b.getTrue()));
   }
-  value = b.CreateBitCast(value, to->getAllocatedType());
+  value = b.CreateBitCast(value, to);
+  if (cfg.isSingle[o.reg]) {
+    singles[o.reg] = value;
+    return;
+  }
   if (cfg.varies(o.reg) && (guardMask || (cfg.blocks[block].region >= 0 && cfg.needsMerge[o.reg])))
     value = b.CreateSelect(maskVector(mask()), value, readRegister(o.reg));
-  b.CreateStore(value, to);
+  b.CreateStore(value, registers[o.reg]);
 }
 
 void Emitter::writeExtended(const Operand &o, Value *value, bool isSigned) {
@@ -202,7 +237,9 @@ void Emitter::writeExtended(const Operand &o, Value *value, bool isSigned) {
 /// The carry flag is kept per lane: it is written rarely.
 Value *Emitter::carry() {
   Value *v = b.CreateLoad(carryFlag->getAllocatedType(), carryFlag);
-  return wide ? v : b.CreateExtractElement(v, maskIsFull() ? (Value *)b.getInt32(0) : b.CreateBinaryIntrinsic(Intrinsic::cttz, mask(), b.getTrue()));
+  return wide ? v
+              : b.CreateExtractElement(v, maskIsFull() ? (Value *)b.getInt32(0)
+                                                       : b.CreateBinaryIntrinsic(Intrinsic::cttz, mask(), b.getTrue()));
 }
 void Emitter::setCarry(Value *value) {
   value = broadcast(value);
@@ -229,12 +266,17 @@ Value *Emitter::special(const Operand &o) {
   std::string_view n = o.name;
   auto dimension = [&](size_t offset) { return field(offset + 4 * (n.back() - 'x'), b.getInt32Ty()); };
   auto spread = [&](Value *v) { return wide ? broadcast(v) : v; };
-  auto lane = [&]() -> Value * { return wide ? laneVector(1, 32) : maskIsFull() ? b.getInt32(0) : b.CreateBinaryIntrinsic(Intrinsic::cttz, mask(), b.getTrue()); };
+  auto lane = [&]() -> Value * {
+    return wide           ? laneVector(1, 32)
+           : maskIsFull() ? b.getInt32(0)
+                          : b.CreateBinaryIntrinsic(Intrinsic::cttz, mask(), b.getTrue());
+  };
   if (n.substr(0, 5) == "%tid.") {
     size_t at = offsetof(Warp, tid) + (n.back() - 'x') * kLanes * 4;
     bool isLinear = options.shape.isRow;
     if (isLinear)
-      return n.back() == 'x' ? b.CreateAdd(spread(field(at, b.getInt32Ty())), lane()) : spread(field(at, b.getInt32Ty()));
+      return n.back() == 'x' ? b.CreateAdd(spread(field(at, b.getInt32Ty())), lane())
+                             : spread(field(at, b.getInt32Ty()));
     Value *all = field(at, FixedVectorType::get(b.getInt32Ty(), kLanes));
     return wide ? all : b.CreateExtractElement(all, lane());
   }
@@ -305,7 +347,12 @@ Value *Emitter::laneVector(uint64_t stride, unsigned bits) {
 // --- the warp ---
 
 Value *Emitter::fieldPointer(size_t offset) { return b.CreateConstInBoundsGEP1_64(b.getInt8Ty(), warp, offset); }
-Value *Emitter::field(size_t offset, llvm::Type *t) { return b.CreateAlignedLoad(t, fieldPointer(offset), Align(t->isVectorTy() ? 64 : t->isPointerTy() ? 8 : t->getScalarSizeInBits() / 8)); }
+Value *Emitter::field(size_t offset, llvm::Type *t) {
+  return b.CreateAlignedLoad(t, fieldPointer(offset),
+                             Align(t->isVectorTy()    ? 64
+                                   : t->isPointerTy() ? 8
+                                                      : t->getScalarSizeInBits() / 8));
+}
 void Emitter::store(size_t offset, Value *value) { b.CreateStore(value, fieldPointer(offset)); }
 Value *Emitter::slotPointer(unsigned slot) { return fieldPointer(offsetof(Warp, slots) + slot * kLanes * 8); }
 
@@ -313,7 +360,8 @@ void Emitter::toSlot(unsigned slot, Value *value) {
   value = broadcast(value);
   if (value->getType()->getScalarSizeInBits() == 1)
     value = maskBits(value);
-  else if (value->getType()->getScalarType()->isFloatingPointTy() || sizeInBits(value) / kLanes != value->getType()->getScalarSizeInBits())
+  else if (value->getType()->getScalarType()->isFloatingPointTy() ||
+           sizeInBits(value) / kLanes != value->getType()->getScalarSizeInBits())
     value = b.CreateBitCast(value, FixedVectorType::get(b.getIntNTy(sizeInBits(value) / kLanes), kLanes));
   if (value->getType()->isVectorTy() && value->getType()->getScalarSizeInBits() < 32)
     value = b.CreateZExt(value, FixedVectorType::get(b.getInt32Ty(), kLanes));
@@ -323,7 +371,8 @@ void Emitter::toSlot(unsigned slot, Value *value) {
 Value *Emitter::fromSlot(unsigned slot, unsigned bits) {
   if (bits == 1)
     return maskVector(b.CreateLoad(b.getInt32Ty(), slotPointer(slot)));
-  Value *v = b.CreateAlignedLoad(FixedVectorType::get(b.getIntNTy(std::max(32u, bits)), kLanes), slotPointer(slot), Align(64));
+  Value *v =
+      b.CreateAlignedLoad(FixedVectorType::get(b.getIntNTy(std::max(32u, bits)), kLanes), slotPointer(slot), Align(64));
   return bits < 32 ? b.CreateTrunc(v, FixedVectorType::get(b.getIntNTy(bits), kLanes)) : v;
 }
 
@@ -347,13 +396,20 @@ unsigned Emitter::newSite(unsigned elementBytes, unsigned elements, Space space)
   s.isNonCoherent = inst->has("nc");
   s.isAcquire = inst->has("acquire") || inst->has("acq_rel");
   s.isRelease = inst->has("release") || inst->has("acq_rel");
-  s.isStrong = s.isAcquire || s.isRelease || inst->has("relaxed") || inst->has("volatile") || inst->opcode == "atom" || inst->opcode == "red";
-  s.scope = inst->has("cta") ? 0 : inst->has("cluster") ? 1 : inst->has("gpu") ? 2 : inst->has("sys") || inst->has("volatile") ? 3 : 2;
+  s.isStrong = s.isAcquire || s.isRelease || inst->has("relaxed") || inst->has("volatile") || inst->opcode == "atom" ||
+               inst->opcode == "red";
+  s.scope = inst->has("cta")                            ? 0
+            : inst->has("cluster")                      ? 1
+            : inst->has("gpu")                          ? 2
+            : inst->has("sys") || inst->has("volatile") ? 3
+                                                        : 2;
   s.inst = inst;
   sites.push_back(s);
   return sites.size() - 1;
 }
-Value *Emitter::site(unsigned elementBytes, unsigned elements, Space space) { return b.getInt32(newSite(elementBytes, elements, space)); }
+Value *Emitter::site(unsigned elementBytes, unsigned elements, Space space) {
+  return b.getInt32(newSite(elementBytes, elements, space));
+}
 
 void Emitter::branchUnlikely(Value *condition, BasicBlock *then, BasicBlock *otherwise) {
   b.CreateCondBr(condition, then, otherwise, MDBuilder(context).createBranchWeights(1, 2000));
@@ -368,227 +424,6 @@ void Emitter::ifAnyLane(const std::function<void()> &body) {
   body();
   b.CreateBr(after);
   b.SetInsertPoint(after);
-}
-
-// --- the function ---
-
-void Emitter::run() {
-  BasicBlock *entry = newBlock("entry");
-  b.SetInsertPoint(entry);
-  for (size_t r = 0; r < function.registers.size(); ++r) {
-    llvm::Type *t = registerType(r);
-    registers.push_back(b.CreateAlloca(t, nullptr, function.registers[r].name));
-    b.CreateStore(Constant::getNullValue(t), registers.back());
-  }
-  auto flag = [&](llvm::Type *t, Value *value, const char *name) {
-    AllocaInst *a = b.CreateAlloca(t, nullptr, name);
-    b.CreateStore(value, a);
-    return a;
-  };
-  auto *flags = FixedVectorType::get(b.getInt1Ty(), kLanes);
-  carryFlag = flag(flags, Constant::getNullValue(flags), "carry");
-  live = flag(b.getInt32Ty(), options.shape.full ? (Value *)b.getInt32(-1) : field(offsetof(Warp, launched), b.getInt32Ty()), "live");
-  current = flag(b.getInt32Ty(), b.getInt32(0), "mask");
-  bodies.resize(cfg.blocks.size());
-  checks.resize(cfg.blocks.size());
-  waiting.resize(cfg.blocks.size());
-  exitBlock = newBlock("exit");
-  for (int i : cfg.order) {
-    bodies[i] = newBlock("block" + Twine(i));
-    if (cfg.blocks[i].region >= 0) {
-      checks[i] = newBlock("check" + Twine(i));
-      waiting[i] = flag(b.getInt32Ty(), b.getInt32(0), "waiting");
-    }
-  }
-  if (cfg.blocks[0].terminator && cfg.blocks[0].first == cfg.blocks[0].last && cfg.blocks[0].terminator->guard < 0 &&
-      cfg.blocks[0].terminator->opcode != "bra")
-    b.CreateBr(exitBlock);
-  else
-    enter(0, liveMask());
-  for (int i : cfg.order) {
-    block = i;
-    const CfgBlock &current = cfg.blocks[i];
-    BasicBlock *after = nullptr;
-    if (current.region >= 0) {
-      after = newBlock("past" + Twine(i));
-      b.SetInsertPoint(checks[i]);
-      Value *lanes = b.CreateLoad(b.getInt32Ty(), waiting[i]);
-      b.CreateStore(b.getInt32(0), waiting[i]);
-      b.CreateStore(lanes, this->current);
-      b.CreateCondBr(b.CreateICmpNE(lanes, b.getInt32(0)), bodies[i], after);
-    }
-    b.SetInsertPoint(bodies[i]);
-    for (size_t n = current.first; n < current.last; ++n)
-      emitInstruction(function.body[n]);
-    inst = current.terminator;
-    guardMask = nullptr;
-    emitTerminator(i);
-    if (after) {
-      b.CreateBr(after);
-      b.SetInsertPoint(after);
-      leaveRegionBlock(i);
-    }
-  }
-  b.SetInsertPoint(exitBlock);
-  b.CreateRetVoid();
-}
-
-void Emitter::emitInstruction(const Instruction &instruction) {
-  inst = &instruction;
-  guardMask = nullptr;
-  bool anyDestination = false, anyVaries = false;
-  forEachWritten(*inst, [&](int r) { anyDestination = true, anyVaries |= cfg.varies(r); });
-  wide = inst->row->result == Result::Varying || inst->row->result == Result::Voted ||
-         (cfg.sourcesVary(*inst) && (!anyDestination || anyVaries));
-  BasicBlock *after = nullptr;
-  if (inst->guard >= 0) {
-    Value *p = readRegister(inst->guard);
-    if (inst->guardNegated)
-      p = b.CreateNot(p);
-    if (cfg.varies(inst->guard)) {
-      guardMask = b.CreateAnd(mask(), maskBits(p));
-    } else {
-      BasicBlock *then = newBlock("guarded");
-      after = newBlock("after");
-      b.CreateCondBr(p, then, after);
-      b.SetInsertPoint(then);
-    }
-  }
-  inst->row->emit(*this);
-  if (after) {
-    b.CreateBr(after);
-    b.SetInsertPoint(after);
-  }
-}
-
-/// Goes to a block with these lanes; no others wait anywhere.
-void Emitter::enter(int to, Value *lanes) {
-  if (to == kExit) {
-    b.CreateBr(exitBlock);
-  } else if (cfg.blocks[to].region >= 0) {
-    b.CreateStore(b.CreateOr(b.CreateLoad(b.getInt32Ty(), waiting[to]), lanes), waiting[to]);
-    b.CreateBr(checks[to]);
-  } else {
-    b.CreateBr(bodies[to]);
-  }
-}
-
-/// A turn of a loop: now and then the warp lets others run.
-void Emitter::tick() {
-  BasicBlock *yield = newBlock("yield"), *after = newBlock("turn");
-  Value *turns = b.CreateSub(field(offsetof(Warp, turns), b.getInt64Ty()), b.getInt64(1));
-  store(offsetof(Warp, turns), turns);
-  branchUnlikely(b.CreateICmpSLT(turns, b.getInt64(0)), yield, after);
-  b.SetInsertPoint(yield);
-  callHelper(yieldTurn, {});
-  b.CreateBr(after);
-  b.SetInsertPoint(after);
-}
-
-void Emitter::emitTerminator(int index) {
-  const CfgBlock &from = cfg.blocks[index];
-  wide = from.isConditional && cfg.isVaryingBranch(from);
-  auto goesBack = [&](int to) { return to != kExit && cfg.blocks[to].order <= from.order; };
-  Value *predicate = nullptr;
-  if (from.isConditional) {
-    predicate = readRegister(from.terminator->guard);
-    if (from.terminator->guardNegated)
-      predicate = b.CreateNot(predicate);
-  }
-  auto exitLanes = [&](Value *lanes) {
-    b.CreateStore(b.CreateAnd(b.CreateLoad(b.getInt32Ty(), live), b.CreateNot(lanes)), live);
-  };
-
-  if (from.region >= 0) { // under a mask: lanes wait at their targets
-    Value *lanes = mask();
-    const Region &region = cfg.regions[from.region];
-    auto park = [&](int to, Value *which) {
-      if (to == kExit)
-        exitLanes(which);
-      else if (to != region.join)
-        b.CreateStore(b.CreateOr(b.CreateLoad(b.getInt32Ty(), waiting[to]), which), waiting[to]);
-    };
-    if (!from.isConditional)
-      return park(from.takenIsValid ? from.taken : from.fall, lanes);
-    Value *bits = predicate->getType()->isVectorTy() ? maskBits(predicate) : b.CreateSExt(predicate, b.getInt32Ty());
-    park(from.taken, b.CreateAnd(lanes, bits));
-    park(from.fall, b.CreateAnd(lanes, b.CreateNot(bits)));
-    return;
-  }
-
-  auto go = [&](int to) {
-    if (goesBack(to))
-      tick();
-    enter(to, liveMask());
-  };
-  if (!from.isConditional)
-    return go(from.takenIsValid ? from.taken : from.fall);
-  if (!wide) {
-    BasicBlock *taken = newBlock("taken"), *fall = newBlock("fall");
-    b.CreateCondBr(predicate, taken, fall);
-    b.SetInsertPoint(taken);
-    go(from.taken);
-    b.SetInsertPoint(fall);
-    go(from.fall);
-    return;
-  }
-  Value *lanes = liveMask(), *bits = maskBits(predicate);
-  Value *taken = b.CreateAnd(lanes, bits), *fall = b.CreateAnd(lanes, b.CreateNot(bits));
-  if (from.taken == kExit || from.fall == kExit) {
-    int to = from.taken == kExit ? from.fall : from.taken;
-    exitLanes(from.taken == kExit ? taken : fall);
-    BasicBlock *some = newBlock("stay");
-    b.CreateCondBr(b.CreateICmpNE(from.taken == kExit ? fall : taken, b.getInt32(0)), some, exitBlock);
-    b.SetInsertPoint(some);
-    go(to);
-    return;
-  }
-  int first = kExit;
-  const int inside = from.taken != from.postDominator ? from.taken : from.fall;
-  const Region &region = cfg.regions[cfg.blocks[inside].region];
-  for (auto [to, which] : {std::pair(from.taken, taken), std::pair(from.fall, fall)}) {
-    if (to == region.join)
-      continue; // whoever goes there need not be kept
-    b.CreateStore(b.CreateOr(b.CreateLoad(b.getInt32Ty(), waiting[to]), which), waiting[to]);
-    if (first == kExit || cfg.blocks[to].order < cfg.blocks[first].order)
-      first = to;
-  }
-  if (goesBack(from.taken) || goesBack(from.fall))
-    tick();
-  b.CreateBr(checks[first]);
-}
-
-/// Past a block of a region: back to the head of a loop that ends here if lanes wait there, else on to the next block.
-void Emitter::leaveRegionBlock(int index) {
-  const Region &region = cfg.regions[cfg.blocks[index].region];
-  size_t at = std::find(region.blocks.begin(), region.blocks.end(), index) - region.blocks.begin();
-  int nextOrder = at + 1 < region.blocks.size() ? cfg.blocks[region.blocks[at + 1]].order : 1 << 30;
-  for (size_t i = at + 1; i-- > 0;) {
-    int head = region.blocks[i];
-    int end = cfg.loopEnd[head];
-    if (end < cfg.blocks[index].order || end >= nextOrder)
-      continue;
-    BasicBlock *back = newBlock("again"), *on = newBlock("done");
-    b.CreateCondBr(b.CreateICmpNE(b.CreateLoad(b.getInt32Ty(), waiting[head]), b.getInt32(0)), back, on);
-    b.SetInsertPoint(back);
-    tick();
-    b.CreateBr(checks[head]);
-    b.SetInsertPoint(on);
-  }
-  if (at + 1 < region.blocks.size()) {
-    b.CreateBr(checks[region.blocks[at + 1]]);
-    return;
-  }
-  if (region.join == kExit) {
-    b.CreateBr(exitBlock);
-    return;
-  }
-  if (cfg.lanesMayExit) {
-    BasicBlock *some = newBlock("stay");
-    b.CreateCondBr(b.CreateICmpNE(liveMask(), b.getInt32(0)), some, exitBlock);
-    b.SetInsertPoint(some);
-  }
-  enter(region.join, liveMask());
 }
 
 } // namespace ptxvm

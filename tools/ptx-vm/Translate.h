@@ -1,8 +1,8 @@
 // Translates a PTX function to an LLVM function that executes one warp.
 //
-// A register that is the same in all lanes is a scalar, any other a vector of 32 lanes; LLVM's own legalisation cuts these to the
-// host's vectors. Emit*.cpp hold what single opcodes mean, in terms of the Emitter below: most do not care whether they make
-// scalars or vectors.
+// A register that is the same in all lanes is a scalar, any other a vector of 32 lanes; LLVM's own legalisation cuts
+// these to the host's vectors. Emit*.cpp hold what single opcodes mean, in terms of the Emitter below: most do not care
+// whether they make scalars or vectors.
 #pragma once
 #include "tools/ptx-vm/Cfg.h"
 #include "tools/ptx-vm/Warp.h"
@@ -20,8 +20,9 @@ struct Site {
   Space space = Space::Generic;
   unsigned elementBytes = 0, elements = 0; // per lane
   bool isNonCoherent = false;
-  bool isStrong = false, isAcquire = false, isRelease = false; // volatile, relaxed, acquire, release and atomics are strong
-  int scope = 3;                                               // 0 cta, 1 cluster, 2 gpu, 3 sys
+  bool isStrong = false, isAcquire = false,
+       isRelease = false; // volatile, relaxed, acquire, release and atomics are strong
+  int scope = 3;          // 0 cta, 1 cluster, 2 gpu, 3 sys
   const Instruction *inst = nullptr;
 };
 
@@ -68,7 +69,8 @@ public:
   /// The operand's low bits; its register may be wider (ld, st and cvt allow that), but not narrower.
   llvm::Value *readLow(const Operand &o, unsigned bits);
   llvm::Value *readPredicate(const Operand &o);
-  void out(llvm::Value *value, size_t i = 0) { write(operand(i), value); }
+  void out(llvm::Value *value, size_t i = 0);
+  void expectKind(const Operand &o, Type t) const;
   /// Writes to a register of the same number of bits.
   void write(const Operand &o, llvm::Value *value);
   /// Writes to a register that may be wider: the value is extended.
@@ -80,12 +82,14 @@ public:
   void setCarry(llvm::Value *value);
 
   // --- lanes ---
-  llvm::Value *mask();          // i32: lanes that execute the instruction (guard included)
-  llvm::Value *liveMask();      // i32: lanes that have not exited
-  bool maskIsFull() const;      // known to be all 32
+  llvm::Value *mask();                                     // i32: lanes that execute the instruction (guard included)
+  llvm::Value *liveMask();                                 // i32: lanes that have not exited
+  bool maskIsFull() const;                                 // known to be all 32
   llvm::Value *laneVector(uint64_t stride, unsigned bits); // <0, stride, 2 stride, ...>
   llvm::Value *maskBits(llvm::Value *i1Vector) { return b.CreateBitCast(i1Vector, b.getInt32Ty()); }
-  llvm::Value *maskVector(llvm::Value *i32) { return b.CreateBitCast(i32, llvm::FixedVectorType::get(b.getInt1Ty(), kLanes)); }
+  llvm::Value *maskVector(llvm::Value *i32) {
+    return b.CreateBitCast(i32, llvm::FixedVectorType::get(b.getInt1Ty(), kLanes));
+  }
 
   // --- the warp and helpers ---
   llvm::Value *field(size_t offset, llvm::Type *type);
@@ -95,14 +99,17 @@ public:
   void toSlot(unsigned slot, llvm::Value *value); // broadcast if scalar; i1 becomes a mask
   llvm::Value *fromSlot(unsigned slot, unsigned bits);
   llvm::Value *call(const void *helper, llvm::ArrayRef<llvm::Value *> arguments = {}, llvm::Type *result = nullptr);
-  template <typename R, typename... A> llvm::Value *callHelper(R (*helper)(Warp *, A...), llvm::ArrayRef<llvm::Value *> arguments) {
+  template <typename R, typename... A>
+  llvm::Value *callHelper(R (*helper)(Warp *, A...), llvm::ArrayRef<llvm::Value *> arguments) {
     llvm::Type *result = std::is_void_v<R> ? b.getVoidTy() : b.getIntNTy(std::is_void_v<R> ? 8 : 8 * sizeOf<R>());
     llvm::SmallVector<llvm::Value *> all{warp};
     all.append(arguments.begin(), arguments.end());
     return call(reinterpret_cast<const void *>(helper), all, result);
   }
-  llvm::Value *site(unsigned elementBytes = 0, unsigned elements = 0, Space space = Space::Generic); // its number, as i32
-  std::optional<uint64_t> constantOf(const Operand &o) const; // if it is an integer, or a register that only ever holds one
+  llvm::Value *site(unsigned elementBytes = 0, unsigned elements = 0,
+                    Space space = Space::Generic); // its number, as i32
+  std::optional<uint64_t>
+  constantOf(const Operand &o) const; // if it is an integer, or a register that only ever holds one
   bool isGuarded() const { return guardMask; }
   unsigned newSite(unsigned elementBytes, unsigned elements, Space space);
 
@@ -140,14 +147,15 @@ private:
   llvm::Module &module;
   Cfg cfg;
   std::vector<Site> &sites;
-  std::vector<llvm::AllocaInst *> registers;
+  std::vector<llvm::AllocaInst *> registers; // of those that are not single values
+  std::vector<llvm::Value *> singles;
   std::vector<llvm::BasicBlock *> bodies, checks; // by block
   std::vector<llvm::AllocaInst *> waiting;        // by block, in regions
   llvm::AllocaInst *live = nullptr, *current = nullptr, *carryFlag = nullptr;
   llvm::BasicBlock *exitBlock = nullptr;
   int block = 0;
   std::vector<std::optional<uint64_t>> constants; // by register
-  llvm::Value *guardMask = nullptr; // of the current instruction, if it varies
+  llvm::Value *guardMask = nullptr;               // of the current instruction, if it varies
 };
 
 } // namespace ptxvm

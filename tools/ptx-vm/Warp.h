@@ -1,5 +1,6 @@
-// What compiled code sees of the warp that it executes. The compiled function of a kernel takes a Warp and returns when all of its
-// lanes have exited; it calls helpers (Helpers.h) for everything that is not plain arithmetic or a contiguous access.
+// What compiled code sees of the warp that it executes. The compiled function of a kernel takes a Warp and returns when
+// all of its lanes have exited; it calls helpers (Helpers.h) for everything that is not plain arithmetic or a
+// contiguous access.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -19,8 +20,8 @@ struct Block;
 struct Fiber;
 
 struct alignas(64) Warp {
-  /// Operands and results of helpers: slot s holds one value per lane, 8 bytes apart for 64-bit values, 4 bytes for others (a
-  /// predicate is a mask in its first 4 bytes).
+  /// Operands and results of helpers: slot s holds one value per lane, 8 bytes apart for 64-bit values, 4 bytes for
+  /// others (a predicate is a mask in its first 4 bytes).
   alignas(64) uint64_t slots[20][kLanes];
   alignas(64) uint32_t tid[3][kLanes];
   uint32_t ntid[3], ctaid[3], nctaid[3];
@@ -39,7 +40,8 @@ struct alignas(64) Warp {
   Block *block;
   Fiber *fiber;
   void *asyncCopies; // a list of copies not yet done, of Async.cpp
-  uint64_t pollSite, polls, pollHash; // the last barrier or strong load, how many since the warp yielded, what they gave
+  uint64_t pollSite, polls,
+      pollHash; // the last barrier or strong load, how many since the warp yielded, what they gave
 };
 
 } // namespace ptxvm

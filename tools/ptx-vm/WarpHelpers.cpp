@@ -15,16 +15,19 @@ void checkMembers(Warp *w, uint32_t site, uint32_t mask, uint32_t live) {
     const unsigned lane = __builtin_ctz(left);
     const uint32_t members = words(w, 3)[lane];
     if (!(members >> lane & 1))
-      fault(w, site, lane, CUDA_ERROR_ILLEGAL_INSTRUCTION, "lane " + std::to_string(lane) + " is not in its own member mask " + hex(members));
+      fault(w, site, lane, CUDA_ERROR_ILLEGAL_INSTRUCTION,
+            "lane " + std::to_string(lane) + " is not in its own member mask " + hex(members));
     if (members & live & ~mask)
       fault(w, site, lane, CUDA_ERROR_LAUNCH_FAILED,
-            "warp divergence: member mask " + hex(members) + " names lanes " + hex(members & live & ~mask) + " that do not execute this instruction");
+            "warp divergence: member mask " + hex(members) + " names lanes " + hex(members & live & ~mask) +
+                " that do not execute this instruction");
   }
 }
 
 void checkAligned(Warp *w, uint32_t site, uint32_t mask, uint32_t live) {
   if (mask && mask != 0xffffffff)
-    fault(w, site, __builtin_ctz(mask), CUDA_ERROR_LAUNCH_FAILED, "warp divergence: an aligned instruction is executed by lanes " + hex(mask) + " only");
+    fault(w, site, __builtin_ctz(mask), CUDA_ERROR_LAUNCH_FAILED,
+          "warp divergence: an aligned instruction is executed by lanes " + hex(mask) + " only");
   (void)live;
 }
 
@@ -38,7 +41,10 @@ void shuffleLanes(Warp *w, uint32_t site, uint32_t mask, uint32_t mode) {
     const int lane = __builtin_ctz(left);
     const int bval = b[lane] & 31, cval = c[lane] & 31, segments = c[lane] >> 8 & 31;
     const int maxLane = (lane & segments) | (cval & ~segments), minLane = lane & segments;
-    int j = mode == 0 ? lane - bval : mode == 1 ? lane + bval : mode == 2 ? (minLane | (bval & ~segments)) : lane ^ bval;
+    int j = mode == 0   ? lane - bval
+            : mode == 1 ? lane + bval
+            : mode == 2 ? (minLane | (bval & ~segments))
+                        : lane ^ bval;
     const bool p = mode == 0 ? j >= maxLane : j <= maxLane;
     if (!p)
       j = lane;
@@ -102,7 +108,8 @@ void loadMatrix(Warp *w, uint32_t site, uint32_t count, uint32_t transpose) {
     }
     for (unsigned lane = 0; lane < kLanes; ++lane) {
       const unsigned r = lane / 4, c = lane % 4 * 2;
-      words(w, 2 + m)[lane] = transpose ? rows[c][r] | uint32_t(rows[c + 1][r]) << 16 : rows[r][c] | uint32_t(rows[r][c + 1]) << 16;
+      words(w, 2 + m)[lane] =
+          transpose ? rows[c][r] | uint32_t(rows[c + 1][r]) << 16 : rows[r][c] | uint32_t(rows[r][c + 1]) << 16;
     }
   }
 }
