@@ -26,7 +26,6 @@ public:
     manager.addPass(createLowerPhasesToGpu({facts.name}));
     manager.addPass(createCanonicalizerPass());
     manager.addPass(createCSEPass());
-    manager.addPass(createLoopInvariantCodeMotionPass());
     manager.addPass(createSCFToControlFlowPass());
     manager.addPass(createConvertToLLVMPass());
     manager.addPass(createCanonicalizerPass());
