@@ -11,6 +11,7 @@
 #include "mlir/IR/DialectRegistry.h"
 #include "mlir/Pass/PassManager.h"
 #include "passes/Traffic.h"
+#include "llvm/Support/Error.h"
 #include <memory>
 
 namespace sluice::codegen {
@@ -44,6 +45,10 @@ public:
   // target's `sluice_kernels.<name>`, a sluice_kernel[] in the order of stream::Schedule::kernels(); a device's
   // `sluice_device.<name>`, a sluice_device_variant, whose kernels are in that order.
   virtual mlir::LogicalResult emit(mlir::ModuleOp module, EmitKind kind, llvm::raw_pwrite_stream &out) const = 0;
+  // Prints what its code for a configured model takes, phase by phase; on `machine`, where that is not the target's to
+  // know.
+  virtual llvm::Error explain(llama::ModelOp model, const Workload &workload, const Machine &machine,
+                              llvm::raw_ostream &out) const = 0;
 };
 
 class HostTarget : public Target {

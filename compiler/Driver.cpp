@@ -117,16 +117,8 @@ llvm::Error sluice::explain(const Options &options, llvm::raw_ostream &out) {
                                    llvm::Twine(options.prompt));
   static constexpr llvm::StringRef types[] = {SLUICE_CACHE_NAMES};
   const uint32_t cacheType = llvm::find(types, options.cacheType) - types;
-  const codegen::HostTarget *host = target.target->asHost();
-  if (!host)
-    return llvm::createStringError("cannot explain target '" + target.target->name() + "' yet");
-  Machine machine = options.machine;
-  constexpr double gigahertz = 3.5;
-  if (machine.gigaoperationsPerSecond == 0)
-    machine.gigaoperationsPerSecond = gigahertz * host->operationsPerCycle();
-  auto costs = [&](stream::PhaseOp phase) { return host->cost(phase); };
-  printTraffic(model, out, target.target->name(), costs, {options.depth, options.prompt, cacheType}, machine);
-  return llvm::Error::success();
+  llvm::Error error = target.target->explain(model, {options.depth, options.prompt, cacheType}, options.machine, out);
+  return error ? llvm::createStringError(options.model + ": " + toString(std::move(error))) : llvm::Error::success();
 }
 
 llvm::Error sluice::tune(const Options &options, llvm::raw_ostream &out) {

@@ -53,6 +53,16 @@ public:
     return emitCpuObject(module, facts.llvmCpu, facts.llvmFeatures, kind, out);
   }
 
+  llvm::Error explain(llama::ModelOp model, const Workload &workload, const Machine &given,
+                      llvm::raw_ostream &out) const override {
+    Machine machine = given;
+    constexpr double gigahertz = 3.5;
+    if (machine.gigaoperationsPerSecond == 0)
+      machine.gigaoperationsPerSecond = gigahertz * operationsPerCycle();
+    printTraffic(model, out, name(), [&](stream::PhaseOp phase) { return cost(phase); }, workload, machine);
+    return llvm::Error::success();
+  }
+
 private:
   const CpuFacts &facts;
 };

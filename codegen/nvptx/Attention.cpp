@@ -184,11 +184,11 @@ void AttentionLowering::loadQueries(ArrayRef<Row> all) {
 }
 
 void AttentionLowering::walk(Value head, Value first, Value end, ArrayRef<Row> all) {
-  scores(head, first, end);
+  t.apart([&] { scores(head, first, end); });
   t.syncBlock();
-  softmax(first, all);
+  t.apart([&] { softmax(first, all); });
   t.syncBlock();
-  values(head, first, end);
+  t.apart([&] { values(head, first, end); });
   t.syncBlock();
   forOutputs([&](Value row, Value channel) {
     Value index = t.add(t.mul(row, channels), channel), sum;
@@ -342,7 +342,8 @@ void AttentionLowering::lowerToken(AppendOp append, int64_t countersAt) {
     Value first = t.mul(segment, SLUICE_KV_SEGMENT);
     Value end = t.min(t.add(position, 1), t.add(first, SLUICE_KV_SEGMENT));
     if (append)
-      t.when(t.equal(segment, t.sub(segments, 1)), [&] { cache.append(append, kvHead, t.c(0)); });
+      t.when(t.equal(segment, t.sub(segments, 1)),
+             [&] { t.apart([&] { cache.append(append, kvHead, t.c(0)); }); });
     t.loop(t.c(0), t.c(batches), t.c(1), [&](Value batch) {
       Value firstHead = t.add(t.mul(kvHead, plan.group), t.mul(batch, plan.heads));
       SmallVector<Row> all = rowsOf(firstHead, t.c(0), t.c(1));

@@ -92,7 +92,7 @@ void ChooseLowering::penalise() {
 }
 
 Values ChooseLowering::overLogits(ValueRange init, function_ref<Values(Value, Value, ValueRange)> f) {
-  constexpr int64_t unroll = 16; // loads under way
+  constexpr int64_t unroll = 8; // loads under way
   Value hasBanned = t.isNot(t.equal(t.toInteger(args.banned), t.constant(t.i64(), 0)));
   return t.loop(t.thread(), t.c(vocabulary), t.c(threads * unroll), init, [&](Value first, ValueRange state) {
     Values ids, logits, after(state.begin(), state.end());

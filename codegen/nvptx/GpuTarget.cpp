@@ -3,6 +3,7 @@
 #include "codegen/nvptx/GpuTarget.h"
 #include "codegen/nvptx/EmitPtx.h"
 #include "codegen/nvptx/Passes.h"
+#include "codegen/nvptx/Report.h"
 #include "mlir/Conversion/ConvertToLLVM/ToLLVMPass.h"
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Transforms/Passes.h"
@@ -22,25 +23,37 @@ public:
     manager.nest<llama::ModelOp>().addPass(createConfigureGpu({facts.name}));
   }
 
-  void addLowerPasses(OpPassManager &manager) const override {
-    manager.addPass(createLowerPhasesToGpu({facts.name}));
-    manager.addPass(createCanonicalizerPass());
-    manager.addPass(createCSEPass());
-    manager.addPass(createLoopInvariantCodeMotionPass());
-    manager.addPass(createSCFToControlFlowPass());
-    manager.addPass(createConvertToLLVMPass());
-    manager.addPass(createCanonicalizerPass());
-    manager.addPass(createCSEPass());
-  }
+  void addLowerPasses(OpPassManager &manager) const override { addGpuLowerPasses(manager, facts); }
 
   LogicalResult emit(ModuleOp module, EmitKind kind, llvm::raw_pwrite_stream &out) const override {
     return kind == EmitKind::Object ? emitDeviceObject(module, facts, out) : emitPtx(module, facts, kind, out);
+  }
+
+  llvm::Error explain(llama::ModelOp model, const Workload &workload, const Machine &,
+                      llvm::raw_ostream &out) const override {
+    if (workload.prompt)
+      return llvm::createStringError("a prompt's time is not predicted for GPUs; leave --prefill out");
+    llvm::Expected<TokenReport> report = reportToken(model->getParentOfType<ModuleOp>(), facts, workload);
+    if (!report)
+      return report.takeError();
+    printReport(*report, facts, out);
+    return llvm::Error::success();
   }
 
 private:
   const GpuFacts &facts;
 };
 } // namespace
+
+void sluice::codegen::addGpuLowerPasses(OpPassManager &manager, const GpuFacts &facts) {
+  manager.addPass(createLowerPhasesToGpu({facts.name}));
+  manager.addPass(createCanonicalizerPass());
+  manager.addPass(createCSEPass());
+  manager.addPass(createSCFToControlFlowPass());
+  manager.addPass(createConvertToLLVMPass());
+  manager.addPass(createCanonicalizerPass());
+  manager.addPass(createCSEPass());
+}
 
 std::vector<std::unique_ptr<Target>> sluice::codegen::makeGpuTargets() {
   std::vector<std::unique_ptr<Target>> targets;

@@ -189,7 +189,7 @@ struct LowerPhasesToGpu : codegen::impl::LowerPhasesToGpuBase<LowerPhasesToGpu> 
   // All of a phase for one token; copies for the first group are under way.
   void lowerOneToken(const Scope &scope) {
     if (!scope.plan.groups.empty()) {
-      lowerPrologue(scope, scope.t.c(0));
+      scope.t.apart([&] { lowerPrologue(scope, scope.t.c(0)); });
       scope.t.syncBlock();
     }
     for (unsigned i = 0; i < scope.plan.groups.size(); ++i) {
@@ -290,7 +290,7 @@ private:
   void begin(PhaseOp phase, Value step) {
     PhasePlan plan(phase, facts);
     KernelArgs own = argsOf(step, t.c(0));
-    beginCopies(Scope{plan, t, own, ringBytes}, plan.groups[0]);
+    t.apart([&] { beginCopies(Scope{plan, t, own, ringBytes}, plan.groups[0]); });
   }
   void begin(Next next) {
     if (next)
@@ -299,7 +299,7 @@ private:
   void lowerPhase(PhaseOp phase, Value step, Value layer) {
     PhasePlan plan(phase, facts);
     KernelArgs own = argsOf(step, layer);
-    lower(Scope{plan, t, own, ringBytes});
+    t.apart([&] { lower(Scope{plan, t, own, ringBytes}); });
   }
   void meetAll() {
     target = t.add(target, t.blocks());
@@ -376,7 +376,7 @@ void LowerPhasesToGpu::lowerToken(ProgramOp program, unsigned index, DeviceKerne
   program.walk([&](PhaseOp phase) { shared = std::max(shared, sharedOf(PhasePlan(phase, *facts))); });
   kernels.token = makeKernel(program.getLoc(), "token", shared, false, [&](Threads &t, const KernelArgs &args) {
     TokenBuilder(t, args, *facts, ring, name, [&](const Scope &scope) { lowerOneToken(scope); }).build(program);
-    t.when(t.equal(t.block(), 0), [&] { lowerChoose(t, args, args.shared, vocabulary); });
+    t.when(t.equal(t.block(), 0), [&] { t.apart([&] { lowerChoose(t, args, args.shared, vocabulary); }); });
     // The last block to leave lets the next token begin with no one met.
     t.when(t.equal(t.thread(), 0), [&] {
       Value leaving = t.at(args.sync, SyncPlan::leavingAt);

@@ -44,7 +44,7 @@ public:
   }
 
 private:
-  static constexpr int64_t tokensOfWarp = 32, tokensOfLanes = 4;
+  static constexpr int64_t tokensOfWarp = 16, tokensOfLanes = 4;
   bool usesTensorCores() const {
     return llvm::none_of(group.weights, [](const WeightPlan &weight) { return weight.layout.format->isFloat; });
   }
@@ -97,14 +97,16 @@ Values ManyTilesLowering::integerDots(const WeightPlan &weight, Value source, Va
   const OperandPlan &operand = scope.plan.operand(weight.operand);
   const int64_t parts = tokensOfWarp / mmaTokens, count = parts * rowsOfThread * tokensOfThread;
   Value quarter = t.andi(t.lane(), 3), eighth = t.shr(t.lane(), 2);
-  Values rows, columns; // activations: of the tokens whose sums, and of the token whose codes this thread has
+  // Activations, from the operand's begin: of the tokens whose sums, and of the token whose codes this thread has.
+  Values rows, columns;
+  auto offsetOf = [&](Value token) { return t.mul(existing(token), operand.bytes()); };
   for (int64_t part = 0; part < parts; ++part) {
     for (int64_t i = 0; i < tokensOfThread; ++i) {
       Value token = t.add(firstToken, t.add(t.mul(quarter, tokensOfThread), part * mmaTokens + i));
-      rows.push_back(scope.operandAt(weight.operand, existing(token)));
+      rows.push_back(offsetOf(token));
     }
     Value token = t.add(firstToken, t.add(eighth, part * mmaTokens));
-    columns.push_back(t.at(scope.operandAt(weight.operand, existing(token)), t.mul(quarter, 8)));
+    columns.push_back(t.add(offsetOf(token), t.mul(quarter, 8)));
   }
   Value packed = t.at(source, t.add(t.mul(quarter, 2 * layout.tileRows * 4), t.mul(eighth, 16)));
   Values zero(count, t.f(0));
@@ -145,13 +147,14 @@ Values ManyTilesLowering::integerRecord(const WeightPlan &weight, const OperandP
     if (format.hasMin())
       mins.push_back(halves(layout.minsAt, plane));
   }
+  Value activations = scope.operandAt(weight.operand, t.c(0));
   Value block = t.mul(record, planes), column = t.mul(block, OperandPlan::block);
   Value pairAt = t.add(t.mul(t.shr(block, 1), operand.pairBytes()), operand.pairsAt());
   Values next;
   for (int64_t part = 0; part < parts; ++part) {
     SmallVector<Value> pairWords;
     for (int64_t i = 0; i < tokensOfThread; ++i)
-      pairWords.push_back(t.at(rows[part * tokensOfThread + i], pairAt));
+      pairWords.push_back(t.at(activations, t.add(rows[part * tokensOfThread + i], pairAt)));
     Values joined(rowsOfThread * tokensOfThread);
     for (int64_t plane = 0; plane < planes; ++plane) {
       auto planeOf = [&](Value word) {
@@ -163,7 +166,7 @@ Values ManyTilesLowering::integerRecord(const WeightPlan &weight, const OperandP
         pointer = planes == 2 ? t.at(pointer, plane * 4) : t.at(pointer, t.mul(t.andi(block, 1), 4));
         return t.load(type, pointer, 4);
       };
-      Value codes = t.at(columns[part], t.add(column, plane * OperandPlan::block));
+      Value codes = t.at(activations, t.add(columns[part], t.add(column, plane * OperandPlan::block)));
       Values b = t.unpack(t.load(t.vec(2, t.i32()), codes, 8)), highB;
       if (operand.hasHighs())
         highB = t.unpack(t.load(t.vec(2, t.i32()), t.at(codes, operand.highsAt()), 8));

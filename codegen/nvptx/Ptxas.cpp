@@ -67,38 +67,63 @@ static llvm::StringMap<KernelResources> readReport(llvm::StringRef report) {
   return kernels;
 }
 
-llvm::Expected<Assembled> sluice::codegen::assemble(llvm::StringRef ptxas, llvm::StringRef ptx, llvm::StringRef target) {
-  constexpr const char *suffixes[] = {"ptx", "cubin", "txt"};
-  llvm::SmallString<128> input, output, report;
-  llvm::SmallString<128> *files[] = {&input, &output, &report};
-  llvm::FileRemover removers[std::size(suffixes)];
-  for (auto [file, suffix, remover] : llvm::zip_equal(files, suffixes, removers)) {
-    if (std::error_code code = llvm::sys::fs::createTemporaryFile("sluice", suffix, *file))
+namespace {
+// A file that is gone when this is.
+struct TemporaryFile {
+  llvm::SmallString<128> path;
+  llvm::FileRemover remover;
+  llvm::Error create(llvm::StringRef suffix, llvm::StringRef contents = "") {
+    int descriptor = -1;
+    if (std::error_code code = llvm::sys::fs::createTemporaryFile("sluice", suffix, descriptor, path))
       return llvm::createStringError(code, "cannot create a temporary file: " + code.message());
-    remover.setFile(*file);
-  }
-  {
-    std::error_code code;
-    llvm::raw_fd_ostream out(input, code);
-    out << ptx;
+    remover.setFile(path);
+    llvm::raw_fd_ostream out(descriptor, /*shouldClose=*/true);
+    out << contents;
     out.close();
-    if (code || out.has_error()) {
-      out.clear_error();
-      return llvm::createStringError("cannot write a temporary file for ptxas");
-    }
+    if (!out.has_error())
+      return llvm::Error::success();
+    out.clear_error();
+    return llvm::createStringError(path + ": cannot write the temporary file");
   }
-  const std::string architecture = ("-arch=" + target).str();
-  std::optional<llvm::StringRef> redirects[] = {llvm::StringRef(""), report.str(), report.str()};
+};
+
+// Runs a tool whose output goes to `output`, errors to `errors`.
+llvm::Error run(llvm::ArrayRef<llvm::StringRef> command, llvm::StringRef output, llvm::StringRef errors) {
+  std::optional<llvm::StringRef> redirects[] = {llvm::StringRef(""), output, errors};
   std::string message;
-  int result = llvm::sys::ExecuteAndWait(ptxas, {ptxas, architecture, "-v", "-O3", input, "-o", output}, std::nullopt,
-                                         redirects, 0, 0, &message);
-  auto text = llvm::MemoryBuffer::getFile(report);
-  llvm::StringRef said = text ? (*text)->getBuffer().trim() : "";
-  if (result != 0)
-    return llvm::createStringError(ptxas + " failed for " + target + ": " + (message.empty() ? said : message));
-  auto cubin = llvm::MemoryBuffer::getFile(output);
-  if (!cubin)
-    return llvm::createStringError(cubin.getError(), "cannot read what ptxas wrote");
-  Assembled assembled{llvm::SmallString<0>((*cubin)->getBuffer()), readReport(said)};
+  if (llvm::sys::ExecuteAndWait(command[0], command, std::nullopt, redirects, 0, 0, &message) == 0)
+    return llvm::Error::success();
+  auto text = llvm::MemoryBuffer::getFile(errors);
+  return llvm::createStringError(command[0] + " failed: " +
+                                 (message.empty() && text ? (*text)->getBuffer().trim() : llvm::StringRef(message)));
+}
+} // namespace
+
+llvm::Expected<Assembled> sluice::codegen::assemble(llvm::StringRef ptxas, llvm::StringRef ptx, llvm::StringRef target) {
+  TemporaryFile input, output, report;
+  if (llvm::Error error = llvm::joinErrors(input.create("ptx", ptx),
+                                           llvm::joinErrors(output.create("cubin"), report.create("txt"))))
+    return std::move(error);
+  const std::string architecture = ("-arch=" + target).str();
+  if (llvm::Error error =
+          run({ptxas, architecture, "-v", "-O3", input.path, "-o", output.path}, report.path, report.path))
+    return std::move(error);
+  auto cubin = llvm::MemoryBuffer::getFile(output.path), text = llvm::MemoryBuffer::getFile(report.path);
+  if (!cubin || !text)
+    return llvm::createStringError("cannot read what ptxas wrote");
+  Assembled assembled{llvm::SmallString<0>((*cubin)->getBuffer()), readReport((*text)->getBuffer())};
   return std::move(assembled);
+}
+
+llvm::Expected<std::string> sluice::codegen::disassemble(llvm::StringRef nvdisasm, llvm::StringRef cubin) {
+  TemporaryFile input, output, errors;
+  if (llvm::Error error = llvm::joinErrors(input.create("cubin", cubin),
+                                           llvm::joinErrors(output.create("sass"), errors.create("txt"))))
+    return std::move(error);
+  if (llvm::Error error = run({nvdisasm, "-c", input.path}, output.path, errors.path))
+    return std::move(error);
+  auto text = llvm::MemoryBuffer::getFile(output.path);
+  if (!text)
+    return llvm::createStringError("cannot read what nvdisasm wrote");
+  return (*text)->getBuffer().str();
 }

@@ -28,5 +28,8 @@ struct Assembled {
 // `target`: "sm_90".
 llvm::Expected<Assembled> assemble(llvm::StringRef ptxas, llvm::StringRef ptx, llvm::StringRef target);
 
+// What nvdisasm prints of machine code.
+llvm::Expected<std::string> disassemble(llvm::StringRef nvdisasm, llvm::StringRef cubin);
+
 } // namespace sluice::codegen
 #endif

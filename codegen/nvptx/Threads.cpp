@@ -16,7 +16,17 @@ static constexpr StringRef deviceScope = "device";
 
 //===-- Who this thread is -------------------------------------------------------------===//
 
-Value Threads::thread() { return NVVM::ThreadIdXOp::create(b, i32(), LLVM::ConstantRangeAttr()); }
+Value Threads::thread() {
+  return ownThread ? ownThread : Value(NVVM::ThreadIdXOp::create(b, i32(), LLVM::ConstantRangeAttr()));
+}
+void Threads::apart(function_ref<void()> f) {
+  auto asmOp = LLVM::InlineAsmOp::create(b, i32(), ValueRange(), "mov.u32 $0, %tid.x;", "=r", /*has_side_effects=*/true,
+                                         /*is_align_stack=*/false, LLVM::TailCallKind::None, LLVM::AsmDialectAttr(),
+                                         ArrayAttr());
+  Value before = std::exchange(ownThread, asmOp.getResult(0));
+  f();
+  ownThread = before;
+}
 Value Threads::lane() { return andi(thread(), 31); }
 Value Threads::warp() { return shr(thread(), 5); }
 Value Threads::block() { return NVVM::BlockIdXOp::create(b, i32(), LLVM::ConstantRangeAttr()); }

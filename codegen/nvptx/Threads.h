@@ -34,6 +34,9 @@ public:
   Value warp();   // in its block
   Value block();
   Value blocks(); // of the grid
+  // Emits f such that nothing that follows from the thread's number is computed before it, or kept after it: in a long
+  // kernel such values would fill the registers.
+  void apart(llvm::function_ref<void()> f);
 
   //===-- Types and constants ----------------------------------------------------------===//
   Type i1() { return b.getI1Type(); }
@@ -151,6 +154,9 @@ public:
                 llvm::function_ref<Values()> no);
 
   Value intrinsic(llvm::StringRef name, Type result, mlir::ValueRange arguments);
+
+private:
+  Value ownThread; // within apart()
 };
 
 } // namespace sluice::codegen
