@@ -53,7 +53,10 @@ Compilation::Compilation(const Options &options) : options(options) {
 Compilation::~Compilation() = default;
 
 // The model's file name without its folder and last suffix, in the current folder.
-static std::string defaultOutput(llvm::StringRef model) { return llvm::sys::path::stem(model).str(); }
+static std::string defaultOutput(llvm::StringRef model) {
+  return llvm::sys::fs::is_directory(model) ? llvm::sys::path::filename(model.rtrim('/')).str()
+                                            : llvm::sys::path::stem(model).str();
+}
 
 static size_t rank(const TargetModule &each) {
   return llvm::find_if(codegen::allTargets(), [&](const auto &target) { return target.get() == each.target; }) -

@@ -20,6 +20,8 @@ struct Options {
   std::string remarks;                      // print the passes' remarks of the categories this expression matches
   std::vector<std::string> passPlugins;     // shared libraries with further passes
   std::vector<std::pair<std::string, std::string>> extraPasses; // (phase, pass pipeline to run after it)
+  std::vector<std::pair<std::string, std::string>> quantize;    // (weights, format); see QuantizeRule
+  int64_t context = 0;                                          // the most positions that will be used, 0: the model's
   int64_t peaks = 1;                                            // see the pass schedule-phases
   std::string tuning;            // file with a configuration of tiles, "" for none; see the pass apply-tuning
   std::string cacheType = "f16"; // explain: of SLUICE_CACHE_NAMES

@@ -9,9 +9,12 @@
 #include "compiler/Version.h"
 #include "compiler/import/LlamaImport.h"
 #include "compiler/link/Linker.h"
+#include "compiler/pack/Quantize.h"
+#include "compiler/text/GgufTokenizer.h"
+#include "compiler/text/HuggingFaceTokenizer.h"
 #include "compiler/text/TemplateCompiler.h"
-#include "compiler/text/TokenizerTables.h"
 #include "mlir/IR/Threading.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 
 using namespace mlir;
@@ -23,7 +26,18 @@ llvm::Error Compilation::importCheckpoint() {
   if (!opened)
     return opened.takeError();
   checkpoint = std::move(*opened);
-  llvm::Expected<OwningOpRef<ModuleOp>> imported = importModel(*context, *checkpoint);
+  for (const MappedFile &file : checkpoint->mappedFiles())
+    if (llvm::sys::fs::equivalent(output, file.path))
+      return llvm::createStringError(output + ": would overwrite the checkpoint; choose another name with -o");
+  ImportOptions import{{}, options.context};
+  for (const auto &[pattern, name] : options.quantize) {
+    std::optional<llama::Format> format = llama::symbolizeFormat(name);
+    if (!format || !canEncode(llama::formatInfo(*format)))
+      return llvm::createStringError("--quantize: cannot quantise to '" + name + "'; expected one of " +
+                                     encodableFormats());
+    import.quantize.push_back({pattern, *format});
+  }
+  llvm::Expected<OwningOpRef<ModuleOp>> imported = importModel(*context, *checkpoint, import);
   if (!imported)
     return imported.takeError();
   module = std::move(*imported);
@@ -68,17 +82,31 @@ llvm::Error Compilation::placeWeights() {
 
   std::vector<PackedTensor> tensors = packedTensors(*schedule);
   std::string standIn(SourceHash::length, '0');
-  Provenance provenance{SLUICE_VERSION, llvm::sys::path::filename(options.model), standIn, checkpoint->fileBytes()};
+  Provenance provenance{SLUICE_VERSION, llvm::sys::path::filename(llvm::StringRef(options.model).rtrim('/')), standIn,
+                        checkpoint->fileBytes()};
   llvm::Expected<Tables> tables = buildTables(configured, configuredSchedule, tensors, provenance,
                                               [&](stream::ProgramOp program) { return memory[program.getSymName()]; });
   if (!tables)
     return tables.takeError();
   image.reset(new Image{*schedule, std::move(tensors), std::move(*tables), {}, {}, {}});
-  llvm::Expected<std::vector<uint8_t>> tokenizer = buildTokenizer(*checkpoint);
+  llvm::Expected<TokenizerModel> described =
+      checkpoint->isFolder() ? readHuggingFaceTokenizer(checkpoint->path()) : readGgufTokenizer(*checkpoint);
+  if (!described)
+    return described.takeError();
+  llvm::Expected<std::vector<uint8_t>> tokenizer = buildTokenizer(*described);
   if (!tokenizer)
-    return tokenizer.takeError();
+    return checkpoint->error(toString(tokenizer.takeError()));
   image->tokenizer = std::move(*tokenizer);
-  if (std::optional<llvm::StringRef> source = checkpoint->chatTemplate()) {
+  std::optional<std::string> source;
+  if (checkpoint->isFolder()) {
+    llvm::Expected<std::optional<std::string>> found = readHuggingFaceTemplate(checkpoint->path());
+    if (!found)
+      return found.takeError();
+    source = std::move(*found);
+  } else if (std::optional<llvm::StringRef> found = checkpoint->chatTemplate()) {
+    source = found->str();
+  }
+  if (source) {
     llvm::Expected<std::vector<uint8_t>> compiled = compileTemplate(*source);
     if (!compiled)
       return checkpoint->error(toString(compiled.takeError()));
@@ -123,7 +151,10 @@ llvm::Expected<std::vector<Artifact>> Compilation::objectArtifacts() {
 }
 
 llvm::Error Compilation::linkFile() {
-  SourceHash sourceHash(options.model);
+  std::vector<std::string> sources;
+  for (const MappedFile &file : checkpoint->mappedFiles())
+    sources.push_back(file.path);
+  SourceHash sourceHash(sources);
   image->sourceHash = [&] { return sourceHash.get(); };
 
   llvm::SmallString<0> variants;
@@ -156,7 +187,13 @@ llvm::Error Compilation::linkFile() {
     return error;
 
   Progress progress("packing", schedule->weightBytes(), options.quiet);
-  auto bytesOf = [&](llvm::StringRef name) { return checkpoint->tensorBytes(name); };
+  auto bytesOf = [&](llvm::StringRef name) -> llvm::Expected<SourceTensor> {
+    llvm::Expected<llvm::ArrayRef<uint8_t>> bytes = checkpoint->tensorBytes(name);
+    if (!bytes)
+      return bytes.takeError();
+    const TensorInfo &tensor = *checkpoint->findTensor(name);
+    return SourceTensor(*bytes, tensor.format, tensor.isFloat8, tensor.cols());
+  };
   auto done = [&](llvm::ArrayRef<uint8_t> bytes) { checkpoint->release(bytes); };
   auto report = [&](uint64_t packed) {
     progress.update(packed);

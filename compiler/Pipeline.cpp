@@ -21,11 +21,15 @@ static void addFusion(OpPassManager &manager, const Target *, const Options &) {
   model.addPass(createFormStages());
   // Siblings first: what follows them is fused into the joined stage.
   model.addPass(createFuseSiblings());
+  model.addPass(createFuseElementwise());
+  // Heads that are normalised are rotated where that happens, not where their rows are made.
+  model.addPass(createFuseHeadNorm());
   model.addPass(createFuseRope());
   model.addPass(createFuseSwiglu());
   model.addPass(createFuseResidual());
-  // Last: a norm is copied into the stages that are left.
+  // Last: norms are copied into the stages that are left; then sums with norms follow those that read them.
   model.addPass(createFuseNorm());
+  model.addPass(createFusePostNorm());
 }
 
 static void addScheduling(OpPassManager &manager, const Target *, const Options &options) {

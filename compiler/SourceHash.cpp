@@ -7,11 +7,10 @@
 
 using namespace sluice;
 
-static llvm::Expected<std::string> hashFile(const std::string &path, const std::atomic<bool> &stopped) {
+static llvm::Error addFile(llvm::BLAKE3 &hasher, const std::string &path, const std::atomic<bool> &stopped) {
   llvm::Expected<llvm::sys::fs::file_t> file = llvm::sys::fs::openNativeFileForRead(path);
   if (!file)
     return llvm::createStringError(path + ": cannot open: " + toString(file.takeError()));
-  llvm::BLAKE3 hasher;
   std::vector<char> buffer(1 << 20);
   llvm::Error error = llvm::Error::success();
   while (!stopped) {
@@ -23,13 +22,19 @@ static llvm::Expected<std::string> hashFile(const std::string &path, const std::
     hasher.update(llvm::StringRef(buffer.data(), *count));
   }
   llvm::sys::fs::closeFile(*file);
-  if (error)
-    return error;
+  return error;
+}
+
+static llvm::Expected<std::string> hashFiles(const std::vector<std::string> &paths, const std::atomic<bool> &stopped) {
+  llvm::BLAKE3 hasher;
+  for (const std::string &path : paths)
+    if (llvm::Error error = addFile(hasher, path, stopped))
+      return error;
   return "blake3:" + llvm::toHex(hasher.final(), /*LowerCase=*/true);
 }
 
-SourceHash::SourceHash(llvm::StringRef path)
-    : result(std::async(std::launch::async, [this, path = path.str()] { return hashFile(path, stopped); })) {}
+SourceHash::SourceHash(std::vector<std::string> paths)
+    : result(std::async(std::launch::async, [this, paths = std::move(paths)] { return hashFiles(paths, stopped); })) {}
 
 SourceHash::~SourceHash() {
   stopped = true;

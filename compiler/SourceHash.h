@@ -7,14 +7,16 @@
 #include <atomic>
 #include <future>
 #include <string>
+#include <vector>
 
 namespace sluice {
 
-// Computes "blake3:" and 64 hexadecimal digits of a file in a thread of its own. Destruction ends the thread early.
+// Computes "blake3:" and 64 hexadecimal digits of files, one after another, in a thread of its own. Destruction ends
+// the thread early.
 class SourceHash {
 public:
   static constexpr size_t length = 7 + 64; // of the result
-  explicit SourceHash(llvm::StringRef path);
+  explicit SourceHash(std::vector<std::string> paths);
   ~SourceHash();
   // Waits for it; once only.
   llvm::Expected<std::string> get() { return result.get(); }

@@ -13,12 +13,19 @@ using namespace sluice;
 using namespace sluice::llama;
 
 namespace {
+// Whether the graph returns `value`, or what is made of it element by element.
+bool isReturned(Value value) {
+  return llvm::any_of(value.getUsers(), [](Operation *user) {
+    return isa<ReturnOp>(user) || (isa<ScaleOp, SoftcapOp>(user) && isReturned(user->getResult(0)));
+  });
+}
+
 // What a stage does: "embed", "attention", "logits", or what its weight is for: "q" of "attn_q", "down" of "ffn_down".
 StringRef stageName(Operation *anchor) {
   auto linear = dyn_cast<LinearOp>(anchor);
   if (!linear)
     return isa<EmbedOp>(anchor) ? "embed" : "attention";
-  if (llvm::any_of(linear->getUsers(), llvm::IsaPred<ReturnOp>))
+  if (isReturned(linear))
     return "logits";
   StringRef weight = baseName(linear.getWeight());
   return weight.substr(weight.find('_') + 1);

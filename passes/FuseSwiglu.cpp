@@ -1,4 +1,4 @@
-//===- FuseSwiglu.cpp - the activation joins the stage of gate and up ---------------------===//
+//===- FuseSwiglu.cpp - SwiGLU or GeGLU joins the stage of gate and up --------------------===//
 
 #include "passes/Passes.h"
 #include "passes/StageFusion.h"
@@ -15,16 +15,16 @@ using namespace sluice::llama;
 namespace {
 struct FuseSwiglu : sluice::impl::FuseSwigluBase<FuseSwiglu> {
   void runOnOperation() override {
-    SmallVector<SwigluOp> ops;
-    getOperation().walk([&](SwigluOp op) {
-      if (!op->getParentOfType<StageOp>())
+    SmallVector<Operation *> ops;
+    getOperation().walk([&](Operation *op) {
+      if (isa<SwigluOp, GegluOp>(op) && !op->getParentOfType<StageOp>())
         ops.push_back(op);
     });
-    for (SwigluOp op : ops) {
+    for (Operation *op : ops) {
       FusionRemark remark(op, "FuseSwiglu");
-      StageOp stage = producingStage(op.getGate());
+      StageOp stage = producingStage(op->getOperand(0)); // gate, and up
       std::string reason = "gate and up are not made by one stage";
-      if (stage && producingStage(op.getUp()) == stage)
+      if (stage && producingStage(op->getOperand(1)) == stage)
         if (StageOp result = absorb(stage, op, reason)) {
           remark.fused("joins the rows that '" + result.getName() + "' has just made");
           continue;

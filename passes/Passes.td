@@ -32,8 +32,29 @@ def FuseRope : LlamaPass<"fuse-rope"> {
 }
 
 def FuseSwiglu : LlamaPass<"fuse-swiglu"> {
-  let summary = "moves the SwiGLU activation into the stage of gate and up";
+  let summary = "moves the SwiGLU or GeGLU activation into the stage of gate and up";
   let description = [{The numbers computed do not change.}];
+}
+
+def FuseElementwise : LlamaPass<"fuse-elementwise"> {
+  let summary = "moves biases, multipliers and soft caps into the stage that makes their rows";
+  let description = [{The numbers computed do not change.}];
+}
+
+def FuseHeadNorm : LlamaPass<"fuse-head-norm"> {
+  let summary = "moves norms of heads, and the rotations and appends after them, into the stage of the attention that uses them";
+  let description = [{
+    A head's channels are rows of several tiles, so they are together only when attention reads them. Where nothing normalises
+    heads, `fuse-rope` does better. The numbers computed do not change.
+  }];
+}
+
+def FusePostNorm : LlamaPass<"fuse-post-norm"> {
+  let summary = "moves a sum with a norm of what a stage has made into the stage that reads the sum";
+  let description = [{
+    That stage's workers compute norm and sum before its linears, and leave the sum for others. A sum that the block yields
+    becomes a stage of its own, without linears. The numbers computed do not change.
+  }];
 }
 
 def FuseResidual : LlamaPass<"fuse-residual"> {

@@ -46,6 +46,23 @@ StringRef originOf(Value value) {
   return op && op->getNumOperands() ? originOf(op->getOperand(0)) : StringRef();
 }
 
+// What is done to every head of `rows` in the stage of the attention that uses them.
+struct Heads {
+  Value rows;
+  RmsNormOp norm;
+  RopeOp rope;
+  static Heads of(Value value, StageOp stage) {
+    auto inside = [&](Operation *op) { return op && stage->isProperAncestor(op); };
+    Heads heads{value, {}, {}};
+    if (auto rope = heads.rows.getDefiningOp<RopeOp>(); inside(rope))
+      heads = {rope.getInput(), {}, rope};
+    if (auto norm = heads.rows.getDefiningOp<RmsNormOp>(); inside(norm))
+      heads = {norm.getInput(), norm, heads.rope};
+    return heads;
+  }
+  int64_t count() const { return bool(norm) + bool(rope); }
+};
+
 // Builds one program.
 class ProgramBuilder {
 public:
@@ -103,7 +120,8 @@ private:
     FlatSymbolRefAttr &symbol = scope.buffers[value];
     if (!symbol) {
       unsigned index = cast<OpResult>(value).getResultNumber();
-      symbol = newBuffer(originOf(producingStage(value).getYield().getOperand(index)), widthOf(value));
+      StringRef origin = originOf(producingStage(value).getYield().getOperand(index));
+      symbol = newBuffer(origin.empty() ? "residual" : origin, widthOf(value));
     }
     return symbol;
   }
@@ -152,42 +170,68 @@ private:
     auto phase = stream::PhaseOp::create(b, stage.getName(), head, IntegerAttr());
     b.createBlock(&phase.getBody());
     prologue.clear();
-    Operation *anchor = stage.getAnchors()[0];
+    SmallVector<Operation *> anchors = stage.getAnchors();
+    if (anchors.empty()) {
+      writeFromPrologue(stage);
+      return success();
+    }
+    Operation *anchor = anchors[0];
     Block &body = stage.getBody().front();
     bool alone = body.getOperations().size() == 2 && stage.getNumResults() == 1;
     if (auto embed = dyn_cast<EmbedOp>(anchor)) {
       if (!alone)
         return stage.emitError("expected an embedding alone in its stage");
       for (RopeOp rope : ropes)
-        stream::RopeTableOp::create(b, tableOf(rope), rope.getHeadDimAttr(), rope.getTurnsAttr());
-      stream::EmbedOp::create(b, embed.getWeightAttr(), bufferOf(stage.getResult(0)), b.getI64IntegerAttr(32));
+        stream::RopeTableOp::create(b, tableOf(rope), rope.getHeadDimAttr(), rope.getTurnsAttr(),
+                                    rope.getMagnitudeAttr());
+      stream::EmbedOp::create(b, embed.getWeightAttr(), bufferOf(stage.getResult(0)), b.getI64IntegerAttr(32),
+                              embed.getScaleAttr());
       return success();
     }
-    if (auto attention = dyn_cast<AttentionOp>(anchor)) {
-      if (!alone)
-        return stage.emitError("expected attention alone in its stage");
-      CacheType cache = attention.getCache().getType();
-      bool split = maxTokens == 1 && canSplit(stage);
-      if (split)
-        scope.buffers[stage.getResult(0)] =
-            newBuffer("attention", stream::partsWidth(model, attention.getHeads(), cache.getHeadDim()));
-      auto op = stream::AttentionOp::create(b, bufferOf(attention.getQuery()), bufferOf(stage.getResult(0)),
-                                            attention.getHeadsAttr(), TypeAttr::get(cache), IntegerAttr(),
-                                            IntegerAttr(), split ? b.getUnitAttr() : UnitAttr());
-      op.setTokenBlock(maxTokens == 1 ? 1 : attentionTokens);
-      if (AppendOp append = appendOf(attention.getCache())) {
-        OpBuilder::InsertionGuard guard(b);
-        b.setInsertionPoint(op);
-        stream::AppendOp::create(b, scope.buffers.lookup(append.getKey()), scope.buffers.lookup(append.getValue()),
-                                 TypeAttr::get(cache));
-        if (maxTokens > 1)
-          phase.setPrologueTokens(prologueTokens);
-      }
-      return success();
-    }
+    if (auto attention = dyn_cast<AttentionOp>(anchor))
+      return scheduleAttention(stage, attention, phase);
     if (maxTokens > 1)
       phase.setPrologueTokens(prologueTokens);
     return scheduleLinears(stage, head);
+  }
+
+  LogicalResult scheduleAttention(StageOp stage, AttentionOp attention, stream::PhaseOp phase) {
+    CacheType cache = attention.getCache().getType();
+    const bool split = maxTokens == 1 && canSplit(stage);
+    // The append is in this stage, or in that of the rows that are appended.
+    auto append = attention.getCache().getDefiningOp<AppendOp>();
+    const bool appendsHere = append && stage->isProperAncestor(append);
+    if (!appendsHere)
+      append = appendOf(attention.getCache());
+    Heads query = Heads::of(attention.getQuery(), stage), key{};
+    if (appendsHere)
+      key = Heads::of(append.getKey(), stage);
+    if (int64_t(stage.getBody().front().getOperations().size()) != 2 + appendsHere + query.count() + key.count() ||
+        stage.getNumResults() != 1)
+      return stage.emitError(
+          "expected attention, and what is done to the heads of its query and keys, alone in its stage");
+    if (appendsHere && !llvm::hasSingleElement(append.getResult().getUses()))
+      return append.emitError("expected one attention to read the cache that is appended to");
+
+    auto normOf = [](const Heads &heads) { return heads.norm ? RmsNormOp(heads.norm).getWeightAttr() : nullptr; };
+    auto epsOf = [](const Heads &heads) { return heads.norm ? RmsNormOp(heads.norm).getEpsAttr() : nullptr; };
+    auto ropeOf = [&](const Heads &heads) { return heads.rope ? tableOf(heads.rope) : nullptr; };
+    if (append) {
+      auto bufferFor = [&](Value value) { return appendsHere ? bufferOf(value) : scope.buffers.lookup(value); };
+      stream::AppendOp::create(b, bufferFor(appendsHere ? key.rows : append.getKey()), bufferFor(append.getValue()),
+                               TypeAttr::get(cache), normOf(key), epsOf(key), ropeOf(key));
+      if (maxTokens > 1)
+        phase.setPrologueTokens(prologueTokens);
+    }
+    if (split)
+      scope.buffers[stage.getResult(0)] =
+          newBuffer("attention", stream::partsWidth(model, attention.getHeads(), cache.getHeadDim()));
+    auto op = stream::AttentionOp::create(
+        b, bufferOf(query.rows), bufferOf(stage.getResult(0)), attention.getHeadsAttr(), TypeAttr::get(cache),
+        b.getI64IntegerAttr(maxTokens == 1 ? 1 : attentionTokens), IntegerAttr(), split ? b.getUnitAttr() : UnitAttr(),
+        attention.getWindowAttr(), attention.getScaleAttr(), attention.getSoftcapAttr(), normOf(query), epsOf(query),
+        ropeOf(query));
+    return success(op);
   }
 
   // Parts can be merged where channels are prepared for linears, and must fit memory for the longest context.
@@ -214,22 +258,37 @@ private:
     return values;
   }
 
-  // What tiles can run: norms before the linears, operations on their rows after them.
+  // Whether every worker computes `value` for itself: norms, and sums of what no linear of the stage has made.
+  static bool isOfPrologue(Value value, StageOp stage) {
+    Operation *op = value.getDefiningOp();
+    return op && stage->isProperAncestor(op) && isa<RmsNormOp, AddOp>(op) && linearsOf(value, stage).empty();
+  }
+
+  // What tiles can run: norms and sums before the linears, operations on their rows after them.
   static LogicalResult checkLinears(StageOp stage) {
     for (Operation &op : stage.getBody().front()) {
-      if (!isa<RmsNormOp, LinearOp, AddOp, SwigluOp, RopeOp, AppendOp, YieldOp>(op))
+      if (!isa<RmsNormOp, LinearOp, AddOp, SwigluOp, GegluOp, BiasOp, ScaleOp, SoftcapOp, RopeOp, AppendOp, YieldOp>(
+              op))
         return op.emitError("expected norms, linears and operations on their rows in a stage, got '")
                << op.getName() << "'";
-      bool isBefore = isa<RmsNormOp, LinearOp>(op);
+      if (isa<YieldOp>(op))
+        continue;
+      bool isBefore = isa<RmsNormOp, LinearOp>(op) || isOfPrologue(op.getResult(0), stage);
       for (Value operand : op.getOperands())
         if (Operation *maker = operand.getDefiningOp();
-            maker && stage->isProperAncestor(maker) && isa<RmsNormOp>(maker) != isBefore)
-          return op.emitError("expected norms before the linears of a stage and nothing else there: '")
+            maker && stage->isProperAncestor(maker) && isOfPrologue(operand, stage) != isBefore)
+          return op.emitError("expected norms and sums before the linears of a stage and nothing else there: '")
                  << op.getName() << "' reads '" << maker->getName() << "'";
     }
-    for (Value value : leaving(stage))
-      if (linearsOf(value, stage).empty())
+    SmallVector<LinearOp> used;
+    for (Value value : leaving(stage)) {
+      used.append(linearsOf(value, stage));
+      if (linearsOf(value, stage).empty() && !isOfPrologue(value, stage))
         return stage.emitError("expected every result of a stage to be made of rows of its linears");
+    }
+    if (!llvm::all_of(stage.getBody().getOps<LinearOp>(),
+                      [&](LinearOp linear) { return llvm::is_contained(used, linear); }))
+      return stage.emitError("expected every linear of a stage to make rows of a result");
     // What is appended is left in buffers: attention brings it into the cache.
     for (AppendOp append : stage.getBody().getOps<AppendOp>()) {
       auto results =
@@ -253,12 +312,12 @@ private:
       joined.insert(linear);
     for (Value value : leaving(stage)) {
       SmallVector<LinearOp> sources = linearsOf(value, stage);
-      for (LinearOp source : sources)
+      for (LinearOp source : sources) // none for what the prologue makes
         joined.unionSets(sources[0], source);
     }
     SmallVector<std::pair<Value, FlatSymbolRefAttr>> writes;
     for (auto [value, result] : llvm::zip_equal(yield.getValues(), stage.getResults()))
-      if (!isa<CacheType>(value.getType()))
+      if (!isa<CacheType>(value.getType()) && !isOfPrologue(value, stage))
         writes.push_back({value, bufferOf(result)});
     for (auto append : body.getOps<AppendOp>())
       for (Value value : {append.getKey(), append.getValue()})
@@ -285,6 +344,7 @@ private:
     SmallVector<Value> operands;
     for (LinearOp linear : linears)
       operands.push_back(operandFor(linear));
+    writeFromPrologue(stage);
 
     // Tiles.
     for (LinearOp first : linears) {
@@ -348,6 +408,13 @@ private:
     return sources;
   }
 
+  // Leaves what later stages use of the prologue in buffers.
+  void writeFromPrologue(StageOp stage) {
+    for (auto [value, result] : llvm::zip_equal(stage.getYield().getValues(), stage.getResults()))
+      if (isOfPrologue(value, stage))
+        stream::WriteOp::create(b, prologueValue(value, stage), bufferOf(result));
+  }
+
   // The channels of `value` in the prologue, read or normalised once for all the forms that they are prepared in.
   Value prologueValue(Value value, StageOp stage) {
     if (Value done = prologue.lookup(value))
@@ -357,8 +424,11 @@ private:
     if (auto norm = value.getDefiningOp<RmsNormOp>(); norm && stage->isProperAncestor(norm))
       result = stream::RmsNormOp::create(b, type, prologueValue(norm.getInput(), stage), norm.getWeightAttr(),
                                          norm.getEpsAttr());
-    else if (auto attention = splitAttention(value))
-      result = stream::MergeOp::create(b, type, bufferOf(value), attention.getHeadsAttr());
+    else if (auto add = value.getDefiningOp<AddOp>(); add && stage->isProperAncestor(add)) {
+      Value lhs = prologueValue(add.getLhs(), stage), rhs = prologueValue(add.getRhs(), stage);
+      result = stream::SumOp::create(b, type, lhs, rhs);
+    } else if (auto attention = splitAttention(value))
+      result = stream::MergeOp::create(b, type, bufferOf(value), attention.getHeadsAttr(), attention.getWindowAttr());
     else
       result = stream::ReadOp::create(b, type, bufferOf(value));
     prologue[value] = result;
@@ -368,7 +438,8 @@ private:
   // The attention that leaves `value` in parts; null if none does.
   AttentionOp splitAttention(Value value) {
     auto stage = producingStage(value);
-    auto attention = stage ? dyn_cast<AttentionOp>(stage.getAnchors()[0]) : AttentionOp();
+    SmallVector<Operation *> anchors = stage ? stage.getAnchors() : SmallVector<Operation *>();
+    auto attention = anchors.empty() ? AttentionOp() : dyn_cast<AttentionOp>(anchors[0]);
     return attention && maxTokens == 1 && canSplit(stage) ? attention : AttentionOp();
   }
 
@@ -386,6 +457,17 @@ private:
     } else if (auto swiglu = dyn_cast<SwigluOp>(op)) {
       Value gate = epilogueValue(swiglu.getGate(), stage, lowered), up = epilogueValue(swiglu.getUp(), stage, lowered);
       result = stream::SwigluOp::create(b, lanes, gate, up);
+    } else if (auto geglu = dyn_cast<GegluOp>(op)) {
+      Value gate = epilogueValue(geglu.getGate(), stage, lowered), up = epilogueValue(geglu.getUp(), stage, lowered);
+      result = stream::GegluOp::create(b, lanes, gate, up);
+    } else if (auto bias = dyn_cast<BiasOp>(op)) {
+      result = stream::BiasOp::create(b, lanes, epilogueValue(bias.getInput(), stage, lowered), bias.getWeightAttr());
+    } else if (auto scale = dyn_cast<ScaleOp>(op)) {
+      result =
+          stream::ScaleOp::create(b, lanes, epilogueValue(scale.getInput(), stage, lowered), scale.getFactorAttr());
+    } else if (auto softcap = dyn_cast<SoftcapOp>(op)) {
+      result =
+          stream::SoftcapOp::create(b, lanes, epilogueValue(softcap.getInput(), stage, lowered), softcap.getCapAttr());
     } else {
       auto rope = cast<RopeOp>(op);
       Value input = epilogueValue(rope.getInput(), stage, lowered);
@@ -406,7 +488,9 @@ private:
     });
     return distinct;
   }
-  static bool sameTable(RopeOp x, RopeOp y) { return x.getHeadDim() == y.getHeadDim() && x.getTurns() == y.getTurns(); }
+  static bool sameTable(RopeOp x, RopeOp y) {
+    return x.getHeadDim() == y.getHeadDim() && x.getTurns() == y.getTurns() && x.getMagnitude() == y.getMagnitude();
+  }
   FlatSymbolRefAttr tableOf(RopeOp rope) {
     return tables[llvm::find_if(ropes, [&](RopeOp other) { return sameTable(rope, other); }) - ropes.begin()];
   }

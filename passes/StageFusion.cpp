@@ -82,7 +82,8 @@ static StringRef passFor(Operation *op) {
   return llvm::TypeSwitch<Operation *, StringRef>(op)
       .Case<EmbedOp, LinearOp, AttentionOp>([](auto) { return "form-stages"; })
       .Case<RopeOp, AppendOp>([](auto) { return "fuse-rope"; })
-      .Case<SwigluOp>([](auto) { return "fuse-swiglu"; })
+      .Case<SwigluOp, GegluOp>([](auto) { return "fuse-swiglu"; })
+      .Case<BiasOp, ScaleOp, SoftcapOp>([](auto) { return "fuse-elementwise"; })
       .Case<AddOp>([](auto) { return "fuse-residual"; })
       .Case<RmsNormOp>([](auto) { return "fuse-norm"; })
       .Default([](Operation *) { return ""; });

@@ -25,6 +25,7 @@ PhaseTraffic PhaseTraffic::get(PhaseOp phase, int64_t runs, uint32_t cacheType) 
     traffic.cacheBytes += cache.getKvHeads() * sluice_kv_block_bytes(cacheType, cache.getHeadDim()) / SLUICE_KV_BLOCK;
     traffic.cacheOperations += 2 * 2 * int64_t(attention.getHeads()) * cache.getHeadDim();
     traffic.cacheTokens = attention.getTokenBlock().value_or(1);
+    traffic.window = attention.getWindow().value_or(0);
   }
   return traffic;
 }
@@ -76,7 +77,6 @@ void sluice::printTraffic(llama::ModelOp model, llvm::raw_ostream &out, llvm::St
   Traffic traffic = Traffic::get(program, workload.cacheType);
   const int64_t tokens = std::max<int64_t>(workload.prompt, 1), capacity = program.getMaxTokens();
   const int64_t chunks = llvm::divideCeil(tokens, capacity);
-  const int64_t positions = tokens * workload.depth + tokens * (tokens - 1) / 2; // before each token, summed
 
   struct Line {
     int64_t weightBytes, cacheBytes, operations;
@@ -90,6 +90,7 @@ void sluice::printTraffic(llama::ModelOp model, llvm::raw_ostream &out, llvm::St
   for (const PhaseTraffic &phase : traffic.phases) {
     PhaseOp op = phase.phase;
     bool once = op.getHead(); // for the prompt's last token
+    const int64_t positions = workload.positions(phase.window);
     lines.push_back({phase.runs * phase.streamedBytes * (once ? 1 : chunks),
                      phase.runs * phase.cacheBytes * positions / std::max<int64_t>(phase.cacheTokens, 1),
                      phase.runs * (phase.operations * (once ? 1 : tokens) + phase.cacheOperations * positions)});
@@ -127,7 +128,16 @@ void sluice::printTraffic(llama::ModelOp model, llvm::raw_ostream &out, llvm::St
   print(workload.prompt ? "prompt" : "token", "", total, "");
   out << "\nEvery token of an answer also reads, for each position before it, " << traffic.cacheBytes
       << " bytes of KV cache (" << traffic.cacheOperations << " operations), and looks up " << traffic.lookedUpBytes
-      << " bytes of embedding.\nThe workers meet at " << barriers << " barriers, " << layerBarriers << " in a layer.\n";
+      << " bytes of embedding.\n";
+  int64_t windowed = 0, widest = 0;
+  for (const PhaseTraffic &phase : traffic.phases)
+    if (phase.window) {
+      windowed += phase.runs * phase.cacheBytes;
+      widest = std::max(widest, phase.window);
+    }
+  if (windowed)
+    out << "Of the cache, " << windowed << " bytes are read for the last " << widest - 1 << " positions only.\n";
+  out << "The workers meet at " << barriers << " barriers, " << layerBarriers << " in a layer.\n";
   out << llvm::format(
       "At %g GB/s and %g GOP/s (--gb-per-s, --gop-per-s; 'bench -t 1 --profile' of the compiled model measures "
       "them), the code for %s makes that %.1f tokens/s; the roofline allows %.1f (%.1f us).\n",

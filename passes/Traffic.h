@@ -24,6 +24,7 @@ struct PhaseTraffic {
   int64_t cacheBytes = 0;      // of the KV cache, for each position before the token, in `cacheType`
   int64_t operations = 0;      // multiplications and additions of the matrix products
   int64_t cacheOperations = 0; // of attention, for each position before the token
+  int64_t window = 0;          // how many positions, its own among them, a token sees; 0: all
   int64_t cacheTokens = 0;     // tokens of a chunk for which attention reads the cache once; 0: it reads none
 
   static PhaseTraffic get(stream::PhaseOp phase, int64_t runs = 1, uint32_t cacheType = SLUICE_CACHE_F16);
@@ -51,6 +52,8 @@ struct Workload {
   int64_t depth = 0;  // positions in the KV cache before it
   int64_t prompt = 0; // tokens of the prompt, in chunks of @prefill; 0: a token, by @decode
   uint32_t cacheType = SLUICE_CACHE_F16;
+  // Positions before a token that it sees through `window`, summed over the tokens.
+  int64_t positions(int64_t window) const { return sluice_positions_seen(depth, std::max<int64_t>(prompt, 1), window); }
 };
 
 // What it is predicted for; a compiled model's `bench --profile` measures both. Default: about one core of a server of

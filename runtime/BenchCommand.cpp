@@ -114,7 +114,9 @@ std::vector<Json> Bench::run() {
   for (const Workload &test : tests)
     context = std::max(context, test.depth + test.count());
   const uint64_t most = model.description().context_length;
-  if (tests.empty() || context > most)
+  if (tests.empty())
+    throw UsageError("expected something to measure: -p or -n of at least 1, got 0 for both");
+  if (context > most)
     throw UsageError("expected tests of 1 to " + std::to_string(most) + " tokens with what lies before them, got " +
                      std::to_string(context));
 
@@ -146,6 +148,7 @@ static constexpr const char *columns[] = {"test",   "n_prompt",       "n_gen",  
                                           "share",  "peak_gop_per_s", "roofline_ts"};
 
 void sluice::runtime::bench(const Executable &executable, const Options &options) {
+  executable.confine(options, {.threads = true});
   const std::vector<Json> rows = Bench(executable, options).run();
   if (options.format == "json")
     return writeOut(Json(rows).dump(2) + "\n");

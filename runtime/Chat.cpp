@@ -4,6 +4,7 @@
 #include "runtime/Error.h"
 #include "runtime/LineEditor.h"
 #include "runtime/Streams.h"
+#include <algorithm>
 #include <csignal>
 
 using namespace sluice::runtime;
@@ -16,7 +17,26 @@ Conversation::Conversation(const Model &model, const Tokenizer &tokenizer, const
   }
 }
 
-std::vector<int32_t> Conversation::tokens() const {
+bool Conversation::forgetOldest() {
+  if (messages.size() < systemMessages + 3)
+    return false;
+  messages.erase(messages.begin() + ptrdiff_t(systemMessages), messages.begin() + ptrdiff_t(systemMessages + 2));
+  return true;
+}
+
+// Two questions that have nothing in common show where the first one begins.
+uint64_t Conversation::fixedTokens() const {
+  std::vector<ChatTemplate::Message> some(messages.begin(), messages.begin() + ptrdiff_t(systemMessages));
+  some.push_back({"user", "0"});
+  const std::vector<int32_t> one = tokensOf(some);
+  some.back().content = "A";
+  const std::vector<int32_t> other = tokensOf(some);
+  return uint64_t(std::mismatch(one.begin(), one.end(), other.begin(), other.end()).first - one.begin());
+}
+
+std::vector<int32_t> Conversation::tokens() const { return tokensOf(messages); }
+
+std::vector<int32_t> Conversation::tokensOf(const std::vector<ChatTemplate::Message> &messages) const {
   auto textOf = [&](int32_t id) { return id < 0 ? std::string() : words->decode(id, true); };
   const std::string text = chatTemplate.render(messages, true, textOf(words->bos()), textOf(words->eos()));
   return words->encode(text, true, words->addsBos());
@@ -59,6 +79,13 @@ static void answerLine(const std::string &line, Generator &generator, Conversati
     }
   } else {
     ids = conversation.tokenizer().encode(line, true, conversation.tokenizer().addsBos());
+  }
+  // Half of the context is free again, if anything can be forgotten.
+  if (options.contextShift && conversation.hasTemplate() && ids.size() > session.context()) {
+    size_t count = 0;
+    for (; ids.size() > session.context() / 2 && conversation.forgetOldest(); ++count)
+      ids = conversation.tokens();
+    note("the context is full: the oldest " + std::to_string(count) + " questions and answers are forgotten");
   }
   if (ids.size() > session.context()) {
     if (conversation.hasTemplate())

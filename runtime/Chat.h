@@ -19,10 +19,16 @@ public:
   void add(const std::string &role, const std::string &content) { messages.push_back({role, content}); }
   void removeLast() { messages.pop_back(); }
   void reset() { messages.resize(systemMessages); }
+  // Forgets the oldest question and its answer; false if there is only one question.
+  bool forgetOldest();
+  // How many tokens every conversation with this system prompt begins with.
+  uint64_t fixedTokens() const;
   // The whole conversation with the assistant's answer opened. Throws Error if the template refuses it.
   std::vector<int32_t> tokens() const;
 
 private:
+  std::vector<int32_t> tokensOf(const std::vector<ChatTemplate::Message> &some) const;
+
   const Tokenizer *words;
   ChatTemplate chatTemplate;
   std::vector<ChatTemplate::Message> messages;

@@ -3,6 +3,8 @@
 #include "runtime/ChatTemplate.h"
 #include "runtime/TemplateBuiltins.h"
 #include <cmath>
+#include <optional>
+#include <utility>
 
 using namespace sluice;
 using Value = TemplateValue;
@@ -137,22 +139,45 @@ private:
                         }));
       return Flow::Normal;
     case NodeKind::CallBlock: {
+      // The body sees what is defined here, not what the macro defines.
       const TemplateNode &body = child(node, 1);
-      Value caller = TemplateFunction([this, &body](const TemplateArguments &) -> Value {
-        std::string result;
-        execute(body, result);
-        return result;
-      });
+      Value caller =
+          TemplateFunction([this, &body, here = scopes, base = macroBase](const TemplateArguments &) -> Value {
+            std::vector<Value> outer = std::exchange(scopes, here);
+            size_t outerBase = std::exchange(macroBase, base);
+            scopes.push_back(Value::dict());
+            std::string result;
+            execute(body, result);
+            scopes = std::move(outer);
+            macroBase = outerBase;
+            return result;
+          });
       pendingCaller = &caller;
       emit(node, out, evaluate(child(node, 0)).str());
       return Flow::Normal;
     }
     case NodeKind::FilterBlock: {
       std::string body;
+      scopes.push_back(Value::dict());
       execute(child(node, 1), body);
-      const TemplateNode &filter = child(node, 0);
-      emit(node, out, filtered(filter, body).str());
+      scopes.pop_back();
+      filteredBody = std::move(body);
+      emit(node, out, evaluate(child(node, 0)).str());
       return Flow::Normal;
+    }
+    case NodeKind::With: {
+      if (node.childCount == 0)
+        fail(node, "the tree is damaged");
+      Value scope = Value::dict();
+      std::vector<Value> values;
+      for (uint32_t i = 1; i < node.childCount; i += 2)
+        values.push_back(evaluate(child(node, i)));
+      scopes.push_back(scope);
+      for (uint32_t i = 0; i < values.size(); ++i)
+        assign(child(node, 2 * i), values[i]);
+      Flow flow = execute(child(node, node.childCount - 1), out);
+      scopes.pop_back();
+      return flow;
     }
     case NodeKind::Break:
       return Flow::Break;
@@ -285,7 +310,7 @@ private:
     case NodeKind::None:
       return Value::None();
     case NodeKind::Missing:
-      return Value();
+      return filteredBody ? Value(*std::exchange(filteredBody, std::nullopt)) : Value();
     case NodeKind::Name:
       return lookup(text(node));
     case NodeKind::List:
@@ -418,7 +443,7 @@ private:
     if (kind == NodeKind::Multiply && x.isInteger() && (y.isString() || y.isSequence()))
       return repeated(y, x.integer());
     if (kind == NodeKind::Modulo && x.isString())
-      throw TemplateError("unsupported: formatting with %");
+      return formatText(x.string(), y.isTuple() ? y.items() : TemplateList{y});
     if (x.isInteger() && y.isInteger() && kind != NodeKind::Divide && kind != NodeKind::Power)
       return integerArithmetic(kind, x.integer(), y.integer());
     double a = x.real(), b = y.real();
@@ -509,6 +534,7 @@ private:
   std::vector<Value> scopes; // innermost last
   size_t macroBase = 0;      // scope of the macro being called
   const Value *pendingCaller = nullptr;
+  std::optional<std::string> filteredBody; // what the innermost Missing of a filter block's filters stands for
   uint64_t steps = 0;
   size_t written = 0;
   unsigned depth = 0;
@@ -564,6 +590,7 @@ std::string ChatTemplate::render(std::span<const Message> messages, bool addGene
 std::string ChatTemplate::render(const TemplateValue &variables) const {
   if (empty())
     throw std::runtime_error("the model has no chat template; use --raw");
+  TemplateLifetime lifetime;
   try {
     return Evaluator(bytes.data(), variables).run();
   } catch (const std::bad_alloc &) {

@@ -1,6 +1,7 @@
 //===- Commands.h - what a compiled model can be asked to do -------------------------===//
 //
-// Each command prints its result to standard output and throws Error when it cannot.
+// Each command prints its result to standard output and throws Error when it cannot. It first opens what it was given,
+// then confines itself.
 //
 //===------------------------------------------------------------------------------===//
 #ifndef SLUICE_RUNTIME_COMMANDS_H
@@ -8,6 +9,7 @@
 
 #include "runtime/Engine.h"
 #include "runtime/Options.h"
+#include "runtime/Sandbox.h"
 #include <memory>
 
 namespace sluice::runtime {
@@ -25,6 +27,8 @@ struct Executable {
   std::unique_ptr<Engine> engine(const Options &options, uint64_t context, bool orFewer = false) const;
   // Options' context, or `otherwise`, at most what the model was trained for. Throws UsageError beyond that.
   uint64_t context(const Options &options, uint64_t otherwise) const;
+  // From here on the command can do no more than it needs; unless options say otherwise.
+  void confine(const Options &options, SandboxNeeds needs = {}) const;
 };
 
 void generate(const Executable &executable, const Options &options); // one answer, or a chat

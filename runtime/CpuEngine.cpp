@@ -2,6 +2,8 @@
 
 #include "runtime/CpuEngine.h"
 #include "runtime/ArithmeticPeak.h"
+#include "runtime/AvailableMemory.h"
+#include "runtime/Error.h"
 #include "runtime/ReadBandwidth.h"
 #include <cstring>
 
@@ -25,7 +27,25 @@ std::string CpuEngine::workers() const {
   return std::to_string(team.count()) + (team.count() == 1 ? " thread" : " threads");
 }
 
+void CpuEngine::takeCache(uint64_t positions) {
+  const uint64_t blocks = blocksOf(positions);
+  if (blocks <= blocksTaken)
+    return;
+  const sluice_model &shape = model.description();
+  const uint64_t needed =
+      (blocks - blocksTaken) * sluice_kv_block_bytes(cacheType, shape.head_dim) * shape.kv_heads * shape.layers;
+  constexpr uint64_t others = 8 << 20; // what else may grow meanwhile
+  const uint64_t available = availableMemory().bytes();
+  auto mebibytes = [](uint64_t bytes) { return std::to_string((bytes + 1048575) >> 20) + " MiB"; };
+  if (available < needed + others)
+    throw Error("no memory for the context: tokens up to " + std::to_string(positions) + " need another " +
+                mebibytes(needed) + ", and " + mebibytes(available) +
+                " are left; end other programs, or take --cache-type q8_0 or a shorter text");
+  blocksTaken = blocks;
+}
+
 void CpuEngine::run(uint32_t kind, std::span<const int32_t> ids, uint64_t position, uint64_t headBegin) {
+  takeCache(position + ids.size());
   Chunk chunk;
   chunk.ids = ids.data();
   chunk.tokens = ids.size();

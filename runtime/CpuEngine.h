@@ -29,6 +29,8 @@ public:
   }
 
 private:
+  // Throws Error where memory is short for a cache of so many positions, of which the kernel would tell nobody.
+  void takeCache(uint64_t positions);
   Program &program(uint32_t kind) { return kind == SLUICE_PROGRAM_DECODE ? decoder : prefiller; }
   float *logitsOf(const Program &program, uint64_t token) const {
     return program.output() + token * model.description().logits_padded;
@@ -40,7 +42,8 @@ private:
   Workers team;
   Memory cache;
   Program decoder, prefiller, softmaxer;
-  Program *last; // that has run
+  uint64_t blocksTaken = 0; // of the cache, in every head's run
+  Program *last;            // that has run
   uint64_t lastToken = 0;
 };
 

@@ -14,7 +14,10 @@ using namespace sluice::runtime;
 
 void sluice::runtime::evaluate(const Executable &executable, const Options &options) {
   const Model &model = executable.model;
-  const std::vector<int32_t> ids = parseTokenIds(readFile(options.file), options.file);
+  const std::string text = readFile(options.file);
+  NpyWriter out(options.logits);
+  executable.confine(options, {.threads = true, .child = true});
+  const std::vector<int32_t> ids = parseTokenIds(text, options.file);
   const uint64_t context = executable.context(options, model.description().context_length);
   if (ids.empty())
     throw Error(options.file + ": expected token ids, got none");
@@ -23,7 +26,7 @@ void sluice::runtime::evaluate(const Executable &executable, const Options &opti
   if (ids.size() > session.context())
     throw Error(options.file + ": " + std::to_string(ids.size()) + " tokens do not fit the context of " +
                 std::to_string(session.context()) + "; " + session.remedy());
-  NpyWriter out(options.logits, ids.size(), session.vocabulary());
+  out.begin(ids.size(), session.vocabulary());
   if (options.step)
     for (int32_t id : ids) {
       session.decode(id);
@@ -62,9 +65,11 @@ void sluice::runtime::perplexity(const Executable &executable, const Options &op
   const uint64_t context = executable.context(options, 512);
   if (context < 4)
     throw UsageError("expected a context (-c) of at least 4 tokens, got " + std::to_string(context));
+  const std::string text = readFile(options.file);
+  executable.confine(options, {.threads = true});
   const Tokenizer tokenizer(model.section(SLUICE_SECTION_TOKENIZER));
   const bool bos = tokenizer.addsBos() && tokenizer.bos() >= 0;
-  std::vector<int32_t> ids = tokenizer.encode(readFile(options.file), false, bos);
+  std::vector<int32_t> ids = tokenizer.encode(text, false, bos);
   uint64_t chunks = ids.size() / context;
   if (chunks == 0)
     throw Error(options.file + ": expected at least " + std::to_string(context) + " tokens, got " +

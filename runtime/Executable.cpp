@@ -1,5 +1,6 @@
 //===- Executable.cpp - the model and the code that came with it ---------------------===//
 
+#include "runtime/AvailableMemory.h"
 #include "runtime/Commands.h"
 #include "runtime/Cpu.h"
 #include "runtime/CpuEngine.h"
@@ -50,6 +51,18 @@ uint64_t Executable::context(const Options &options, uint64_t otherwise) const {
     throw UsageError("expected a context (-c) of at most " + std::to_string(most) +
                      " tokens, which the model was trained for, got " + std::to_string(options.context));
   return options.context ? options.context : std::min(otherwise, most);
+}
+
+void Executable::confine(const Options &options, SandboxNeeds needs) const {
+  if (options.noSandbox)
+    return leaveOutSandbox("--no-sandbox");
+  // Commands that compute may do so on a device.
+  needs.driver = needs.threads && !deviceVariants().empty() && !options.onProcessor;
+  if (needs.threads) { // these ask files of the kernel, which they open at their first call
+    defaultThreadCount();
+    availableMemory();
+  }
+  enterSandbox(needs);
 }
 
 std::vector<int32_t> sluice::runtime::parseTokenIds(const std::string &text, const std::string &source) {

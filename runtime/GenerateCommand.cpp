@@ -49,7 +49,8 @@ std::string sluice::runtime::timing(const Answer &answer, const std::string &wor
 }
 
 void sluice::runtime::noteContextFull(const Session &session) {
-  note("the context of " + std::to_string(session.context()) + " tokens is full; " + session.remedy());
+  note("the context of " + std::to_string(session.context()) + " tokens is full; " + session.remedy() +
+       ", or let it forget with --context-shift");
 }
 
 static void answerOnce(Generator &generator, const Conversation &conversation, const Options &options,
@@ -90,6 +91,7 @@ void sluice::runtime::generate(const Executable &executable, const Options &opti
   if (!chat && !options.raw && prompt.empty())
     throw UsageError("expected a question, got an empty text; give one with -p, -f or on standard input");
 
+  executable.confine(options, {.threads = true, .terminal = true});
   const Tokenizer tokenizer(model.section(SLUICE_SECTION_TOKENIZER));
   const std::unique_ptr<Engine> engine = executable.engine(options, context, options.context == 0);
   Session session(model, *engine);
@@ -100,6 +102,9 @@ void sluice::runtime::generate(const Executable &executable, const Options &opti
       options.ignoreEnd ? endTokens(tokenizer) : std::vector<bool>());
   Generator generator(session, tokenizer, sampler);
   Conversation conversation(model, tokenizer, options.systemPrompt);
+  if (options.contextShift)
+    generator.shiftContext(options.raw || !conversation.hasTemplate() ? tokenizer.addsBos() && tokenizer.bos() >= 0
+                                                                      : conversation.fixedTokens());
   if (chat)
     runChat(generator, conversation, options, session, model, engine->workers());
   else

@@ -52,6 +52,18 @@ bool Generator::readPrompt(std::span<const int32_t> ids, const volatile std::sig
   return session.prefill(ids, Logits::Last);
 }
 
+bool Generator::shift(int32_t id) {
+  if (!keptTokens || *keptTokens + 2 > session.position())
+    return false;
+  const std::span<const int32_t> all = session.tokens();
+  const uint64_t forgotten = (all.size() - *keptTokens + 1) / 2;
+  std::vector<int32_t> rest(all.begin() + ptrdiff_t(*keptTokens + forgotten), all.end());
+  rest.push_back(id);
+  // Keys in the cache were turned by their old positions: evaluating them anew is exact, turning them further is not.
+  session.truncate(*keptTokens);
+  return session.prefill(rest, Logits::Last);
+}
+
 Answer Generator::generate(std::span<const int32_t> prompt, int64_t limit,
                            const std::function<void(std::string_view)> &emit,
                            const volatile std::sig_atomic_t *interrupted) {
@@ -96,7 +108,12 @@ Answer Generator::generate(std::span<const int32_t> prompt, int64_t limit,
             session.decode(id);
           continue;
         }
-        answer.ending = limit >= 0 && answer.generatedTokens == uint64_t(limit) ? Ending::Limit : Ending::ContextFull;
+        if (limit >= 0 && answer.generatedTokens == uint64_t(limit))
+          answer.ending = Ending::Limit;
+        else if (shift(id))
+          continue;
+        else
+          answer.ending = stopped() ? Ending::Interrupted : Ending::ContextFull;
       } else {
         answer.ending = Ending::EndOfGeneration;
       }

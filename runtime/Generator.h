@@ -6,6 +6,7 @@
 #include "runtime/Session.h"
 #include "runtime/Tokenizer.h"
 #include <csignal>
+#include <optional>
 #include <string_view>
 
 namespace sluice::runtime {
@@ -24,6 +25,10 @@ public:
   Generator(Session &session, const Tokenizer &tokenizer, Sampler &sampler)
       : session(session), tokenizer(tokenizer), sampler(sampler) {}
 
+  // When the context is full, generate() forgets the older half of what lies behind the first `kept` tokens, evaluates the
+  // rest anew, as if the text had begun so, and goes on. Without this it ends.
+  void shiftContext(uint64_t kept) { keptTokens = kept; }
+
   // Puts `prompt`, not empty, into the session, whose cache is kept as far as it begins alike, and generates up to
   // `limit` tokens (-1: no limit). emit(text) gets whole UTF-8 sequences. *interrupted, where not null, ends it early.
   // Throws Error if the prompt does not fit the context.
@@ -34,6 +39,10 @@ private:
   // Puts the prompt's tokens into the session; false if interrupted.
   bool readPrompt(std::span<const int32_t> ids, const volatile std::sig_atomic_t *interrupted);
 
+  // Makes room and appends `id`; false if there is nothing to forget.
+  bool shift(int32_t id);
+
+  std::optional<uint64_t> keptTokens;
   Session &session;
   const Tokenizer &tokenizer;
   Sampler &sampler;

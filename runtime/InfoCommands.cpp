@@ -3,9 +3,9 @@
 #include "runtime/Commands.h"
 #include "runtime/Cpu.h"
 #include "runtime/Error.h"
+#include "runtime/Integrity.h"
 #include "runtime/Streams.h"
 #include <nlohmann/json.hpp>
-#include <xxhash.h>
 
 using namespace sluice::runtime;
 using Json = nlohmann::ordered_json;
@@ -66,10 +66,12 @@ static Json describe(const Executable &executable) {
           {"compiler", std::string("Sluice ") + model.string(m.compiler_version)},
           {"source_file", model.string(m.source_file)},
           {"source_bytes", m.source_bytes},
-          {"source_hash", model.string(m.source_hash)}};
+          {"source_hash", model.string(m.source_hash)},
+          {"sandbox", sandboxState().summary()}};
 }
 
 void sluice::runtime::info(const Executable &executable, const Options &options) {
+  executable.confine(options);
   const Json facts = describe(executable);
   if (options.json)
     return writeOut(facts.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
@@ -87,37 +89,15 @@ void sluice::runtime::info(const Executable &executable, const Options &options)
   writeOut(text);
 }
 
-static bool intact(std::span<const uint8_t> bytes, uint64_t checksum) {
-  return XXH3_64bits(bytes.data(), bytes.size()) == checksum;
-}
-
-void sluice::runtime::verify(const Executable &executable, const Options &) {
-  static constexpr std::pair<int, const char *> sections[] = {
-      {SLUICE_SECTION_MODEL, "model"},       {SLUICE_SECTION_PROGRAMS, "programs"},
-      {SLUICE_SECTION_STEPS, "steps"},       {SLUICE_SECTION_TENSORS, "tensors"},
-      {SLUICE_SECTION_STRINGS, "strings"},   {SLUICE_SECTION_TOKENIZER, "tokenizer"},
-      {SLUICE_SECTION_TEMPLATE, "template"}, {SLUICE_SECTION_WEIGHTS, "weights"}};
+void sluice::runtime::verify(const Executable &executable, const Options &options) {
+  executable.confine(options);
   const Model &model = executable.model;
-  std::string damaged;
-  auto report = [&](const std::string &what) {
-    damaged += (damaged.empty() ? "" : ", ") + what;
+  const std::vector<std::string> damaged = findDamage(model);
+  for (const std::string &what : damaged)
     writeOut("damaged: " + what + "\n");
-  };
-  for (auto [index, name] : sections) {
-    if (intact(model.section(index), model.sectionEntry(index).checksum))
-      continue;
-    bool named = false;
-    if (index == SLUICE_SECTION_WEIGHTS)
-      for (const sluice_tensor &tensor : model.tensors())
-        if (!intact(model.section(index).subspan(tensor.offset, tensor.size), tensor.checksum)) {
-          report("tensor " + std::string(model.string(tensor.name)));
-          named = true;
-        }
-    if (!named)
-      report("section '" + std::string(name) + "'");
-  }
   if (!damaged.empty())
     throw Error(model.fileName() + " is damaged; copy or compile it again");
+  model.checkUnchanged();
   writeOut("whole: " + std::to_string(model.tensors().size()) + " tensors, " +
            readableBytes(model.section(SLUICE_SECTION_WEIGHTS).size()) + " of weights\n");
 }

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -18,6 +19,7 @@ using namespace sluice::runtime;
 static constexpr const char *sectionNames[] = {"weights", "model",   "programs",  "steps",
                                                "tensors", "strings", "tokenizer", "template"};
 static_assert(std::size(sectionNames) == SLUICE_SECTION_COUNT);
+static_assert(offsetof(sluice_header, code) == sizeof(sluice_header::sections)); // see parts()
 
 // Whether [offset, offset + bytes) lies within `limit` bytes, without overflow.
 static bool within(uint64_t offset, uint64_t bytes, uint64_t limit) {
@@ -25,18 +27,50 @@ static bool within(uint64_t offset, uint64_t bytes, uint64_t limit) {
 }
 
 Model::Model(const char *path) {
-  mapFile(path);
   try {
+    mapFile(path);
     checkSections();
+    for (int table : {SLUICE_SECTION_MODEL, SLUICE_SECTION_PROGRAMS, SLUICE_SECTION_STEPS, SLUICE_SECTION_TENSORS,
+                      SLUICE_SECTION_STRINGS})
+      checkSum(table);
     checkModel();
     checkPrograms();
   } catch (...) {
-    munmap(const_cast<uint8_t *>(base), size);
+    release();
     throw;
   }
 }
 
-Model::~Model() { munmap(const_cast<uint8_t *>(base), size); }
+Model::~Model() { release(); }
+
+void Model::release() {
+  if (base)
+    munmap(const_cast<uint8_t *>(base), size);
+  if (descriptor >= 0)
+    close(descriptor);
+}
+
+std::string Model::partName(size_t index) {
+  return index < SLUICE_SECTION_COUNT ? "section '" + std::string(sectionNames[index]) + "'" : "the machine code";
+}
+
+void Model::checkSum(int index) const {
+  if (XXH3_64bits(section(index).data(), section(index).size()) != header->sections[index].checksum)
+    fail("the file is damaged: " + partName(size_t(index)) + " differs from its checksum");
+}
+
+void Model::checkTexts() const {
+  checkSum(SLUICE_SECTION_TOKENIZER);
+  checkSum(SLUICE_SECTION_TEMPLATE);
+}
+
+void Model::checkUnchanged() const {
+  struct stat status;
+  // The C library's fstat() is another system call, which could name a file: the sandbox does not allow it.
+  if (syscall(SYS_fstat, descriptor, &status) != 0 || uint64_t(status.st_size) != size ||
+      status.st_mtim.tv_sec != changed.tv_sec || status.st_mtim.tv_nsec != changed.tv_nsec)
+    throw Error(name + ": the file was changed while the model ran; start it again");
+}
 
 void Model::fail(const std::string &what) const { throw Error(name + ": " + what + "; compile the model again"); }
 
@@ -51,14 +85,14 @@ void Model::mapFile(const char *path) {
   name = length > 0 ? std::string(target, length) : std::string(path);
   if (size_t slash = name.rfind('/'); slash != std::string::npos)
     name = name.substr(slash + 1);
-  int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+  descriptor = open(path, O_RDONLY | O_CLOEXEC);
   struct stat status;
   if (descriptor < 0 || fstat(descriptor, &status) != 0)
     throw Error(name + ": cannot open the file of the model: " + std::strerror(errno));
   size = status.st_size;
+  changed = status.st_mtim;
   void *mapping = size ? mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptor, 0) : MAP_FAILED;
   int number = errno;
-  close(descriptor);
   if (mapping == MAP_FAILED)
     throw Error(name + ": cannot map the file of the model: " + (size ? std::strerror(number) : "it is empty"));
   base = static_cast<const uint8_t *>(mapping);
@@ -76,6 +110,7 @@ void Model::checkSections() {
          std::to_string(trailer.abi_version));
   if (trailer.file_bytes != size)
     fail("expected " + std::to_string(trailer.file_bytes) + " bytes, got " + std::to_string(size));
+  check(trailer.reserved == 0, "its trailer has a value that it should not have");
   uint64_t limit = size - sizeof trailer;
   check(within(trailer.header_offset, sizeof(sluice_header), limit), "its header lies outside of it");
   check(trailer.header_offset % alignof(sluice_header) == 0, "its header is not aligned");
@@ -85,8 +120,9 @@ void Model::checkSections() {
     const sluice_section &entry = header->sections[i];
     uint64_t alignment = i == SLUICE_SECTION_WEIGHTS ? SLUICE_PAGE : 64;
     if (!within(entry.offset, entry.size, trailer.header_offset) || entry.offset % alignment)
-      fail(std::string("the file is damaged: section '") + sectionNames[i] + "' lies outside of it or is not aligned");
+      fail("the file is damaged: " + partName(size_t(i)) + " lies outside of it or is not aligned");
   }
+  check(header->code.offset == 0 && header->code.size <= trailer.header_offset, "its machine code lies outside of it");
 }
 
 void Model::checkModel() const {

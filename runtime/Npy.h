@@ -2,27 +2,24 @@
 #ifndef SLUICE_RUNTIME_NPY_H
 #define SLUICE_RUNTIME_NPY_H
 
+#include "runtime/OutputFile.h"
 #include <cstdint>
-#include <cstdio>
 #include <span>
 #include <string>
 
 namespace sluice::runtime {
 
-// Writes a float32 array [rows, columns], row by row, little-endian, format version 1.0
-// (numpy.lib.format). Throws Error naming the file; a file that is not finished is removed.
+// Writes a float32 array [rows, columns], row by row, little-endian, format version 1.0 (numpy.lib.format). The file
+// exists once it is finished. Throws Error naming it.
 class NpyWriter {
 public:
-  NpyWriter(const std::string &path, uint64_t rows, uint64_t columns);
-  NpyWriter(const NpyWriter &) = delete;
-  ~NpyWriter();
+  explicit NpyWriter(const std::string &path) : file(path) {}
+  void begin(uint64_t rows, uint64_t columns);
   void append(std::span<const float> values);
-  void finish();
+  void finish() { file.commit(); }
 
 private:
-  [[noreturn]] void fail() const;
-  std::string path;
-  std::FILE *file;
+  OutputFile file;
 };
 
 } // namespace sluice::runtime

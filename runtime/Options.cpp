@@ -2,6 +2,7 @@
 
 #include "runtime/Options.h"
 #include "runtime/Streams.h"
+#include "runtime/ThreadCount.h"
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
@@ -48,9 +49,12 @@ template <typename T> static CLI::Validator range(T least, T most) {
       "");
 }
 
+// More than this never helps: workers of a team wait for each other.
+static unsigned mostThreads() { return 8 * unsigned(allowedProcessors().size()); }
+
 static void addThreads(CLI::App &app, Options &options) {
   app.add_option("-t,--threads", options.threads, "threads (default: as many as there are cores for this process)")
-      ->check(range(1u, 1024u))
+      ->check(range(1u, mostThreads()))
       ->type_name("N");
 }
 
@@ -137,6 +141,8 @@ static void addGenerate(CLI::App &app, Options &options) {
   app.add_option("--repeat-penalty", s.repeatPenalty, "make the last 64 tokens less likely; 1: no (default: 1)")
       ->check(range(0.01f, 100.0f))
       ->type_name("X");
+  app.add_flag("--context-shift", options.contextShift,
+               "when the context is full, forget the older half of what was said and go on");
   app.add_flag("--ignore-eos", options.ignoreEnd, "never end an answer before -n or the context says so");
   app.add_flag("-v,--verbose", options.verbose, "say how long it took on standard error");
 }
@@ -156,7 +162,7 @@ static void addBench(CLI::App &app, Options &options) {
       ->type_name("N,..");
   app.add_option("-t,--threads", options.benchThreads, "threads (default: as many as there are cores for this process)")
       ->delimiter(',')
-      ->check(range(1u, 1024u))
+      ->check(range(1u, mostThreads()))
       ->type_name("N,..");
   addCacheType(app, options);
   if (!deviceVariants().empty())
@@ -168,6 +174,10 @@ static void addBench(CLI::App &app, Options &options) {
       ->check(CLI::IsMember({"md", "csv", "json"}))
       ->type_name("FORMAT");
   app.add_flag("--profile", options.profile, "then print the time and bandwidth of every phase on standard error");
+}
+
+static void addSandbox(CLI::App &app, Options &options) {
+  app.add_flag("--no-sandbox", options.noSandbox, "leave the process all the rights that its user has");
 }
 
 static std::string replaceAll(std::string text, const std::string &from, const std::string &to) {
@@ -184,10 +194,12 @@ std::optional<Options> sluice::runtime::parseOptions(std::vector<std::string> ar
   app.get_formatter()->column_width(34);
   app.require_subcommand(0, 1);
   addGenerate(app, options);
+  addSandbox(app, options);
 
   auto command = [&](const char *name, Command which, const char *help) {
     CLI::App *sub = app.add_subcommand(name, help);
     sub->callback([&options, which] { options.command = which; });
+    addSandbox(*sub, options);
     return sub;
   };
   CLI::App *tokenize = command("tokenize", Command::Tokenize, "standard input to token ids, one a line");
@@ -243,8 +255,12 @@ std::optional<Options> sluice::runtime::parseOptions(std::vector<std::string> ar
     std::ostringstream out, err;
     status = app.exit(error, out, err) ? 2 : 0;
     writeOut(out.str());
-    if (status)
-      note("error: " + std::string(error.what()) + "\n`" + program + " --help` lists the options");
+    if (status) {
+      std::string command = program; // whose help has the options
+      for (const CLI::App *sub : app.get_subcommands())
+        command += " " + sub->get_name();
+      note("error: " + std::string(error.what()) + "\n`" + command + " --help` lists the options");
+    }
     return std::nullopt;
   }
 }

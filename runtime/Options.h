@@ -22,6 +22,7 @@ struct Options {
   bool raw = false;
   bool ignoreEnd = false;
   bool verbose = false;
+  bool contextShift = false;
   int64_t tokens = -1; // the most to generate; below 0: until the end
   int64_t seed = -1;   // -1: a new one each time
   SamplingOptions sampling;
@@ -36,6 +37,7 @@ struct Options {
   uint64_t context = 0; // tokens; 0: what the command takes by default
   uint32_t cacheType = SLUICE_CACHE_F16;
   bool json = false;
+  bool noSandbox = false;
 
   bool parseSpecial = true;     // Tokenize
   bool generationPrompt = true; // Template

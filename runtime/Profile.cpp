@@ -29,7 +29,7 @@ Work &Work::operator+=(const Work &other) {
 Work sluice::runtime::workOf(const sluice_step &step, const Model &model, const Engine &engine,
                              const Workload &workload, unsigned workers) {
   const double count = double(workload.count());
-  const double positions = count * double(workload.depth) + count * (count - 1) / 2; // before each token, summed
+  const double positions = double(sluice_positions_seen(workload.depth, workload.count(), step.window));
   const uint64_t chunks = (workload.prompt + engine.chunkTokens() - 1) / engine.chunkTokens();
   const bool once = workload.prompt && step.flags & SLUICE_STEP_HEAD; // for the prompt's last token
   const double passes = once ? 1 : workload.prompt ? double(chunks) : count;

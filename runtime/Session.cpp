@@ -25,6 +25,7 @@ void Session::check(std::span<const int32_t> newIds) const {
 void Session::decode(int32_t id) {
   check({&id, 1});
   engine.run(SLUICE_PROGRAM_DECODE, {&id, 1}, position(), 0);
+  model.checkUnchanged();
   lastToken = 0;
   ids.push_back(id);
 }
@@ -40,6 +41,7 @@ bool Session::prefill(std::span<const int32_t> newIds, Logits wanted, const Row 
                wanted == Logits::All             ? 0
                : wanted == Logits::Last && final ? part.size() - 1
                                                  : part.size());
+    model.checkUnchanged();
     ids.insert(ids.end(), part.begin(), part.end());
     if (wanted == Logits::All)
       for (uint64_t token = 0; token < part.size(); ++token)

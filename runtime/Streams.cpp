@@ -26,6 +26,9 @@ void sluice::runtime::note(std::string_view text) {
   [[maybe_unused]] ssize_t written = write(STDERR_FILENO, line.data(), line.size());
 }
 
+// Far beyond any context. Tokens to be are kept for every byte: this bounds what they take.
+static constexpr size_t maxTextBytes = 16 << 20;
+
 std::string sluice::runtime::readFile(const std::string &path) {
   const bool standardInput = path == "-";
   int descriptor = standardInput ? STDIN_FILENO : open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -33,6 +36,9 @@ std::string sluice::runtime::readFile(const std::string &path) {
   ssize_t got = descriptor < 0 ? -1 : 1;
   while (got > 0) {
     size_t size = contents.size();
+    if (size > maxTextBytes)
+      throw Error((standardInput ? "standard input" : path) + ": expected at most " +
+                  std::to_string(maxTextBytes >> 20) + " MiB of text, got more; give a shorter one");
     contents.resize(size + 65536);
     do
       got = read(descriptor, contents.data() + size, 65536);

@@ -1,6 +1,7 @@
 //===- TemplateBuiltins.cpp - Jinja's filters and tests, and methods of Python's values -----===//
 
 #include "runtime/TemplateBuiltins.h"
+#include "runtime/TemplateFormat.h"
 #include "runtime/Utf8.h"
 #include <algorithm>
 #include <cmath>
@@ -188,6 +189,100 @@ static const Value &required(const Arguments &arguments, size_t position, const 
   return *value;
 }
 
+static std::string justified(const std::string &text, std::string_view how, const Arguments &arguments) {
+  int64_t width = required(arguments, 0, "width").integer(), length = Value(text).length();
+  const Value *fill = how == "zfill" ? nullptr : arguments.find(1, "fillchar");
+  std::string unit = how == "zfill" ? "0" : fill ? fill->string() : " ";
+  if (Value(unit).length() != 1)
+    throw TemplateError("the fill character must be exactly one character long");
+  size_t missing = size_t(std::clamp<int64_t>(width - length, 0, int64_t(template_memory::textLimit)));
+  template_memory::requireText(text.size() + missing * unit.size());
+  size_t left = how == "ljust" ? 0 : how == "center" ? missing / 2 + (missing & size_t(width) & 1) : missing;
+  auto times = [&](size_t count) {
+    std::string out;
+    for (size_t i = 0; i < count; ++i)
+      out += unit;
+    return out;
+  };
+  size_t sign = how == "zfill" && (text.starts_with('-') || text.starts_with('+')) ? 1 : 0;
+  return text.substr(0, sign) + times(left) + text.substr(sign) + times(missing - left);
+}
+
+Value sluice::formatText(const std::string &text, const TemplateList &values) {
+  std::string out;
+  size_t used = 0;
+  for (size_t at = 0; at < text.size(); ++at) {
+    template_memory::requireText(out.size());
+    if (text[at] != '%') {
+      out += text[at];
+      continue;
+    }
+    size_t end = text.find_first_not_of("0123456789.-+ #", at + 1);
+    std::string flags = text.substr(at + 1, (end == std::string::npos ? text.size() : end) - at - 1);
+    char kind = end == std::string::npos ? 0 : text[end];
+    at = end == std::string::npos ? text.size() : end;
+    if (kind == '%' && flags.empty()) {
+      out += '%';
+      continue;
+    }
+    if (!strchr("srdifx", kind) || !kind || flags.size() > 8 || ((kind == 's' || kind == 'r') && !flags.empty()))
+      throw TemplateError("unsupported: the format %" + flags + (kind ? std::string(1, kind) : ""));
+    if (used == values.size())
+      throw TemplateError("not enough arguments for format string");
+    const Value &value = values[used++];
+    char buffer[512];
+    if (kind == 's' || kind == 'r')
+      out += kind == 's' ? value.str() : value.repr();
+    else if (kind == 'f')
+      out += std::string(
+          buffer,
+          size_t(std::clamp(std::snprintf(buffer, sizeof buffer, ("%" + flags + "f").c_str(), value.real()), 0, 511)));
+    else
+      out += std::string(
+          buffer,
+          size_t(std::clamp(std::snprintf(buffer, sizeof buffer, ("%" + flags + (kind == 'x' ? "llx" : "lld")).c_str(),
+                                          (long long)(value.isFloat() ? int64_t(value.real()) : value.integer())),
+                            0, 511)));
+  }
+  if (used != values.size())
+    throw TemplateError("not all arguments converted during string formatting");
+  return out;
+}
+
+// str.format with {}, {0} and {name}.
+static Value formatBraces(const std::string &text, const Arguments &arguments) {
+  std::string out;
+  size_t next = 0;
+  arguments.useAll();
+  for (size_t at = 0; at < text.size(); ++at) {
+    template_memory::requireText(out.size());
+    if (text.compare(at, 2, "{{") == 0 || text.compare(at, 2, "}}") == 0) {
+      out += text[at++];
+    } else if (text[at] == '}') {
+      throw TemplateError("Single '}' encountered in format string");
+    } else if (text[at] != '{') {
+      out += text[at];
+    } else {
+      size_t end = text.find('}', at);
+      std::string name = end == std::string::npos ? "" : text.substr(at + 1, end - at - 1);
+      bool number =
+          !name.empty() && name.size() < 6 && std::ranges::all_of(name, [](char c) { return isdigit(uint8_t(c)); });
+      if (end == std::string::npos || name.find_first_of(":!.[") != std::string::npos)
+        throw TemplateError("unsupported: the format {" + name);
+      size_t index = name.empty() ? next++ : number ? size_t(std::stoul(name)) : SIZE_MAX;
+      const Value *value = index < arguments.positional.size() ? &arguments.positional[index] : nullptr;
+      for (const auto &[key, named] : arguments.named)
+        if (index == SIZE_MAX && key == name)
+          value = &named;
+      if (!value)
+        throw TemplateError("no value for the format {" + name + "}");
+      out += value->str();
+      at = end;
+    }
+  }
+  return out;
+}
+
 static Value stringMethod(const std::string &text, const std::string &name, const Arguments &arguments) {
   if (name == "strip" || name == "lstrip" || name == "rstrip")
     return strip(text, arguments, name != "rstrip", name != "lstrip");
@@ -243,6 +338,26 @@ static Value stringMethod(const std::string &text, const std::string &name, cons
     auto characters = templateCharacters(text);
     return !text.empty() && std::ranges::all_of(characters, [](std::string_view c) { return isSpace(c); });
   }
+  if (name == "partition" || name == "rpartition") {
+    const std::string &part = required(arguments, 0, "sep").string();
+    if (part.empty())
+      throw TemplateError("empty separator");
+    size_t found = name == "partition" ? text.find(part) : text.rfind(part);
+    if (found == std::string::npos)
+      return Value::list(name == "partition" ? TemplateList{text, "", ""} : TemplateList{"", "", text}, /*tuple=*/true);
+    return Value::list({text.substr(0, found), part, text.substr(found + part.size())}, /*tuple=*/true);
+  }
+  if (name == "zfill" || name == "ljust" || name == "rjust" || name == "center")
+    return justified(text, name, arguments);
+  if (name == "swapcase") {
+    std::string swapped = text;
+    for (char &c : swapped)
+      if (uint8_t(c) < 0x80)
+        c = char(isupper(uint8_t(c)) ? tolower(c) : toupper(c));
+    return swapped;
+  }
+  if (name == "format")
+    return formatBraces(text, arguments);
   // Of ASCII.
   int (*test)(int) = name == "isdigit" ? isdigit : name == "isalpha" ? isalpha : name == "isalnum" ? isalnum : nullptr;
   if (test)
@@ -276,47 +391,11 @@ static Value dictMethod(const Value &dict, const std::string &name, const Argume
   }
   if (name == "copy")
     return Value::dict(dict.entries());
-  if (name == "update") {
-    for (const auto &[key, value] : required(arguments, 0, "other").entries())
-      dict.set(key, value);
-    return Value::None();
-  }
   return Value();
 }
 
 static Value listMethod(const Value &list, const std::string &name, const Arguments &arguments) {
-  TemplateList &items = list.items();
-  if (name == "append") {
-    items.push_back(required(arguments, 0, "object"));
-    list.resized();
-    return Value::None();
-  }
-  if (name == "extend") {
-    TemplateList more = required(arguments, 0, "iterable").iterate();
-    template_memory::require(more.size() * sizeof(Value));
-    items.insert(items.end(), more.begin(), more.end());
-    list.resized();
-    return Value::None();
-  }
-  if (name == "pop") {
-    const Value *at = arguments.find(0, "index");
-    int64_t index = at ? at->integer() : -1, size = int64_t(items.size());
-    index += index < 0 ? size : 0;
-    if (index < 0 || index >= size)
-      throw TemplateError("pop index out of range");
-    Value result = items[size_t(index)];
-    items.erase(items.begin() + index);
-    list.resized();
-    return result;
-  }
-  if (name == "insert") {
-    int64_t size = int64_t(items.size()), index = required(arguments, 0, "index").integer();
-    index = std::clamp<int64_t>(index < 0 ? index + size : index, 0, size);
-    Value item = required(arguments, 1, "object");
-    items.insert(items.begin() + index, item);
-    list.resized();
-    return Value::None();
-  }
+  const TemplateList &items = list.items();
   if (name == "index" || name == "count") {
     const Value &wanted = required(arguments, 0, "value");
     int64_t count = std::ranges::count(items, wanted);
@@ -328,10 +407,6 @@ static Value listMethod(const Value &list, const std::string &name, const Argume
   }
   if (name == "copy")
     return Value::list(items);
-  if (name == "reverse") {
-    std::ranges::reverse(items);
-    return Value::None();
-  }
   return Value();
 }
 
@@ -352,13 +427,16 @@ Value sluice::attributeOf(const Value &object, const std::string &name) {
   if (object.isString())
     return method(
         [](const Value &o, const std::string &n, const Arguments &a) { return stringMethod(o.string(), n, a); },
-        {"strip",        "lstrip",       "rstrip",   "upper",   "lower",   "capitalize", "title",   "split",  "rsplit",
-         "splitlines",   "startswith",   "endswith", "replace", "find",    "rfind",      "index",   "count",  "join",
-         "removeprefix", "removesuffix", "isdigit",  "isalpha", "isspace", "isalnum",    "isupper", "islower"});
+        {"strip",   "lstrip",  "rstrip",     "upper",      "lower",        "capitalize",   "title",
+         "split",   "rsplit",  "splitlines", "startswith", "endswith",     "replace",      "find",
+         "rfind",   "index",   "count",      "join",       "removeprefix", "removesuffix", "isdigit",
+         "isalpha", "isspace", "isalnum",    "isupper",    "islower",      "partition",    "rpartition",
+         "zfill",   "ljust",   "rjust",      "center",     "format",       "swapcase"});
   if (object.isSequence())
-    return method(listMethod, {"append", "extend", "pop", "insert", "index", "count", "copy", "reverse"});
+    return method(listMethod,
+                  {"index", "count", "copy"}); // what changes a list is kept from templates, as in Jinja's sandbox
   if (object.isMapping()) {
-    Value bound = method(dictMethod, {"get", "items", "keys", "values", "copy", "update"});
+    Value bound = method(dictMethod, {"get", "items", "keys", "values", "copy"});
     if (!bound.isUndefined())
       return bound;
     if (const Value *found = object.get(name))
@@ -544,6 +622,109 @@ static Value escapeHtml(const std::string &text) {
   return result;
 }
 
+static int64_t positive(const Arguments &arguments, const char *name) {
+  int64_t value = required(arguments, 0, name).integer();
+  if (value <= 0)
+    throw TemplateError(std::string("expected a positive ") + name);
+  return value;
+}
+
+// Lists of `linecount` items.
+static Value batchItems(const Value &input, const Arguments &arguments) {
+  size_t size = size_t(positive(arguments, "linecount"));
+  const Value *fill = arguments.find(1, "fill_with");
+  TemplateList result, items = input.iterate();
+  for (size_t at = 0; at < items.size(); at += size) {
+    TemplateList part(items.begin() + std::ptrdiff_t(at),
+                      items.begin() + std::ptrdiff_t(std::min(items.size(), at + std::min(size, items.size()))));
+    if (fill && !fill->isNone() && part.size() < size) {
+      template_memory::require(std::min<size_t>(size, template_memory::limit) * sizeof(Value));
+      part.resize(size, *fill);
+    }
+    result.push_back(Value::list(std::move(part)));
+  }
+  return Value::list(std::move(result));
+}
+
+// `slices` lists, the first of them longer by one where it does not come out even.
+static Value sliceItems(const Value &input, const Arguments &arguments) {
+  size_t slices = size_t(positive(arguments, "slices"));
+  const Value *fill = arguments.find(1, "fill_with");
+  template_memory::require(std::min<size_t>(slices, template_memory::limit) * sizeof(Value));
+  TemplateList result, items = input.iterate();
+  size_t each = items.size() / slices, longer = items.size() % slices, at = 0;
+  for (size_t i = 0; i < slices; ++i) {
+    size_t size = each + (i < longer);
+    TemplateList part(items.begin() + std::ptrdiff_t(at), items.begin() + std::ptrdiff_t(at + size));
+    if (fill && !fill->isNone() && i >= longer)
+      part.push_back(*fill);
+    at += size;
+    result.push_back(Value::list(std::move(part)));
+  }
+  return Value::list(std::move(result));
+}
+
+// (value of the attribute, items that have it), by value.
+static Value groupItems(const Value &input, const Arguments &arguments) {
+  const Value attribute = required(arguments, 0, "attribute");
+  const Value *fallback = arguments.find(1, "default"), *sensitive = arguments.find(2, "case_sensitive");
+  bool cased = sensitive && sensitive->truthy();
+  auto keyOf = [&](const Value &item) {
+    Value key = pathOf(item, attribute);
+    return key.isUndefined() && fallback ? *fallback : key;
+  };
+  auto folded = [&](const Value &key) {
+    return key.isString() && !cased ? Value(mapCase(key.string(), tolower)) : key;
+  };
+  TemplateList items = input.iterate(), result;
+  std::ranges::stable_sort(
+      items, [&](const Value &a, const Value &b) { return folded(keyOf(a)).compare(folded(keyOf(b))) < 0; });
+  for (size_t at = 0; at < items.size();) {
+    Value key = keyOf(items[at]);
+    TemplateList group;
+    for (; at < items.size() && folded(keyOf(items[at])) == folded(key); ++at)
+      group.push_back(items[at]);
+    result.push_back(Value::list({key, Value::list(std::move(group))}, /*tuple=*/true));
+  }
+  return Value::list(std::move(result));
+}
+
+static Value truncated(const Value &input, const Arguments &arguments) {
+  const Value *length = arguments.find(0, "length"), *kill = arguments.find(1, "killwords"),
+              *end = arguments.find(2, "end"), *leeway = arguments.find(3, "leeway");
+  int64_t most = length ? length->integer() : 255, slack = leeway && !leeway->isNone() ? leeway->integer() : 5;
+  std::string text = input.str(), mark = end ? end->string() : "...";
+  int64_t markLength = Value(mark).length();
+  if (most < markLength || slack < 0)
+    throw TemplateError("truncate: expected a length of at least " + std::to_string(markLength));
+  std::vector<std::string_view> characters = templateCharacters(text);
+  if (int64_t(characters.size()) <= most + slack)
+    return text;
+  size_t size = 0;
+  for (int64_t i = 0; i < most - markLength; ++i)
+    size += characters[size_t(i)].size();
+  std::string kept = text.substr(0, size);
+  if (!(kill && kill->truthy()))
+    if (size_t space = kept.rfind(' '); space != std::string::npos)
+      kept.resize(space);
+  return kept + mark;
+}
+
+static std::string urlEncoded(const std::string &text) {
+  std::string out;
+  for (char c : text) {
+    if (isalnum(uint8_t(c)) || (c && std::strchr("_.-~/", c))) {
+      out += c;
+      continue;
+    }
+    char buffer[4];
+    std::snprintf(buffer, sizeof buffer, "%%%02X", unsigned(uint8_t(c)));
+    out += buffer;
+  }
+  template_memory::requireText(out.size());
+  return out;
+}
+
 Value sluice::applyFilter(std::string_view name, const Value &input, const Arguments &arguments) {
   using Filter = Value (*)(const Value &, const Arguments &);
   static const std::map<std::string_view, Filter> filters = {
@@ -603,11 +784,49 @@ Value sluice::applyFilter(std::string_view name, const Value &input, const Argum
          // The arguments of transformers' own: ensure_ascii, indent, separators, sort_keys.
          const Value *ascii = a.find(0, "ensure_ascii"), *indent = a.find(1, "indent"),
                      *sorted = a.find(3, "sort_keys");
-         if (const Value *separators = a.find(2, "separators"); separators && !separators->isNone())
-           throw TemplateError("unsupported: tojson with separators");
-         if ((ascii && ascii->truthy()) || (sorted && sorted->truthy()))
-           throw TemplateError("unsupported: tojson with ensure_ascii or sort_keys");
-         return v.json(indent && indent->isInteger() ? int(std::clamp<int64_t>(indent->integer(), 0, 32)) : -1);
+         Value::JsonStyle style;
+         style.ascii = ascii && ascii->truthy();
+         style.sorted = sorted && sorted->truthy();
+         if (indent && !indent->isNone()) {
+           style.indent = int(std::clamp<int64_t>(indent->integer(), 0, 32));
+           style.item = ",";
+         }
+         if (const Value *separators = a.find(2, "separators"); separators && !separators->isNone()) {
+           if (separators->items().size() != 2)
+             throw TemplateError("expected two separators");
+           style.item = separators->items()[0].string();
+           style.key = separators->items()[1].string();
+         }
+         return v.json(style);
+       }},
+      {"attr",
+       [](const Value &v, const Arguments &a) -> Value {
+         // An attribute and never an entry.
+         const std::string &attribute = required(a, 0, "name").string();
+         return v.isMapping() && !v.isNamespace() && v.get(attribute) ? Value::undefined(attribute)
+                                                                      : attributeOf(v, attribute);
+       }},
+      {"batch", batchItems},
+      {"slice", sliceItems},
+      {"groupby", groupItems},
+      {"center",
+       [](const Value &v, const Arguments &a) -> Value {
+         Arguments width;
+         const Value *given = a.find(0, "width");
+         width.positional = {given ? *given : Value(int64_t(80))};
+         return justified(v.str(), "center", width);
+       }},
+      {"format",
+       [](const Value &v, const Arguments &a) -> Value {
+         a.useAll();
+         return formatText(v.str(), a.positional);
+       }},
+      {"truncate", truncated},
+      {"urlencode", [](const Value &v, const Arguments &) -> Value { return urlEncoded(v.str()); }},
+      {"wordcount",
+       [](const Value &v, const Arguments &) -> Value {
+         Value words = split(v.str(), {}, false);
+         return words.length();
        }},
       {"first",
        [](const Value &v, const Arguments &) -> Value {
@@ -718,6 +937,14 @@ bool sluice::applyTest(std::string_view name, const Value &input, const Argument
       {"iterable",
        [](const Value &v, const Arguments &) {
          return v.isSequence() || v.isMapping() || v.isString() || v.isUndefined();
+       }},
+      {"filter",
+       [](const Value &v, const Arguments &) {
+         return v.isString() && std::ranges::find(templateFilters, v.string()) != std::end(templateFilters);
+       }},
+      {"test",
+       [](const Value &v, const Arguments &) {
+         return v.isString() && std::ranges::find(templateTests, v.string()) != std::end(templateTests);
        }},
       {"callable", [](const Value &v, const Arguments &) { return v.isFunction(); }},
       {"odd", [](const Value &v, const Arguments &) { return v.integer() % 2 != 0; }},

@@ -15,6 +15,9 @@ namespace sluice {
 TemplateValue applyFilter(std::string_view name, const TemplateValue &input, const TemplateArguments &arguments);
 bool applyTest(std::string_view name, const TemplateValue &input, const TemplateArguments &arguments);
 
+// text % values, with %s %r %d %i %f %x and %%.
+TemplateValue formatText(const std::string &text, const TemplateList &values);
+
 // object.name: an entry of a mapping or a method bound to the object; undefined if there is neither.
 TemplateValue attributeOf(const TemplateValue &object, const std::string &name);
 // object[index]; undefined if there is none.

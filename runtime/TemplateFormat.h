@@ -14,17 +14,19 @@ namespace sluice {
 
 // What the runtime implements; the compiler refuses other names.
 constexpr std::string_view templateFilters[] = {
-    "abs",    "capitalize", "count",      "d",       "default", "dictsort", "e",    "escape", "first",      "float",
-    "indent", "int",        "items",      "join",    "last",    "length",   "list", "lower",  "map",        "max",
-    "min",    "reject",     "rejectattr", "replace", "reverse", "round",    "safe", "select", "selectattr", "sort",
-    "string", "sum",        "title",      "tojson",  "trim",    "unique",   "upper"};
+    "abs",      "attr",       "batch",  "capitalize", "center",    "count",    "d",       "default",
+    "dictsort", "e",          "escape", "first",      "float",     "format",   "groupby", "indent",
+    "int",      "items",      "join",   "last",       "length",    "list",     "lower",   "map",
+    "max",      "min",        "reject", "rejectattr", "replace",   "reverse",  "round",   "safe",
+    "select",   "selectattr", "slice",  "sort",       "string",    "sum",      "title",   "tojson",
+    "trim",     "truncate",   "unique", "upper",      "urlencode", "wordcount"};
 constexpr std::string_view templateTests[] = {
-    "!=",       "==",    "boolean",  "callable", "defined",     "divisibleby", "eq",        "equalto",
-    "even",     "false", "float",    "ge",       "greaterthan", "gt",          "in",        "integer",
-    "iterable", "le",    "lessthan", "lower",    "lt",          "mapping",     "ne",        "none",
-    "number",   "odd",   "sameas",   "sequence", "string",      "true",        "undefined", "upper"};
+    "!=",     "==",       "boolean", "callable", "defined",     "divisibleby", "eq",   "equalto", "even",
+    "false",  "filter",   "float",   "ge",       "greaterthan", "gt",          "in",   "integer", "iterable",
+    "le",     "lessthan", "lower",   "lt",       "mapping",     "ne",          "none", "number",  "odd",
+    "sameas", "sequence", "string",  "test",     "true",        "undefined",   "upper"};
 
-constexpr uint32_t templateMagic = 0x314A4E4A; // "JNJ1"
+constexpr uint32_t templateMagic = 0x324A4E4A; // "JNJ2"
 constexpr uint32_t noString = UINT32_MAX;
 
 // What a node is. Children are listed behind each; [x] may be absent, which is then a Missing node.
@@ -42,6 +44,7 @@ enum class NodeKind : uint8_t {
   Parameter,   // text: name; [default]
   CallBlock,   // call, body
   FilterBlock, // Filter over Missing, body
+  With,        // target, value, target, value ..., body: in a scope of its own
   Break,
   Continue,
   // Expressions

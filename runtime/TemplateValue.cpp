@@ -59,6 +59,56 @@ const TemplateValue *TemplateArguments::find(size_t position, const char *name) 
   return nullptr;
 }
 
+static thread_local TemplateContainer *newest;
+static thread_local TemplateList *dying; // null: nothing is being destroyed
+
+TemplateContainer::TemplateContainer() : older(newest) {
+  if (older)
+    older->newer = this;
+  newest = this;
+}
+
+TemplateContainer::~TemplateContainer() {
+  (newer ? newer->older : newest) = older;
+  if (older)
+    older->newer = newer;
+}
+
+void TemplateContainer::destroyContents() {
+  if (dying)
+    return moveContents(*dying);
+  TemplateList values;
+  moveContents(values);
+  dying = &values;
+  while (!values.empty()) {
+    TemplateValue last = std::move(values.back());
+    values.pop_back();
+  } // `last` goes, and what it held becomes part of `values`
+  dying = nullptr;
+}
+
+template <> void TemplateValue::Contained<TemplateList>::moveContents(TemplateList &to) {
+  if (to.empty())
+    return to.swap(contents); // needs no memory
+  to.insert(to.end(), std::make_move_iterator(contents.begin()), std::make_move_iterator(contents.end()));
+  contents.clear();
+}
+template <> void TemplateValue::Contained<TemplateDict>::moveContents(TemplateList &to) {
+  for (auto &[key, entry] : contents) {
+    to.push_back(std::move(key));
+    to.push_back(std::move(entry));
+  }
+  contents.clear();
+}
+
+TemplateLifetime::TemplateLifetime() : before(newest) {}
+
+TemplateLifetime::~TemplateLifetime() {
+  TemplateList values; // nothing is destroyed while the list is walked
+  for (TemplateContainer *each = newest; each && each != before; each = each->older)
+    each->moveContents(values);
+}
+
 TemplateValue TemplateValue::undefined(std::string name) {
   TemplateValue result;
   result.value = Undefined{std::move(name)};
@@ -66,12 +116,12 @@ TemplateValue TemplateValue::undefined(std::string name) {
 }
 TemplateValue TemplateValue::list(TemplateList items, bool tuple) {
   TemplateValue result;
-  result.value = Sequence{std::make_shared<Counted<TemplateList>>(std::move(items)), tuple};
+  result.value = Sequence{std::make_shared<Contained<TemplateList>>(std::move(items)), tuple};
   return result;
 }
 TemplateValue TemplateValue::dict(TemplateDict entries, bool isNamespace) {
   TemplateValue result;
-  result.value = Mapping{std::make_shared<Counted<TemplateDict>>(std::move(entries)), isNamespace};
+  result.value = Mapping{std::make_shared<Contained<TemplateDict>>(std::move(entries)), isNamespace};
   return result;
 }
 
@@ -279,16 +329,28 @@ void TemplateValue::writeRepr(std::string &out, int depth) const {
   }
 }
 
-static void writeJsonString(std::string &out, const std::string &text) {
+static void writeJsonString(std::string &out, std::string_view text, bool ascii) {
+  auto escape = [&](unsigned unit) {
+    char buffer[16];
+    std::snprintf(buffer, sizeof buffer, "\\u%04x", unit);
+    out += buffer;
+  };
   out += '"';
-  for (char c : text) {
+  for (size_t at = 0, size; at < text.size(); at += size) {
+    size = 1;
+    char c = text[at];
     const char *escapes = "\"\\\b\f\n\r\t", *letters = "\"\\bfnrt";
     if (const char *found = c ? std::strchr(escapes, c) : nullptr) {
       (out += '\\') += letters[found - escapes];
     } else if (uint8_t(c) < 0x20) {
-      char buffer[8];
-      std::snprintf(buffer, sizeof buffer, "\\u%04x", unsigned(uint8_t(c)));
-      out += buffer;
+      escape(uint8_t(c));
+    } else if (ascii && uint8_t(c) >= 0x7F) {
+      auto character = runtime::Utf8Character::at(text.substr(at));
+      size = character.bytes;
+      if (character.point < 0x10000)
+        escape(unsigned(character.point));
+      else
+        escape(0xD7C0 + unsigned(character.point >> 10)), escape(0xDC00 | unsigned(character.point & 0x3FF));
     } else {
       out += c;
     }
@@ -296,20 +358,19 @@ static void writeJsonString(std::string &out, const std::string &text) {
   out += '"';
 }
 
-std::string TemplateValue::json(int indent) const {
+std::string TemplateValue::json(const JsonStyle &style) const {
   std::string out;
-  writeJson(out, indent, 0);
+  writeJson(out, style, 0);
   return out;
 }
 
-void TemplateValue::writeJson(std::string &out, int indent, int depth) const {
+void TemplateValue::writeJson(std::string &out, const JsonStyle &style, int depth) const {
   checkDepth(depth);
   template_memory::requireText(out.size());
   auto newline = [&](int level) {
-    if (indent >= 0)
-      out += '\n' + std::string(size_t(indent) * size_t(level), ' ');
+    if (style.indent >= 0)
+      out += '\n' + std::string(size_t(style.indent) * size_t(level), ' ');
   };
-  const char *separator = indent >= 0 ? "," : ", ";
   if (isNone())
     out += "null";
   else if (isBool())
@@ -319,28 +380,35 @@ void TemplateValue::writeJson(std::string &out, int indent, int depth) const {
   else if (isNumber())
     writeRepr(out, depth);
   else if (isString())
-    writeJsonString(out, string());
+    writeJsonString(out, string(), style.ascii);
   else if (isSequence()) {
     out += '[';
     for (size_t i = 0; i < items().size(); ++i) {
-      out += i ? separator : "";
+      out += i ? style.item : "";
       newline(depth + 1);
-      items()[i].writeJson(out, indent, depth + 1);
+      items()[i].writeJson(out, style, depth + 1);
     }
     if (!items().empty())
       newline(depth);
     out += ']';
-  } else if (isMapping()) {
-    out += '{';
-    for (size_t i = 0; i < entries().size(); ++i) {
-      out += i ? separator : "";
-      newline(depth + 1);
-      const TemplateValue &key = entries()[i].first;
-      writeJsonString(out, key.isString() ? key.string() : key.json());
-      out += ": ";
-      entries()[i].second.writeJson(out, indent, depth + 1);
+  } else if (isMapping() && !isNamespace()) {
+    TemplateDict ordered;
+    if (style.sorted) {
+      template_memory::require(bytes());
+      ordered = entries();
+      std::ranges::stable_sort(ordered, [](const auto &a, const auto &b) { return a.first.compare(b.first) < 0; });
     }
-    if (!entries().empty())
+    out += '{';
+    bool first = true;
+    for (const auto &[key, entry] : style.sorted ? ordered : entries()) {
+      out += first ? "" : style.item;
+      first = false;
+      newline(depth + 1);
+      writeJsonString(out, key.isString() ? key.string() : key.json(), style.ascii);
+      out += style.key;
+      entry.writeJson(out, style, depth + 1);
+    }
+    if (!first)
       newline(depth);
     out += '}';
   } else {

@@ -47,6 +47,33 @@ using TemplateList = std::vector<TemplateValue>;
 using TemplateDict = std::vector<std::pair<TemplateValue, TemplateValue>>; // in order of insertion
 using TemplateFunction = std::function<TemplateValue(const TemplateArguments &)>;
 
+// Contents that are values. All that are alive on a thread form a list, the newest first.
+class TemplateContainer {
+public:
+  TemplateContainer();
+  TemplateContainer(const TemplateContainer &) = delete;
+  virtual void moveContents(TemplateList &to) = 0;
+
+protected:
+  ~TemplateContainer();
+  void destroyContents();
+
+private:
+  friend class TemplateLifetime;
+  TemplateContainer *newer = nullptr, *older;
+};
+
+// Lists and dicts can hold themselves: at the end of this, those that were made since its beginning are emptied.
+class TemplateLifetime {
+public:
+  TemplateLifetime();
+  TemplateLifetime(const TemplateLifetime &) = delete;
+  ~TemplateLifetime();
+
+private:
+  TemplateContainer *before;
+};
+
 class TemplateValue {
 public:
   struct Undefined {
@@ -69,13 +96,19 @@ public:
       charged = now;
     }
   };
+  // A list's or a dict's. What they hold is destroyed by a loop, however deep it is nested.
+  template <typename T> struct Contained : Counted<T>, TemplateContainer {
+    using Counted<T>::Counted;
+    ~Contained() { destroyContents(); }
+    void moveContents(TemplateList &to) override;
+  };
   using Text = std::shared_ptr<const Counted<std::string>>;
   struct Sequence {
-    std::shared_ptr<Counted<TemplateList>> items;
+    std::shared_ptr<Contained<TemplateList>> items;
     bool tuple = false;
   };
   struct Mapping {
-    std::shared_ptr<Counted<TemplateDict>> entries;
+    std::shared_ptr<Contained<TemplateDict>> entries;
     bool isNamespace = false;
   };
 
@@ -113,10 +146,16 @@ public:
   const TemplateFunction &function() const; // an error if it cannot be called
 
   bool truthy() const;
-  std::string str() const;                 // Python's str()
-  std::string repr() const;                // Python's repr()
-  std::string json(int indent = -1) const; // json.dumps(ensure_ascii=False)
-  TemplateList iterate() const;            // list items, dict keys, characters of a string
+  std::string str() const;  // Python's str()
+  std::string repr() const; // Python's repr()
+  struct JsonStyle {
+    int indent = -1; // none
+    std::string item = ", ", key = ": ";
+    bool ascii = false, sorted = false;
+  };
+  std::string json() const { return json(JsonStyle()); }
+  std::string json(const JsonStyle &style) const; // json.dumps
+  TemplateList iterate() const;                   // list items, dict keys, characters of a string
   int64_t length() const;
   size_t bytes() const; // of the text, the list or the dict itself, without what its items hold
   const TemplateValue *get(const TemplateValue &key) const; // of a mapping; null if there is none
@@ -127,7 +166,7 @@ public:
   int compare(const TemplateValue &other) const; // <0, 0, >0; an error for values without an order
 
 private:
-  void writeJson(std::string &out, int indent, int depth) const;
+  void writeJson(std::string &out, const JsonStyle &style, int depth) const;
   void writeRepr(std::string &out, int depth) const;
   bool equals(const TemplateValue &other, int depth, size_t &work) const;
   int compare(const TemplateValue &other, int depth) const;

@@ -11,23 +11,25 @@ using namespace sluice;
 using namespace sluice::runtime;
 
 void sluice::runtime::tokenize(const Executable &executable, const Options &options) {
+  executable.confine(options);
   const Tokenizer tokenizer(executable.model.section(SLUICE_SECTION_TOKENIZER));
   std::string lines;
   for (int32_t id : tokenizer.encode(readFile("-"), options.parseSpecial, options.parseSpecial && tokenizer.addsBos()))
     lines += std::to_string(id) + "\n";
+  executable.model.checkUnchanged();
   writeOut(lines);
 }
 
-void sluice::runtime::detokenize(const Executable &executable, const Options &) {
+void sluice::runtime::detokenize(const Executable &executable, const Options &options) {
+  executable.confine(options);
   const Tokenizer tokenizer(executable.model.section(SLUICE_SECTION_TOKENIZER));
-  std::string text;
-  for (int32_t id : parseTokenIds(readFile("-"), "standard input")) {
+  const std::vector<int32_t> ids = parseTokenIds(readFile("-"), "standard input");
+  for (int32_t id : ids)
     if (id < 0 || uint32_t(id) >= tokenizer.vocabulary())
       throw Error("standard input: expected token ids from 0 to " + std::to_string(tokenizer.vocabulary() - 1) +
                   ", got " + std::to_string(id));
-    text += tokenizer.decode(id, true);
-  }
-  writeOut(text);
+  executable.model.checkUnchanged();
+  writeOut(tokenizer.decode(ids, true));
 }
 
 static std::vector<ChatTemplate::Message> parseMessages(const std::string &text, const std::string &file) {
@@ -46,11 +48,15 @@ static std::vector<ChatTemplate::Message> parseMessages(const std::string &text,
 }
 
 void sluice::runtime::renderTemplate(const Executable &executable, const Options &options) {
+  const std::string text = readFile(options.file);
+  executable.confine(options);
   const Tokenizer tokenizer(executable.model.section(SLUICE_SECTION_TOKENIZER));
   const ChatTemplate chatTemplate(executable.model.section(SLUICE_SECTION_TEMPLATE));
   if (chatTemplate.empty())
     throw Error("the model has no chat template");
   auto textOf = [&](int32_t id) { return id < 0 ? std::string() : tokenizer.decode(id, true); };
-  writeOut(chatTemplate.render(parseMessages(readFile(options.file), options.file), options.generationPrompt,
-                               textOf(tokenizer.bos()), textOf(tokenizer.eos())));
+  const std::string rendered = chatTemplate.render(parseMessages(text, options.file), options.generationPrompt,
+                                                   textOf(tokenizer.bos()), textOf(tokenizer.eos()));
+  executable.model.checkUnchanged();
+  writeOut(rendered);
 }

@@ -1,6 +1,7 @@
 //===- ThreadCount.cpp - how many threads help on this machine ---------------------===//
 
 #include "runtime/ThreadCount.h"
+#include "runtime/ControlGroups.h"
 #include <algorithm>
 #include <fstream>
 #include <sched.h>
@@ -68,36 +69,18 @@ struct Quota {
 
 unsigned sluice::runtime::quotaProcessors(unsigned unlimited, const std::string &root) {
   Quota quota{double(unlimited)};
-  std::ifstream groups(root + "/proc/self/cgroup");
-  // A line: number:controllers:path. Inside a container the path may be one of the host's, unknown here; then the root
-  // of the mounted hierarchy is the container's own.
-  for (std::string line; std::getline(groups, line);) {
-    size_t first = line.find(':'), second = line.find(':', first + 1);
-    if (first == std::string::npos || second == std::string::npos)
-      continue;
-    std::string controllers = line.substr(first + 1, second - first - 1), path = line.substr(second + 1);
-    bool version2 = controllers.empty();
-    if (!version2 && ("," + controllers + ",").find(",cpu,") == std::string::npos)
-      continue;
-    for (;;) {
-      if (path == "/")
-        path.clear();
-      if (version2) {
-        quota.readVersion2(root + "/sys/fs/cgroup" + path);
-        quota.readVersion2(root + "/sys/fs/cgroup/unified" + path);
-      } else {
-        quota.readVersion1(root + "/sys/fs/cgroup/cpu" + path);
-        quota.readVersion1(root + "/sys/fs/cgroup/" + controllers + path);
-      }
-      if (path.empty())
-        break;
-      path.resize(path.rfind('/') == std::string::npos ? 0 : path.rfind('/'));
-    }
-  }
+  for (const ControlGroup &group : controlGroups("cpu", root))
+    if (group.version2)
+      quota.readVersion2(group.folder);
+    else
+      quota.readVersion1(group.folder);
   return std::max(1u, unsigned(quota.processors));
 }
 
 unsigned sluice::runtime::defaultThreadCount() {
-  std::vector<unsigned> processors = allowedProcessors();
-  return quotaProcessors(physicalCores(processors));
+  static const unsigned count = [] { // once: the sandbox lets no file be opened
+    std::vector<unsigned> processors = allowedProcessors();
+    return quotaProcessors(physicalCores(processors));
+  }();
+  return count;
 }

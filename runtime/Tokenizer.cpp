@@ -1,249 +1,206 @@
 //===- Tokenizer.cpp - text to token ids and back -----------------------------------------===//
 
 #include "runtime/Tokenizer.h"
-#include "runtime/TokenizerFormat.h"
+#include "runtime/TextSteps.h"
+#include "runtime/TokenModels.h"
 #include "runtime/Utf8.h"
 #include <algorithm>
-#include <cstring>
-#include <queue>
-#include <stdexcept>
-
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
 
 using namespace sluice;
 
-// A compiled pattern, for text that is known to be UTF-8: PCRE2 would check all that follows again at every match.
-struct Tokenizer::Pattern {
-  pcre2_code *code = nullptr;
-  pcre2_match_data *match = nullptr;
-  pcre2_match_context *context = nullptr;
-  pcre2_jit_stack *stack = nullptr;
+namespace {
 
-  explicit Pattern(std::string_view source) {
-    int error;
-    PCRE2_SIZE at;
-    code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(source.data()), source.size(), PCRE2_UTF | PCRE2_UCP, &error, &at,
-                         nullptr);
-    if (!code)
-      throw std::runtime_error("the tokenizer's pattern does not compile");
-    match = pcre2_match_data_create_from_pattern(code, nullptr);
-    context = pcre2_match_context_create(nullptr);
-    if (pcre2_jit_compile(code, PCRE2_JIT_COMPLETE) == 0) { // otherwise interpreted, in heap memory
-      stack = pcre2_jit_stack_create(32 * 1024, 4 * 1024 * 1024, nullptr);
-      pcre2_jit_stack_assign(context, nullptr, stack);
-    }
-  }
-  ~Pattern() {
-    pcre2_jit_stack_free(stack);
-    pcre2_match_context_free(context);
-    pcre2_match_data_free(match);
-    pcre2_code_free(code);
-  }
-
-  // The next match that is not empty, at or after `from`, where a character begins; false if there is none.
-  bool next(std::string_view text, size_t from, size_t &begin, size_t &end) const {
-    auto run = [&](uint32_t how) {
-      return pcre2_match(code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
-                         PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY | how, match, context);
-    };
-    int count = run(0);
-    if (count == PCRE2_ERROR_JIT_STACKLIMIT)
-      count = run(PCRE2_NO_JIT);
-    if (count < 0 && count != PCRE2_ERROR_NOMATCH)
-      throw std::runtime_error("the tokenizer's pattern failed on this text (PCRE2 error " + std::to_string(count) +
-                               ")");
-    if (count < 0)
-      return false;
-    const PCRE2_SIZE *range = pcre2_get_ovector_pointer(match);
-    begin = range[0];
-    end = range[1];
-    return true;
-  }
+struct Range {
+  size_t begin, end;
+  bool isMatch;
 };
 
-template <typename T> const T *Tokenizer::table(uint64_t at, uint64_t count) const {
-  if (at % 8 != 0 || at > bytes.size() || count > (bytes.size() - at) / sizeof(T))
-    throw std::runtime_error("the tokenizer section is damaged");
-  return reinterpret_cast<const T *>(bytes.data() + at);
-}
+// One call of encode: walks pieces through the steps, depth first, so that ids come out in order.
+class Encoding {
+public:
+  Encoding(const TokenizerTables &tables, bool parseSpecial, std::vector<int32_t> &ids)
+      : tables(tables), parseSpecial(parseSpecial), ids(ids), model(tables, ids) {}
 
-Tokenizer::Tokenizer(std::span<const uint8_t> data) : bytes(data) {
-  section = table<TokenizerSection>(0, 1);
-  auto powerOfTwo = [](uint32_t n) { return n != 0 && (n & (n - 1)) == 0; };
-  if (section->magic != tokenizerMagic || !powerOfTwo(section->mergeSlots) || !powerOfTwo(section->wordSlots))
-    throw std::runtime_error("the tokenizer section is damaged");
-  const uint32_t *offsets = table<uint32_t>(section->tokenOffsetsAt, uint64_t(section->vocabulary) + 1);
-  table<uint8_t>(section->kindsAt, section->vocabulary);
-  table<uint32_t>(section->byteTokensAt, 256);
-  table<MergeSlot>(section->mergesAt, section->mergeSlots);
-  table<uint32_t>(section->wordsAt, section->wordSlots);
-  table<uint32_t>(section->endsAt, section->endCount);
-  const char *pool = table<char>(section->poolAt, section->poolSize);
-  for (uint32_t i = 0; i < section->vocabulary; ++i)
-    if (offsets[i] > offsets[i + 1] || offsets[i + 1] > section->poolSize)
-      throw std::runtime_error("the tokenizer section is damaged");
-
-  const PatternEntry *entries = table<PatternEntry>(section->patternsAt, section->patternCount);
-  for (uint32_t i = 0; i < section->patternCount; ++i) {
-    if (entries[i].offset > section->poolSize || entries[i].size > section->poolSize - entries[i].offset)
-      throw std::runtime_error("the tokenizer section is damaged");
-    patterns.push_back(std::make_unique<Pattern>(std::string_view(pool + entries[i].offset, entries[i].size)));
-  }
-  specialsByFirstByte.resize(256);
-  const uint32_t *specials = table<uint32_t>(section->specialsAt, section->specialCount);
-  for (uint32_t i = 0; i < section->specialCount; ++i) {
-    if (specials[i] >= section->vocabulary || bytesOf(specials[i]).empty())
-      throw std::runtime_error("the tokenizer section is damaged");
-    specialsByFirstByte[uint8_t(bytesOf(specials[i])[0])].push_back(specials[i]);
-  }
-}
-
-Tokenizer::~Tokenizer() = default;
-
-std::string_view Tokenizer::bytesOf(uint32_t id) const {
-  const uint32_t *offsets = reinterpret_cast<const uint32_t *>(bytes.data() + section->tokenOffsetsAt);
-  const char *pool = reinterpret_cast<const char *>(bytes.data() + section->poolAt);
-  return {pool + offsets[id], offsets[id + 1] - offsets[id]};
-}
-
-std::vector<int32_t> Tokenizer::encode(std::string_view text, bool parseSpecial, bool addBos) const {
-  std::vector<int32_t> ids;
-  const uint8_t *kinds = bytes.data() + section->kindsAt;
-  size_t pending = 0; // start of the text not yet encoded
-  for (size_t at = 0; at < text.size(); ++at) {
-    for (uint32_t id : specialsByFirstByte[uint8_t(text[at])]) {
-      if ((!parseSpecial && kinds[id] != UserDefinedToken) || !text.substr(at).starts_with(bytesOf(id)))
-        continue;
-      encodeBytes(text.substr(pending, at - pending), ids);
-      ids.push_back(int32_t(id));
-      pending = at + bytesOf(id).size();
-      at = pending - 1;
-      break;
+  // `atStart`: the whole text begins with the piece.
+  void run(std::string_view piece, size_t index, bool atStart) {
+    if (piece.empty())
+      return;
+    if (index == tables.steps.size())
+      return model.encode(piece);
+    const TokenizerStep &step = tables.steps[index];
+    if (step.kind == StepKind::SplitAdded)
+      return splitAdded(piece, index, atStart);
+    if (step.kind == StepKind::SplitPattern)
+      return splitPattern(piece, index, atStart);
+    std::string_view text = tables.pool.substr(step.textAt, step.textSize);
+    switch (step.kind) {
+    case StepKind::Prepend:
+      if (((step.flags & UnlessPresent) && piece.starts_with(text)) || ((step.flags & OnlyAtStart) && !atStart))
+        return run(piece, index + 1, atStart);
+      return run(std::string(text).append(piece), index + 1, atStart);
+    case StepKind::Replace:
+      return run(replaceMatches(tables.patterns[step.table], piece, text), index + 1, atStart);
+    case StepKind::Normalize:
+      return run(normalized(tables.normalization, piece), index + 1, atStart);
+    case StepKind::MapCharacters:
+      return run(mapCharacters(tables.characterMap, piece), index + 1, atStart);
+    case StepKind::CollapseSpaces:
+      return run(collapseSpaces(piece), index + 1, atStart);
+    default:
+      return run(stripped(piece, step.flags & StripLeft, step.flags & StripRight), index + 1, atStart);
     }
   }
-  encodeBytes(text.substr(pending), ids);
-  if (addBos && section->bos != noToken && (ids.empty() || ids[0] != int32_t(section->bos)))
-    ids.insert(ids.begin(), int32_t(section->bos));
+
+private:
+  static bool touchesWord(const Pattern *word, std::string_view before, std::string_view after) {
+    size_t last = before.size();
+    while (last > 0 && (uint8_t(before[--last]) & 0xC0) == 0x80)
+      ;
+    return word && (word->match(before, last, false) == before.size() ||
+                    (!after.empty() && word->match(after, 0, false) != std::string_view::npos));
+  }
+
+  // The leftmost, longest added token at each place.
+  void splitAdded(std::string_view text, size_t index, bool atStart) {
+    const AddedTokens &added = tables.added[tables.steps[index].table];
+    size_t pending = 0; // start of the text not yet encoded
+    for (size_t at = 0; at < text.size(); ++at) {
+      uint32_t node = Trie::root, found = noToken;
+      size_t end = at;
+      for (size_t i = at; i < text.size() && added.trie.step(node, uint8_t(text[i]));) {
+        ++i;
+        if (added.trie.value(node) < added.tokens.size()) {
+          found = added.trie.value(node);
+          end = i;
+        }
+      }
+      if (found == noToken)
+        continue;
+      const AddedToken &token = added.tokens[found];
+      size_t begin = at;
+      at = end - 1;                                              // what follows is sought behind it, taken or not
+      if (begin < pending || (token.special && !parseSpecial) || // pending: the white space of the one before
+          (token.singleWord && touchesWord(added.word, text.substr(0, begin), text.substr(end))))
+        continue;
+      if (token.leftStrip)
+        begin -= trailingSpace(text.substr(pending, begin - pending));
+      if (token.rightStrip)
+        end += leadingSpace(text.substr(end));
+      run(text.substr(pending, begin - pending), index + 1, atStart && pending == 0);
+      ids.push_back(int32_t(token.id));
+      pending = end;
+    }
+    run(text.substr(pending), index + 1, atStart && pending == 0);
+  }
+
+  void splitPattern(std::string_view text, size_t index, bool atStart) {
+    const TokenizerStep &step = tables.steps[index];
+    const Pattern &pattern = tables.patterns[step.table];
+    const bool standIns = step.flags & MatchStandIns, invert = step.flags & InvertMatches;
+    std::vector<Range> ranges;
+    size_t at = 0, begin, end;
+    auto add = [&](size_t from, size_t to, bool isMatch) {
+      if (from < to)
+        ranges.push_back({from, to, isMatch != invert});
+    };
+    for (; pattern.find(text, at, standIns, begin, end); at = end) {
+      add(at, begin, false);
+      add(begin, end, true);
+    }
+    add(at, text.size(), false);
+    joinRanges(ranges, step.behavior);
+    for (const Range &range : ranges)
+      if (step.behavior != SplitBehavior::Removed || !range.isMatch)
+        run(text.substr(range.begin, range.end - range.begin), index + 1, atStart && range.begin == 0);
+  }
+
+  static void joinRanges(std::vector<Range> &ranges, SplitBehavior behavior) {
+    if (behavior == SplitBehavior::Isolated || behavior == SplitBehavior::Removed)
+      return;
+    // Whether the second joins the first. Of neighbouring matches only one is merged with what lies beside them.
+    size_t kept = 0;
+    bool matchBefore = false;
+    if (behavior == SplitBehavior::MergedWithNext) {
+      for (size_t i = ranges.size(); i-- > 0;) {
+        bool isMatch = ranges[i].isMatch, join = isMatch && !matchBefore && i + 1 < ranges.size();
+        matchBefore = isMatch;
+        if (join) {
+          ranges[i].end = ranges[i + 1].end;
+          ranges[i + 1].begin = ranges[i + 1].end; // empty now
+        }
+      }
+      std::erase_if(ranges, [](const Range &range) { return range.begin == range.end; });
+      return;
+    }
+    for (size_t i = 0; i < ranges.size(); ++i) {
+      Range range = ranges[i];
+      bool join = kept > 0 && (behavior == SplitBehavior::Contiguous ? range.isMatch == ranges[kept - 1].isMatch
+                                                                     : range.isMatch && !matchBefore);
+      matchBefore = range.isMatch;
+      if (join)
+        ranges[kept - 1].end = range.end;
+      else
+        ranges[kept++] = range;
+    }
+    ranges.resize(kept);
+  }
+
+  const TokenizerTables &tables;
+  const bool parseSpecial;
+  std::vector<int32_t> &ids;
+  TokenModel model;
+};
+
+} // namespace
+
+std::vector<int32_t> Tokenizer::encode(std::string_view text, bool parseSpecial, bool addPrefix) const {
+  std::vector<int32_t> ids;
+  Encoding(tables, parseSpecial, ids).run(text, 0, true);
+  if (addPrefix) {
+    auto same = [](uint32_t a, int32_t b) { return a == uint32_t(b); };
+    if (ids.size() < tables.prefix.size() || !std::equal(tables.prefix.begin(), tables.prefix.end(), ids.begin(), same))
+      ids.insert(ids.begin(), tables.prefix.begin(), tables.prefix.end());
+  }
   return ids;
 }
 
-// Runs of UTF-8 are split by the patterns; the bytes between them are pieces as they are.
-void Tokenizer::encodeBytes(std::string_view text, std::vector<int32_t> &ids) const {
-  using runtime::Utf8Character;
-  for (size_t begin = 0, end = 0; begin < text.size(); begin = end) {
-    bool valid = Utf8Character::at(text.substr(begin)).kind == Utf8Character::Complete;
-    while (end < text.size()) {
-      Utf8Character character = Utf8Character::at(text.substr(end));
-      if ((character.kind == Utf8Character::Complete) != valid)
-        break;
-      end += character.bytes;
-    }
-    if (valid)
-      encodeText(text.substr(begin, end - begin), 0, ids);
-    else
-      encodePiece(text.substr(begin, end - begin), ids);
-  }
-}
-
-// Splits by patterns[pattern], matches and what lies between them alike, and goes on with the next.
-void Tokenizer::encodeText(std::string_view text, size_t pattern, std::vector<int32_t> &ids) const {
-  if (text.empty())
-    return;
-  if (pattern == patterns.size())
-    return encodePiece(text, ids);
-  size_t at = 0, begin, end;
-  for (; at < text.size() && patterns[pattern]->next(text, at, begin, end); at = end) {
-    encodeText(text.substr(at, begin - at), pattern + 1, ids);
-    encodeText(text.substr(begin, end - begin), pattern + 1, ids);
-  }
-  encodeText(text.substr(at), pattern + 1, ids);
-}
-
-void Tokenizer::encodePiece(std::string_view piece, std::vector<int32_t> &ids) const {
-  const uint32_t *byteTokens = reinterpret_cast<const uint32_t *>(bytes.data() + section->byteTokensAt);
-  const MergeSlot *merges = reinterpret_cast<const MergeSlot *>(bytes.data() + section->mergesAt);
-  if (section->wholeWords) {
-    const uint32_t *words = reinterpret_cast<const uint32_t *>(bytes.data() + section->wordsAt);
-    uint32_t mask = section->wordSlots - 1;
-    for (uint32_t slot = wordHash(piece.data(), piece.size()) & mask, tries = 0;
-         words[slot] != noToken && tries <= mask; slot = (slot + 1) & mask, ++tries)
-      if (words[slot] < section->vocabulary && bytesOf(words[slot]) == piece) {
-        ids.push_back(int32_t(words[slot]));
-        return;
-      }
-  }
-  auto findMerge = [&](uint32_t left, uint32_t right) -> const MergeSlot * {
-    uint32_t mask = section->mergeSlots - 1;
-    for (uint32_t slot = mergeHash(left, right) & mask, tries = 0; merges[slot].left != noToken && tries <= mask;
-         slot = (slot + 1) & mask, ++tries)
-      if (merges[slot].left == left && merges[slot].right == right)
-        return &merges[slot];
-    return nullptr;
-  };
-
-  // Symbols in a doubly linked list; candidate merges by rank, then position. A candidate is stale once either side
-  // changed.
-  struct Symbol {
-    uint32_t id, previous, next;
-  };
-  struct Candidate {
-    uint32_t rank, left, leftId, rightId, result;
-    bool operator>(const Candidate &other) const { return rank != other.rank ? rank > other.rank : left > other.left; }
-  };
-  constexpr uint32_t none = UINT32_MAX;
-  std::vector<Symbol> symbols;
-  for (char c : piece)
-    if (uint32_t id = byteTokens[uint8_t(c)]; id != noToken)
-      symbols.push_back({id, uint32_t(symbols.size()) - 1, uint32_t(symbols.size()) + 1});
-  if (symbols.empty())
-    return;
-  symbols.back().next = none;
-
-  std::vector<Candidate> initial;
-  auto candidate = [&](uint32_t left, auto &&keep) {
-    if (left == none || symbols[left].next == none)
-      return;
-    uint32_t a = symbols[left].id, b = symbols[symbols[left].next].id;
-    if (const MergeSlot *merge = findMerge(a, b))
-      keep(Candidate{merge->rank, left, a, b, merge->result});
-  };
-  for (uint32_t i = 0; i < symbols.size(); ++i)
-    candidate(i, [&](Candidate c) { initial.push_back(c); });
-  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> queue(std::greater<>(), std::move(initial));
-  while (!queue.empty()) {
-    Candidate best = queue.top();
-    queue.pop();
-    Symbol &left = symbols[best.left];
-    if (left.id != best.leftId || left.next == none || symbols[left.next].id != best.rightId)
-      continue;
-    uint32_t right = left.next;
-    left.id = best.result;
-    left.next = symbols[right].next;
-    symbols[right].id = noToken;
-    if (left.next != none)
-      symbols[left.next].previous = best.left;
-    auto push = [&](Candidate c) { queue.push(c); };
-    candidate(best.left, push);
-    candidate(left.previous, push);
-  }
-  for (uint32_t i = 0; i != none; i = symbols[i].next)
-    ids.push_back(int32_t(symbols[i].id));
-}
-
 std::string Tokenizer::decode(int32_t id, bool special) const {
-  if (id < 0 || uint32_t(id) >= section->vocabulary)
+  if (id < 0 || uint32_t(id) >= vocabulary())
     return "";
-  if (!special && bytes[section->kindsAt + uint32_t(id)] == ControlToken)
+  uint8_t kind = tables.kinds[uint32_t(id)];
+  if (!special && kind == ControlToken)
     return "";
-  return std::string(bytesOf(uint32_t(id)));
+  std::string_view text = tables.textOf(uint32_t(id));
+  if (kind == ByteToken) {
+    auto found = std::ranges::find(tables.byteTokens, uint32_t(id));
+    return found == tables.byteTokens.end() ? std::string(text)
+                                            : std::string(1, char(found - tables.byteTokens.begin()));
+  }
+  std::string out;
+  constexpr std::string_view mark = "\xE2\x96\x81";
+  bool marks = tables.header->spaceMark && kind != ControlToken;
+  for (size_t at = 0; at < text.size();) {
+    bool space = marks && text.substr(at).starts_with(mark);
+    out += space ? ' ' : text[at];
+    at += space ? mark.size() : 1;
+  }
+  return out;
+}
+
+std::string Tokenizer::decode(std::span<const int32_t> ids, bool special) const {
+  std::string out;
+  bool first = tables.header->dropsFirstSpace;
+  for (int32_t id : ids) {
+    std::string text = decode(id, special);
+    bool control = id >= 0 && uint32_t(id) < vocabulary() && tables.kinds[uint32_t(id)] == ControlToken;
+    if (first && !control && text.starts_with(' '))
+      text.erase(0, 1);
+    first = first && (control || text.empty());
+    out += text;
+  }
+  return out;
 }
 
 bool Tokenizer::isEndOfGeneration(int32_t id) const {
-  const uint32_t *ends = reinterpret_cast<const uint32_t *>(bytes.data() + section->endsAt);
-  return std::find(ends, ends + section->endCount, uint32_t(id)) != ends + section->endCount;
+  return std::ranges::find(tables.ends, uint32_t(id)) != tables.ends.end();
 }
-int32_t Tokenizer::bos() const { return int32_t(section->bos); }
-int32_t Tokenizer::eos() const { return int32_t(section->eos); }
-bool Tokenizer::addsBos() const { return section->addBos; }
-uint32_t Tokenizer::vocabulary() const { return section->vocabulary; }

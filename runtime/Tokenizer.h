@@ -1,15 +1,14 @@
 //===- Tokenizer.h - text to token ids and back -------------------------------------------===//
 //
-// Byte-level byte-pair encoding (Sennrich et al., 2016; GPT-2) over the tables of TokenizerFormat.h. Text is split at
-// special tokens, then by the model's own patterns; bytes that are not UTF-8 match no pattern and become pieces of
-// their own.
+// Runs a text through the steps of TokenizerFormat.h: split at added tokens, rewritten, split by the model's own
+// patterns; the pieces go to the model. Bytes that are not UTF-8 match no pattern.
 //
-//===------------------------------------------------------------------------------------------===//
+//===------------------------------------------------------------------------------------===//
 #ifndef SLUICE_RUNTIME_TOKENIZER_H
 #define SLUICE_RUNTIME_TOKENIZER_H
 
+#include "runtime/TokenizerTables.h"
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,38 +16,29 @@
 
 namespace sluice {
 
-struct TokenizerSection;
-
 class Tokenizer {
 public:
   // `section` must outlive the tokenizer. Throws std::runtime_error if it is damaged.
-  explicit Tokenizer(std::span<const uint8_t> section);
-  ~Tokenizer();
+  explicit Tokenizer(std::span<const uint8_t> section) : tables(section) {}
 
-  // `parseSpecial`: texts of control tokens in `text` become those tokens. `addBos`: begins with the BOS token, if the
-  // model has one and the text does not begin with it.
-  std::vector<int32_t> encode(std::string_view text, bool parseSpecial, bool addBos) const;
+  // `parseSpecial`: texts of control tokens in `text` become those tokens. `addPrefix`: begins with what the model puts
+  // before a text (BOS, where it has one), unless the text begins with it.
+  std::vector<int32_t> encode(std::string_view text, bool parseSpecial, bool addPrefix) const;
   // The bytes of one token; "" for an id outside the vocabulary and, unless `special`, for control tokens.
   std::string decode(int32_t id, bool special) const;
+  // The text of many: without the space that `encode` puts before a text.
+  std::string decode(std::span<const int32_t> ids, bool special) const;
 
   bool isEndOfGeneration(int32_t id) const;
-  int32_t bos() const; // -1: none
-  int32_t eos() const; // -1: none
-  bool addsBos() const;
-  uint32_t vocabulary() const;
+  int32_t bos() const { return int32_t(tables.header->bos); } // -1: none
+  int32_t eos() const { return int32_t(tables.header->eos); } // -1: none
+  std::span<const uint32_t> prefix() const { return tables.prefix; }
+  std::span<const uint32_t> suffix() const { return tables.suffix; } // what the model puts behind a whole text
+  bool addsBos() const { return !tables.prefix.empty(); }
+  uint32_t vocabulary() const { return tables.header->vocabulary; }
 
 private:
-  struct Pattern;
-  std::string_view bytesOf(uint32_t id) const;
-  void encodeBytes(std::string_view text, std::vector<int32_t> &ids) const;
-  void encodeText(std::string_view text, size_t pattern, std::vector<int32_t> &ids) const;
-  void encodePiece(std::string_view piece, std::vector<int32_t> &ids) const;
-  template <typename T> const T *table(uint64_t at, uint64_t count) const;
-
-  std::span<const uint8_t> bytes;
-  const TokenizerSection *section;
-  std::vector<std::unique_ptr<Pattern>> patterns;
-  std::vector<std::vector<uint32_t>> specialsByFirstByte; // longest first
+  TokenizerTables tables;
 };
 
 } // namespace sluice

@@ -31,6 +31,19 @@ Utf8Character Utf8Character::at(std::string_view text) {
   return {Complete, point, length};
 }
 
+void sluice::runtime::appendUtf8(std::string &out, char32_t point) {
+  if (point < 0x80) {
+    out += char(point);
+  } else if (point < 0x800) {
+    out += {char(0xC0 | point >> 6), char(0x80 | (point & 0x3F))};
+  } else if (point < 0x10000) {
+    out += {char(0xE0 | point >> 12), char(0x80 | (point >> 6 & 0x3F)), char(0x80 | (point & 0x3F))};
+  } else {
+    out += {char(0xF0 | point >> 18), char(0x80 | (point >> 12 & 0x3F)), char(0x80 | (point >> 6 & 0x3F)),
+            char(0x80 | (point & 0x3F))};
+  }
+}
+
 namespace {
 struct Range {
   char32_t first, last;

@@ -17,6 +17,9 @@ struct Utf8Character {
   static Utf8Character at(std::string_view text);
 };
 
+// Appends the bytes of a code point.
+void appendUtf8(std::string &out, char32_t point);
+
 // Columns of a terminal that the character takes: 0, 1 or 2.
 int columnsOf(char32_t point);
 

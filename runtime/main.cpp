@@ -3,8 +3,8 @@
 #include "runtime/Commands.h"
 #include "runtime/Cpu.h"
 #include "runtime/Error.h"
+#include "runtime/Faults.h"
 #include "runtime/Streams.h"
-#include <csignal>
 #include <new>
 
 using namespace sluice::runtime;
@@ -35,9 +35,10 @@ static void run(const Executable &executable, const Options &options) {
 }
 
 int main(int argc, char **argv) {
-  std::signal(SIGPIPE, SIG_IGN); // a write then fails, and the command ends quietly
+  prepareStreams();
   try {
     Model model;
+    reportLostFile(model.file(), model.fileName());
     const sluice_model &description = model.description();
     std::string version = std::string(model.string(description.name)) + ", compiled by Sluice " +
                           model.string(description.compiler_version);
@@ -45,6 +46,8 @@ int main(int argc, char **argv) {
     std::optional<Options> options = parseOptions({argv + (argc > 0), argv + argc}, model.fileName(), version, status);
     if (!options)
       return status;
+    if (options->command != Options::Command::Verify) // which names all that is damaged
+      model.checkTexts();
     run({model, {sluice_variants, sluice_variant_count}}, *options);
     return 0;
   } catch (const BrokenPipe &) {

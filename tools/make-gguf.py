@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes a Llama model with random weights in GGUF: any shape, any mixture of types.
+"""Writes a model of the Llama family with random weights in GGUF: any architecture, any shape, any mixture of types.
 
 For tests (small, Gaussian weights quantised by the package `gguf`, or random blocks of types that it does not quantise to) and
 for benchmarks (--fast: random blocks, written as they are made, so that memory does not grow with the model). The file is
@@ -8,6 +8,7 @@ complete: byte-level BPE tokenizer, ChatML template.
   tools/make-gguf.py tiny.gguf --width 64 --layers 2 --heads 4 --kv-heads 2 --ffn 96 --vocab 300 --type q4_1
   tools/make-gguf.py 1b.gguf --fast --width 2048 --layers 22 --heads 32 --kv-heads 4 --ffn 5632 --vocab 49152 --type q4_0
   tools/make-gguf.py 1b.gguf --fast --width 2048 --layers 22 --heads 32 --kv-heads 4 --ffn 5632 --vocab 49152 --type q4_k_m
+  tools/make-gguf.py qwen.gguf --arch qwen3 --head-dim 32 --set rope.scaling.type=linear --set rope.scaling.factor=2.0
   tools/make-gguf.py mix.gguf --type q4_0 --override 'blk.1.attn_v=q8_0' --override 'ffn_down=f16'
 """
 import argparse
@@ -42,11 +43,21 @@ TEMPLATE = ("{% for message in messages %}{{'<|im_start|>' + message['role'] + '
             "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}")
 
 
+# What layers have beyond Llama's.
+BIASES = {"qwen2"}
+HEAD_NORMS = {"qwen3", "gemma3"}
+POST_NORMS = {"gemma2", "gemma3"}
+FUSED = {"phi3"}
+ARCHITECTURES = ["llama", "qwen2", "qwen3", "phi3", "granite", "smollm3", "gemma", "gemma2", "gemma3"]
+
+
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output")
     for name, default in (("width", 64), ("layers", 2), ("heads", 4), ("ffn", 96), ("vocab", 320), ("context", 512), ("seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--arch", choices=ARCHITECTURES, default="llama")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a metadata key of the architecture")
     parser.add_argument("--kv-heads", type=int, help="default: heads")
     parser.add_argument("--head-dim", type=int, help="default: width / heads")
     parser.add_argument("--rotated", type=int, help="channels of a head that RoPE turns; default: all")
@@ -54,7 +65,9 @@ def arguments():
     parser.add_argument("--embedding-type", choices=TYPES, help="of token_embd (and output); default: --type")
     parser.add_argument("--override", action="append", default=[], metavar="REGEX=TYPE", help="type of the tensors whose name matches")
     parser.add_argument("--separate", action="store_true", help="an output matrix of its own (default: tied to the embedding)")
+    parser.add_argument("--biases", action="store_true", help="biases of q, k and v; default: where the architecture has them")
     parser.add_argument("--rope-freqs", action="store_true", help="random divisors of the rotations, as Llama 3 has")
+    parser.add_argument("--rope-factors", action="store_true", help="random divisors for short and long contexts, as Phi-3 has")
     parser.add_argument("--rope-base", type=float, default=10000.0)
     parser.add_argument("--fast", action="store_true", help="random blocks in place of quantised Gaussians")
     a = parser.parse_args()
@@ -134,8 +147,8 @@ def main():
     kv_heads = a.kv_heads or a.heads
     head_dim = a.head_dim or a.width // a.heads
     rng = np.random.default_rng(a.seed)
-    writer = GGUFWriter(a.output, "llama")
-    writer.add_name(f"random llama {a.type}")
+    writer = GGUFWriter(a.output, a.arch)
+    writer.add_name(f"random weights in {a.type}")
     writer.add_block_count(a.layers)
     writer.add_context_length(a.context)
     writer.add_embedding_length(a.width)
@@ -147,6 +160,13 @@ def main():
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_freq_base(a.rope_base)
     writer.add_rope_dimension_count(a.rotated or head_dim)
+    for key, value in (text.split("=", 1) for text in a.set):
+        if re.fullmatch(r"\d+", value):
+            writer.add_uint32(f"{a.arch}.{key}", int(value))
+        elif re.fullmatch(r"[\d.e-]+", value):
+            writer.add_float32(f"{a.arch}.{key}", float(value))
+        else:
+            writer.add_string(f"{a.arch}.{key}", value)
     tokenizer(writer, a.vocab)
 
     overrides = [(re.compile(pattern), TYPES[kind]) for pattern, kind in (o.rsplit("=", 1) for o in a.override)]
@@ -162,7 +182,7 @@ def main():
             streamed.append(blocks)
             return
         values = rng.normal(0, 1 / np.sqrt(cols), (rows, cols)).astype(np.float32)
-        if name.startswith("token_embd"):
+        if name.startswith("token_embd") and not a.arch.startswith("gemma"):  # which does that itself
             values *= np.sqrt(cols)
         add(name, values, kind)
 
@@ -181,8 +201,11 @@ def main():
         else:
             writer.add_tensor(name, data, raw_dtype=kind)
 
-    def norm(name):
-        add(name, rng.normal(1, 0.1, a.width).astype(np.float32), GGMLQuantizationType.F32)
+    def vector(name, size, mean, spread):
+        add(name, rng.normal(mean, spread, size).astype(np.float32), GGMLQuantizationType.F32)
+
+    def norm(name, size=a.width):
+        vector(name, size, 1, 0.1)
 
     embedding = a.embedding_type or a.type
     matrix("token_embd.weight", a.vocab, a.width, embedding)
@@ -191,17 +214,31 @@ def main():
         matrix("output.weight", a.vocab, a.width, embedding)
     if a.rope_freqs:
         add("rope_freqs.weight", rng.uniform(1, 8, (a.rotated or head_dim) // 2).astype(np.float32), GGMLQuantizationType.F32)
+    if a.rope_factors:
+        for length in ("long", "short"):
+            factors = rng.uniform(1, 8, (a.rotated or head_dim) // 2).astype(np.float32)
+            add(f"rope_factors_{length}.weight", factors, GGMLQuantizationType.F32)
+    q, kv = a.heads * head_dim, kv_heads * head_dim
     for layer in range(a.layers):
         p = f"blk.{layer}."
         norm(p + "attn_norm.weight")
-        matrix(p + "attn_q.weight", a.heads * head_dim, a.width, a.type)
-        matrix(p + "attn_k.weight", kv_heads * head_dim, a.width, a.type)
-        matrix(p + "attn_v.weight", kv_heads * head_dim, a.width, a.type)
-        matrix(p + "attn_output.weight", a.width, a.heads * head_dim, a.type)
+        for name, rows in (("qkv", q + 2 * kv),) if a.arch in FUSED else (("q", q), ("k", kv), ("v", kv)):
+            matrix(p + f"attn_{name}.weight", rows, a.width, a.type)
+            if a.arch in BIASES or a.biases:
+                vector(p + f"attn_{name}.bias", rows, 0, 0.5)
+        if a.arch in HEAD_NORMS:
+            norm(p + "attn_q_norm.weight", head_dim)
+            norm(p + "attn_k_norm.weight", head_dim)
+        matrix(p + "attn_output.weight", a.width, q, a.type)
+        if a.arch in POST_NORMS:
+            norm(p + "post_attention_norm.weight")
         norm(p + "ffn_norm.weight")
-        matrix(p + "ffn_gate.weight", a.ffn, a.width, a.type)
-        matrix(p + "ffn_up.weight", a.ffn, a.width, a.type)
+        if a.arch not in FUSED:
+            matrix(p + "ffn_gate.weight", a.ffn, a.width, a.type)
+        matrix(p + "ffn_up.weight", a.ffn * (2 if a.arch in FUSED else 1), a.width, a.type)
         matrix(p + "ffn_down.weight", a.width, a.ffn, a.type)
+        if a.arch in POST_NORMS:
+            norm(p + "post_ffw_norm.weight")
 
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

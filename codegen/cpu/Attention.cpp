@@ -44,12 +44,13 @@ public:
     for (int64_t t = 0; t < tokens(); ++t) {
       rowTokens.push_back(l.min(l.add(token, t), l.sub(tokenEnd, l.c64(1))));
       positions.push_back(l.add(l.arg(args, PositionArg, l.i64()), rowTokens[t]));
-      start(t, l.at(scope.bufferRow(l, args, op.getQueryAttr(), rowTokens[t]), rowAt));
+      start(t, rowTokens[t], l.at(scope.bufferRow(l, args, op.getQueryAttr(), rowTokens[t]), rowAt));
     }
     forEachRow([&](Value row) { clearAttention(l, channels, merged(row)); });
     Value end = l.add(positions.back(), 1);
-    l.loop(l.c64(0), end, SLUICE_KV_SEGMENT, [&](Value segment) {
-      walk(head, segment, l.min(end, l.add(segment, SLUICE_KV_SEGMENT)), positions);
+    Value first = firstBlock(positions[0]);
+    l.loop(floorTo(first, SLUICE_KV_SEGMENT), end, SLUICE_KV_SEGMENT, [&](Value segment) {
+      walk(head, l.max(segment, first), l.min(end, l.add(segment, SLUICE_KV_SEGMENT)), positions);
       forEachRow([&](Value row) { mergeAttention(l, channels, part(row), merged(row)); });
     });
     for (int64_t t = 0; t < tokens(); ++t) {
@@ -63,8 +64,10 @@ public:
   // One token's part of a segment.
   void lowerPart(Value kvHead, Value segment) {
     Value position = l.arg(args, PositionArg, l.i64()), first = l.mul(segment, SLUICE_KV_SEGMENT);
-    start(0, l.at(scope.bufferRow(l, args, op.getQueryAttr(), l.c64(0)), l.mul(kvHead, layout.group * channels * 4)));
-    walk(cacheOfHead(l, args, kvHead), first, l.min(l.add(position, 1), l.add(first, SLUICE_KV_SEGMENT)), {position});
+    start(0, l.c64(0),
+          l.at(scope.bufferRow(l, args, op.getQueryAttr(), l.c64(0)), l.mul(kvHead, layout.group * channels * 4)));
+    walk(cacheOfHead(l, args, kvHead), l.max(first, firstBlock(position)),
+         l.min(l.add(position, 1), l.add(first, SLUICE_KV_SEGMENT)), {position});
     Value parts = scope.bufferRow(l, args, op.getResultAttr(), l.c64(0));
     Value firstRow = l.add(l.mul(segment, int64_t(op.getHeads())), l.mul(kvHead, layout.group));
     forEachRow([&](Value row) {
@@ -101,10 +104,21 @@ private:
     return together;
   }
 
-  // Queries of token t scaled by 1/sqrt(head size).
-  void start(int64_t t, Value query) {
+  Value floorTo(Value position, int64_t multiple) { return l.mul(l.div(position, multiple), multiple); }
+  // Of the block where the window of a token at `position` begins.
+  Value firstBlock(Value position) { return floorTo(firstSeen(l, op.getWindow(), position), SLUICE_KV_BLOCK); }
+
+  // Queries of row t, of the chunk's token `token`, scaled.
+  void start(int64_t t, Value token, Value query) {
     const int64_t rowChannels = layout.group * channels;
-    Value scale = l.constantLike(channelVector(), 1.0 / std::sqrt(static_cast<double>(channels)));
+    const double factor =
+        op.getScale() ? op.getScale()->convertToDouble() : 1.0 / std::sqrt(static_cast<double>(channels));
+    if (HeadSteps steps = HeadSteps::of(op); steps.any())
+      return l.loop(l.c64(0), l.c64(rowChannels), channels, [&](Value c) {
+        lowerHead(scope, steps, l, args, token, channels, factor, l.at(query, l.mul(c, 4)),
+                  floatAt(layout.queriesAt() + t * rowChannels * 4, c));
+      });
+    Value scale = l.constantLike(channelVector(), factor);
     l.loop(l.c64(0), l.c64(rowChannels), channelLanes, [&](Value i) {
       Value scaled = l.mulf(l.load(channelVector(), l.at(query, l.mul(i, 4)), 4), scale);
       l.store(scaled, floatAt(layout.queriesAt() + t * rowChannels * 4, i), 4);
@@ -122,10 +136,10 @@ private:
   }
   void forEachRow(function_ref<void(Value)> f) { l.loop(l.c64(0), l.c64(layout.rows()), 1, f); }
 
-  // Attention over positions [segment, end).
-  void walk(Value head, Value segment, Value end, ArrayRef<Value> positions) {
+  // Attention over positions [first, end) of a segment.
+  void walk(Value head, Value first, Value end, ArrayRef<Value> positions) {
     forEachRow([&](Value row) { clearAttention(l, channels, part(row)); });
-    l.loop(segment, end, SLUICE_KV_BLOCK, [&](Value at) {
+    l.loop(first, end, SLUICE_KV_BLOCK, [&](Value at) {
       Value block = l.at(head, l.mul(l.div(at, SLUICE_KV_BLOCK), cache.blockBytes()));
       Value values = l.at(block, cache.valuesAt());
       Value seen = l.min(l.sub(end, at), l.c64(SLUICE_KV_BLOCK));
@@ -143,7 +157,7 @@ private:
   }
 
   // Probabilities (not yet normalised) of a block for `count` rows from `row`; rescales what those have so far.
-  // Scores past the first `seen` are left as they are: softmax() masks them.
+  // Scores past the first `seen` are left as they are: softmax() masks them, and those before a row's window.
   void scores(Value keys, Value first, Value seen, ArrayRef<Value> positions, int64_t row, int64_t count) {
     const int64_t n = positionLanes, vectors = SLUICE_KV_BLOCK / n, together = vectorsTogether(vectors, count);
     l.loop(l.c64(0), l.div(l.add(seen, n - 1), n), together, [&](Value vector) {
@@ -191,8 +205,15 @@ private:
     Values x;
     Value largest;
     for (int64_t v = 0; v < vectors; ++v) {
-      Value seen = arith::CmpIOp::create(l.b, arith::CmpIPredicate::sle, l.add(l.iota(n), v * n), limit);
-      x.push_back(l.select(seen, l.load(positionVector(), scoreAt(v), 4), l.constantLike(positionVector(), -INFINITY)));
+      Value index = l.add(l.iota(n), v * n);
+      Value seen = arith::CmpIOp::create(l.b, arith::CmpIPredicate::sle, index, limit);
+      if (op.getWindow())
+        seen =
+            l.andi(seen, arith::CmpIOp::create(l.b, arith::CmpIPredicate::sgt, l.add(index, *op.getWindow()), limit));
+      Value score = l.load(positionVector(), scoreAt(v), 4);
+      if (op.getSoftcap())
+        score = l.softcap(score, op.getSoftcap()->convertToDouble());
+      x.push_back(l.select(seen, score, l.constantLike(positionVector(), -INFINITY)));
       largest = v ? l.maxf(largest, x[v]) : x[v];
     }
     Value before = l.load(l.f32(), floatAt(layout.maximaAt(), row), 4);
@@ -300,8 +321,15 @@ static Value splatLike(Lanes &l, Value scalar, Type vector) {
   return l.splat(scalar, cast<VectorType>(vector).getNumElements());
 }
 
+Value sluice::codegen::firstSeen(Lanes &l, std::optional<int64_t> window, Value position) {
+  return window ? l.sub(l.max(l.add(position, 1), l.c64(*window)), l.c64(*window)) : l.c64(0);
+}
+
+// The maximum of nothing is finite, so that a row that sees nothing of a block or segment passes it without a trace:
+// the difference of two such maxima is zero.
 void sluice::codegen::clearAttention(Lanes &l, int64_t channels, AttentionPart merged) {
-  l.store(l.constantLike(l.f32(), -INFINITY), merged.maximum, 4);
+  constexpr double lowest = -3e38;
+  l.store(l.constantLike(l.f32(), lowest), merged.maximum, 4);
   l.store(l.constantLike(l.f32(), 0.0), merged.sum, 4);
   overChannels(l, channels,
                [&](Value at, Type vector) { l.store(l.constantLike(vector, 0.0), l.at(merged.output, at), 4); });
@@ -355,7 +383,10 @@ void sluice::codegen::lowerAttention(PhaseScope &scope, AttentionOp op, Lanes &l
         Value segment = l.div(unit, units.units);
         Value last = l.div(l.arg(args, PositionArg, l.i64()), SLUICE_KV_SEGMENT);
         l.when(l.equal(segment, last), [&] { appendToken(cache, kvHead); });
-        return lowering.lowerPart(kvHead, segment);
+        // A segment before the window has no part.
+        Value first = firstSeen(l, op.getWindow(), l.arg(args, PositionArg, l.i64()));
+        return l.when(l.lessOrEqual(l.div(first, SLUICE_KV_SEGMENT), segment),
+                      [&] { lowering.lowerPart(kvHead, segment); });
       }
       appendToken(cache, kvHead);
       Value from = l.add(tokenBegin, l.mul(l.div(unit, units.units), units.unitTokens));

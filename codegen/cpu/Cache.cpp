@@ -111,7 +111,13 @@ void sluice::codegen::lowerAppend(PhaseScope &scope, AppendOp op, const CacheLay
   Value position = l.add(l.arg(args, PositionArg, l.i64()), token);
   Value block = l.at(cacheOfHead(l, args, kvHead), l.mul(l.div(position, SLUICE_KV_BLOCK), layout.blockBytes()));
   Value inBlock = l.rem(position, SLUICE_KV_BLOCK), rowAt = l.mul(kvHead, layout.headDim * 4);
-  Append(layout, l, block, inBlock, true).lower(l.at(scope.bufferRow(l, args, op.getKeyAttr(), token), rowAt));
+  Value key = l.at(scope.bufferRow(l, args, op.getKeyAttr(), token), rowAt);
+  if (HeadSteps steps = HeadSteps::of(op); steps.any()) {
+    Value finished = l.at(l.argPointer(args, ScratchArg), scope.scratchAt(op));
+    lowerHead(scope, steps, l, args, token, layout.headDim, /*scale=*/1, key, finished);
+    key = finished;
+  }
+  Append(layout, l, block, inBlock, true).lower(key);
   Append(layout, l, l.at(block, layout.valuesAt()), inBlock, false)
       .lower(l.at(scope.bufferRow(l, args, op.getValueAttr(), token), rowAt));
 }

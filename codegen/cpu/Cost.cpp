@@ -61,7 +61,8 @@ public:
         cost.cache += operations(position(attention).asDots(facts));
         cost.run += cost.cache * SLUICE_KV_BLOCK / 2; // on average so many of a token's last block are masked
       } else if (auto norm = dyn_cast<RmsNormOp>(op)) {
-        cost.prologue +=
+        // Without tiles nothing is a prologue.
+        (scope.phase.getBody().getOps<TilesOp>().empty() ? cost.run : cost.prologue) +=
             operations(Instructions{0, 4, 0, 5}.asDots(facts) * vectors(norm.getInput().getType().getWidth()));
       } else if (auto prepare = dyn_cast<PrepareOp>(op)) {
         cost.prologue += operations(cyclesOf(prepare) * facts.dotsPerCycle);

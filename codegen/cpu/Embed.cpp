@@ -24,6 +24,10 @@ static void overTokens(Lanes &l, Value args, Value begin, Value end, function_re
 void sluice::codegen::lowerEmbed(PhaseScope &scope, EmbedOp op, Lanes &l, Value args, Value begin, Value end) {
   const PackedLayout &layout = scope.weights.tiles(0).layouts[0];
   const llama::FormatInfo &format = *layout.format;
+  auto scaled = [&](Value x) {
+    const double factor = op.getScale().convertToDouble();
+    return factor == 1 ? x : l.mulf(x, l.constantLike(x.getType(), factor));
+  };
   overTokens(l, args, begin, end, [&](Value token) {
     Value id =
         arith::ExtUIOp::create(l.b, l.i64(), l.load(l.i32(), l.at(l.argPointer(args, IdsArg), l.mul(token, 4)), 4));
@@ -36,7 +40,7 @@ void sluice::codegen::lowerEmbed(PhaseScope &scope, EmbedOp op, Lanes &l, Value 
       l.loop(l.c64(0), l.c64(layout.cols), 1, [&](Value k) {
         Value inRecord = l.add(l.mul(lane, layout.recordK), l.rem(k, layout.recordK));
         Value at = l.at(tile, l.add(l.mul(l.div(k, layout.recordK), layout.recordBytes), l.mul(inRecord, element)));
-        l.store(l.loadFloat(format.format, 1, at, element), l.at(row, l.mul(k, 4)), 4);
+        l.store(scaled(l.loadFloat(format.format, 1, at, element)), l.at(row, l.mul(k, 4)), 4);
       });
       return;
     }
@@ -55,7 +59,7 @@ void sluice::codegen::lowerEmbed(PhaseScope &scope, EmbedOp op, Lanes &l, Value 
           Value code = arith::ExtUIOp::create(l.b, l.vec(4, l.i32()), weights.codes(b, g, 0));
           Value value = l.toFloat(l.add(code, -int64_t(format.zeroPoint))), scale = splat(weights.scale(b, part, 0));
           Value min = format.hasMin() ? splat(weights.min(b, part, 0)) : l.constantLike(floats4, 0.0);
-          l.store(l.fma(value, scale, min), l.at(out, g * 16), 4);
+          l.store(scaled(l.fma(value, scale, min)), l.at(out, g * 16), 4);
         }
       });
     }
@@ -78,14 +82,17 @@ static std::pair<Value, Value> sineCosine(Lanes &l, Value x) {
 
 void sluice::codegen::lowerRopeTable(PhaseScope &scope, RopeTableOp op, Lanes &l, Value args, Value begin, Value end) {
   int64_t pairs = op.getHeadDim() / 2, columns = op.getHeadDim() + 32;
+  // Of every pair the turn, then the magnitude: channels past the turns stay as they are.
   SmallVector<double> turns(op.getTurns());
-  turns.resize(pairs, 0.0); // channels past the turns stay where they are
+  turns.resize(pairs, 0.0);
+  turns.append(op.getTurns().size(), op.getMagnitude().convertToDouble());
+  turns.resize(2 * pairs, 1.0);
 
   auto module = op->getParentOfType<ModuleOp>();
-  auto type = RankedTensorType::get({pairs}, l.f64());
+  auto type = RankedTensorType::get({2 * pairs}, l.f64());
   std::string name = (op->getParentOfType<ProgramOp>().getSymName() + "." + op.getBuffer() + ".turns").str();
   OpBuilder top = OpBuilder::atBlockBegin(module.getBody());
-  LLVM::GlobalOp::create(top, op.getLoc(), LLVM::LLVMArrayType::get(l.f64(), pairs), /*isConstant=*/true,
+  LLVM::GlobalOp::create(top, op.getLoc(), LLVM::LLVMArrayType::get(l.f64(), 2 * pairs), /*isConstant=*/true,
                          LLVM::Linkage::Internal, name, DenseElementsAttr::get(type, ArrayRef<double>(turns)));
   Value table = LLVM::AddressOfOp::create(l.b, LLVM::LLVMPointerType::get(l.b.getContext()), name);
 
@@ -93,12 +100,14 @@ void sluice::codegen::lowerRopeTable(PhaseScope &scope, RopeTableOp op, Lanes &l
     Value position = arith::UIToFPOp::create(l.b, l.f64(), l.add(l.arg(args, PositionArg, l.i64()), token));
     Value row = scope.bufferRow(l, args, op.getBufferAttr(), token);
     l.loop(l.c64(0), l.c64(columns / 2), 1, [&](Value pair) {
-      Value turn = l.mulf(position, l.load(l.f64(), l.at(table, l.mul(l.rem(pair, pairs), 8)), 8));
+      Value entry = l.at(table, l.mul(l.rem(pair, pairs), 8));
+      Value turn = l.mulf(position, l.load(l.f64(), entry, 8)), magnitude = l.load(l.f64(), l.at(entry, pairs * 8), 8);
       // Whole turns drop out: adding 1.5 * 2^52 rounds to an integer.
       Value magic = l.constantLike(l.f64(), 6755399441055744.0);
       Value fraction = l.subf(turn, l.subf(l.addf(turn, magic), magic));
       auto [sine, cosine] = sineCosine(l, fraction);
-      Value s = arith::TruncFOp::create(l.b, l.f32(), sine), c = arith::TruncFOp::create(l.b, l.f32(), cosine);
+      Value s = arith::TruncFOp::create(l.b, l.f32(), l.mulf(sine, magnitude));
+      Value c = arith::TruncFOp::create(l.b, l.f32(), l.mulf(cosine, magnitude));
       Value out = l.at(row, l.mul(pair, 8));
       l.store(c, out, 4);
       l.store(c, l.at(out, 4), 4);

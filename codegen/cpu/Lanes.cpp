@@ -98,13 +98,16 @@ Value Lanes::arg(Value args, ArgsOffset offset, Type type) {
 Value Lanes::argPointer(Value args, ArgsOffset offset) {
   return LLVM::LoadOp::create(b, LLVM::LLVMPointerType::get(b.getContext()), at(args, offset), 8, false, false, true);
 }
-Value Lanes::after(Value pointer, ValueRange values) {
+Value Lanes::after(Value pointer, ValueRange values, ArrayRef<int64_t> prefetched) {
+  std::string instructions;
+  for (int64_t bytes : prefetched)
+    instructions += "prefetcht0 " + std::to_string(bytes) + "($0)\n";
   std::string constraints = "=r,0";
   for (size_t i = 0; i < values.size(); ++i)
     constraints += facts.vectorBits == 512 ? ",v" : ",x";
   SmallVector<Value> operands{pointer};
   llvm::append_range(operands, values);
-  return LLVM::InlineAsmOp::create(b, pointer.getType(), operands, /*asm_string=*/"", constraints,
+  return LLVM::InlineAsmOp::create(b, pointer.getType(), operands, instructions, constraints,
                                    /*has_side_effects=*/false, /*is_align_stack=*/false, LLVM::TailCallKind::None,
                                    LLVM::AsmDialectAttr(), ArrayAttr())
       .getResult(0);
@@ -186,6 +189,16 @@ Value Lanes::exp(Value x) {
   Value result = mulf(y, bitcast(shl(exponent, 23), type));
   Value inRange = arith::CmpFOp::create(b, arith::CmpFPredicate::UGE, x, lowest);
   return arith::SelectOp::create(b, inRange, result, c(0.0));
+}
+
+Value Lanes::tanh(Value x) {
+  auto c = [&](double value) { return constantLike(x.getType(), value); };
+  return subf(c(1.0), divf(c(2.0), addf(exp(mulf(x, c(2.0))), c(1.0))));
+}
+
+Value Lanes::softcap(Value x, double cap) {
+  auto c = [&](double value) { return constantLike(x.getType(), value); };
+  return mulf(tanh(mulf(x, c(1 / cap))), c(cap));
 }
 
 Value Lanes::rsqrt(Value x) { return divf(constantLike(x.getType(), 1.0), math::SqrtOp::create(b, x)); }

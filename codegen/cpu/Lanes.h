@@ -73,8 +73,8 @@ public:
   Value argPointer(Value args, ArgsOffset offset);
   // `pointer`, for loads that must be emitted after `values` (vectors) are computed. It costs no instruction: an empty
   // piece of assembly takes both, so that neither the optimiser nor the scheduler can exchange or merge what is around
-  // it.
-  Value after(Value pointer, mlir::ValueRange values);
+  // it. `prefetched`: where in between what lies so many bytes from the pointer is brought into the caches.
+  Value after(Value pointer, mlir::ValueRange values, llvm::ArrayRef<int64_t> prefetched = {});
   void prefetch(Value pointer, int64_t level); // into the caches from `level` (1 or 2) outwards
   // A vector with one loaded scalar in all lanes.
   Value loadSplat(Type vectorType, Value pointer, unsigned alignment);
@@ -95,6 +95,9 @@ public:
   Value round(Value vector); // below 2^22, to the nearest i32, halves to even
   // e^x for f32 lanes; 0 below -87.3, finite up to 88.3. Cephes' expf polynomial, 2 ulp.
   Value exp(Value x);
+  // tanh of f32 lanes, to 2e-7; cap * tanh(x / cap).
+  Value tanh(Value x);
+  Value softcap(Value x, double cap);
   // 1/sqrt of a scalar f32, correctly rounded steps.
   Value rsqrt(Value x);
 

@@ -96,8 +96,12 @@ struct LowerPhases : codegen::impl::LowerPhasesBase<LowerPhases> {
     LLVM::LLVMFuncOp run = makeFunction(module, loc, name + ".run", facts, /*hasRange=*/true);
     Value args = run.getArgument(0), begin = run.getArgument(1), end = run.getArgument(2);
     emitInto(run, [&](Lanes &l) {
-      if (!phase.getBody().getOps<TilesOp>().empty())
+      if (!phase.getBody().getOps<TilesOp>().empty()) {
+        lowerWritesOfFirst(scope, l, args, begin, end);
         lowerTiles(scope, l, args, begin, end);
+      } else if (!phase.getBody().getOps<WriteOp>().empty()) {
+        lowerWrites(scope, l, args, begin, end);
+      }
       for (Operation &op : phase.getBody().front()) {
         if (auto attention = dyn_cast<AttentionOp>(op))
           lowerAttention(scope, attention, l, args, begin, end);
@@ -109,7 +113,7 @@ struct LowerPhases : codegen::impl::LowerPhasesBase<LowerPhases> {
           lowerSoftmax(scope, softmax, l, args);
         else if (auto peak = dyn_cast<PeakOp>(op))
           lowerPeak(scope, peak, l, args, begin, end);
-        else if (!isa<ReadOp, RmsNormOp, MergeOp, PrepareOp, TilesOp, AppendOp>(op))
+        else if (!isa<ReadOp, RmsNormOp, SumOp, WriteOp, MergeOp, PrepareOp, TilesOp, AppendOp>(op))
           llvm::report_fatal_error("no lowering for '" + op.getName().getStringRef() + "' in a phase");
       }
     });

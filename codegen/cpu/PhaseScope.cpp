@@ -35,6 +35,11 @@ PhaseScope::PhaseScope(PhaseOp phase, const CpuFacts &facts)
   for (Operation &op : phase.getBody().front()) {
     if (auto norm = dyn_cast<RmsNormOp>(op)) {
       scratchOffsets[&op] = reserve(memory.scratch, paddedWidth(norm.getInput().getType().getWidth()) * 4);
+    } else if (auto sum = dyn_cast<SumOp>(op)) {
+      scratchOffsets[&op] = reserve(memory.scratch, paddedWidth(sum.getResult().getType().getWidth()) * 4);
+    } else if (auto append = dyn_cast<AppendOp>(op); append && HeadSteps::of(append).any()) {
+      scratchOffsets[&op] =
+          reserve(memory.scratch, paddedWidth(cast<llama::CacheType>(append.getCache()).getHeadDim()) * 4);
     } else if (auto prepare = dyn_cast<PrepareOp>(op)) {
       OperandType type = prepare.getResult().getType();
       OperandLayout layout{.kind = type.getKind(), .width = type.getWidth(), .peaks = int64_t(prepare.getPeaks())};
@@ -71,16 +76,6 @@ int64_t PhaseScope::tokenBlock() {
   for (auto tiles : phase.getBody().getOps<TilesOp>())
     tokens = std::max<int64_t>(tokens, tiles.getTokenBlock().value_or(1));
   return tokens;
-}
-
-int64_t PhaseScope::vectorAt(RmsNormOp norm) const {
-  unsigned index = 0;
-  for (auto other : norm->getBlock()->getOps<RmsNormOp>()) {
-    if (other == norm)
-      return weights.segments[index].offset; // vectors come first, in the order of the norms
-    ++index;
-  }
-  llvm_unreachable("the norm is in its block");
 }
 
 Value PhaseScope::bufferRow(Lanes &l, Value args, FlatSymbolRefAttr symbol, Value token) const {

@@ -89,8 +89,8 @@ public:
   const OperandLayout &operand(Value prepared) const { return operands.at(prepared); }
   // Scratch of `bytes` reserved for an operation (a norm's result, attention's state).
   int64_t scratchAt(mlir::Operation *op) const { return scratchOffsets.lookup(op); }
-  // Offset in the stream of the vector that a norm reads.
-  int64_t vectorAt(stream::RmsNormOp norm) const;
+  // Offset in the stream of the vector that an operation reads.
+  int64_t vectorAt(mlir::Operation *reader) const { return weights.vectorAt(reader); }
 
   // Address of token `token` of a buffer.
   Value bufferRow(Lanes &l, Value args, mlir::FlatSymbolRefAttr buffer, Value token) const;
@@ -136,6 +136,23 @@ void clearAttention(Lanes &l, int64_t channels, AttentionPart merged);
 void mergeAttention(Lanes &l, int64_t channels, AttentionPart part, AttentionPart merged);
 void divideAttention(Lanes &l, int64_t channels, AttentionPart merged, Value output);
 
+// What `append` or `attention` does to each head of its keys or queries.
+struct HeadSteps {
+  mlir::Operation *op;
+  mlir::FlatSymbolRefAttr norm, rope; // null: not
+  double eps;
+  template <typename Op> static HeadSteps of(Op op) {
+    return {op, op.getNormAttr(), op.getRopeAttr(), op.getEps() ? op.getEps()->convertToDouble() : 0};
+  }
+  bool any() const { return norm || rope; }
+};
+// output = those steps on the channels at `input` of a head of token `token`, times `scale`. They may be the same.
+void lowerHead(PhaseScope &scope, const HeadSteps &steps, Lanes &l, Value args, Value token, int64_t channels,
+               double scale, Value input, Value output);
+
+// The first position that a token at `position` sees.
+Value firstSeen(Lanes &l, std::optional<int64_t> window, Value position);
+
 // Multiplications and additions a cycle of dots on data at hand.
 double peakPerCycle(const CpuFacts &facts);
 // What the code for a phase takes, estimated from its instructions.
@@ -143,6 +160,10 @@ PhaseCost phaseCost(stream::PhaseOp phase, const CpuFacts &facts);
 
 // Each emits the body of one function at the builder's insertion point.
 void lowerPrologue(PhaseScope &scope, Lanes &l, Value args);
+// What a phase without tiles writes for units [begin, end), each a token.
+void lowerWrites(PhaseScope &scope, Lanes &l, Value args, Value begin, Value end);
+// Where the prologue is every worker's own: the writes of the one who runs unit 0.
+void lowerWritesOfFirst(PhaseScope &scope, Lanes &l, Value args, Value begin, Value end);
 void lowerTiles(PhaseScope &scope, Lanes &l, Value args, Value begin, Value end);
 // Where `append` is a prologue: tokens [token_begin, token_end) of a chunk. Otherwise attention does it.
 void lowerAppends(PhaseScope &scope, stream::AppendOp op, Lanes &l, Value args);

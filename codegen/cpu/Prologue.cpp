@@ -69,6 +69,22 @@ void lowerNorm(RmsNormOp op, Lanes &l, Value input, Value weight, Value output) 
   });
 }
 
+void lowerSum(SumOp op, Lanes &l, Value lhs, Value rhs, Value output) {
+  Type vector = l.vec(l.facts.lanes(), l.f32());
+  overVectors(l, op.getResult().getType().getWidth(), l.facts.lanes(), [&](Value i, int64_t) {
+    Value bytes = l.mul(i, 4);
+    l.store(l.addf(l.load(vector, l.at(lhs, bytes), 4), l.load(vector, l.at(rhs, bytes), 4)), l.at(output, bytes), 4);
+  });
+}
+
+// Rows of buffers are padded, so whole vectors may be written.
+void lowerWrite(WriteOp op, Lanes &l, Value input, Value row) {
+  Type vector = l.vec(l.facts.lanes(), l.f32());
+  overVectors(l, op.getValue().getType().getWidth(), l.facts.lanes(), [&](Value i, int64_t) {
+    l.store(l.load(vector, l.at(input, l.mul(i, 4)), 4), l.at(row, l.mul(i, 4)), 4);
+  });
+}
+
 void lowerMerge(MergeOp op, Lanes &l, Value parts, Value position, Value output) {
   const int64_t width = op.getResult().getType().getWidth(), heads = op.getHeads(), channels = width / heads;
   Value state = l.at(output, paddedWidth(width) * 4); // of each head the maximum, then the sum
@@ -77,7 +93,7 @@ void lowerMerge(MergeOp op, Lanes &l, Value parts, Value position, Value output)
     Value maximum = l.at(state, l.mul(head, 8));
     AttentionPart merged{maximum, l.at(maximum, 4), l.at(output, l.mul(head, channels * 4))};
     clearAttention(l, channels, merged);
-    l.loop(l.c64(0), segments, 1, [&](Value segment) {
+    l.loop(l.div(firstSeen(l, op.getWindow(), position), SLUICE_KV_SEGMENT), segments, 1, [&](Value segment) {
       mergeAttention(l, channels, storedPart(l, parts, l.add(l.mul(segment, heads), head), channels), merged);
     });
     divideAttention(l, channels, merged, merged.output);
@@ -318,8 +334,10 @@ void lowerKeep(const OperandLayout &layout, Lanes &l, Value input, Value block, 
 
 } // namespace
 
+// The prologue's operations for tokens [first, end); whether `write` does is the caller's to say.
+static void lowerTokens(PhaseScope &scope, Lanes &l, Value args, Value first, Value end, bool writes);
+
 void sluice::codegen::lowerPrologue(PhaseScope &scope, Lanes &l, Value args) {
-  Value scratch = l.argPointer(args, ScratchArg), weights = l.argPointer(args, WeightsArg);
   // Tokens that share a block of tiles with those of the range are prepared too, whatever they hold: their peaks must
   // lie in a record. Blocks divide the program's capacity.
   Value first = l.arg(args, TokenBeginArg, l.i64()), end = l.arg(args, TokenEndArg, l.i64());
@@ -327,6 +345,28 @@ void sluice::codegen::lowerPrologue(PhaseScope &scope, Lanes &l, Value args) {
     first = l.mul(l.div(first, block), block);
     end = l.mul(l.div(l.add(end, block - 1), block), block);
   }
+  lowerTokens(scope, l, args, first, end, /*writes=*/scope.phase.getPrologueTokens().has_value());
+}
+
+void sluice::codegen::lowerWrites(PhaseScope &scope, Lanes &l, Value args, Value begin, Value end) {
+  Value first = l.arg(args, TokenBeginArg, l.i64());
+  lowerTokens(scope, l, args, l.add(first, begin), l.add(first, end), /*writes=*/true);
+}
+
+void sluice::codegen::lowerWritesOfFirst(PhaseScope &scope, Lanes &l, Value args, Value begin, Value end) {
+  auto writes = scope.phase.getBody().getOps<WriteOp>();
+  if (writes.empty() || scope.phase.getPrologueTokens())
+    return;
+  assert(scope.maxTokens == 1 && "the scratch holds one token");
+  l.when(l.andi(l.equal(begin, l.c64(0)), l.less(begin, end)), [&] {
+    for (WriteOp write : writes)
+      lowerWrite(write, l, l.at(l.argPointer(args, ScratchArg), scope.scratchAt(write.getValue().getDefiningOp())),
+                 scope.bufferRow(l, args, write.getBufferAttr(), l.c64(0)));
+  });
+}
+
+static void lowerTokens(PhaseScope &scope, Lanes &l, Value args, Value first, Value end, bool writes) {
+  Value scratch = l.argPointer(args, ScratchArg), weights = l.argPointer(args, WeightsArg);
   l.loop(first, end, 1, [&](Value token) {
     llvm::DenseMap<Value, Value> at; // !stream.values -> address of this token's channels
     for (Operation &op : scope.phase.getBody().front()) {
@@ -339,6 +379,12 @@ void sluice::codegen::lowerPrologue(PhaseScope &scope, Lanes &l, Value args) {
       } else if (auto norm = dyn_cast<RmsNormOp>(op)) {
         at[norm] = l.at(scratch, scope.scratchAt(norm));
         lowerNorm(norm, l, at.at(norm.getInput()), l.at(weights, scope.vectorAt(norm)), at[norm]);
+      } else if (auto sum = dyn_cast<SumOp>(op)) {
+        at[sum] = l.at(scratch, scope.scratchAt(sum));
+        lowerSum(sum, l, at.at(sum.getLhs()), at.at(sum.getRhs()), at[sum]);
+      } else if (auto write = dyn_cast<WriteOp>(op)) {
+        if (writes)
+          lowerWrite(write, l, at.at(write.getValue()), scope.bufferRow(l, args, write.getBufferAttr(), token));
       } else if (auto prepare = dyn_cast<PrepareOp>(op)) {
         const OperandLayout &layout = scope.operand(prepare);
         Value block = l.at(l.argPointer(args, PreparedArg), layout.preparedAt);

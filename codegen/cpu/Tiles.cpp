@@ -142,12 +142,14 @@ Sums TilesLowering::dots(const Tile &tile, unsigned weight, Value weights, Value
 class RecordDots {
 public:
   RecordDots(Lanes &l, const Tile &tile, const PackedLayout &layout, const OperandLayout &operand, Value packed,
-             Value block)
+             Value block, int64_t ahead)
       : l(l), tile(tile), layout(layout), format(*layout.format), operand(operand), n(tile.lanes), block(block),
-        weights(l, layout, n, tile.firstRow, packed, /*usedOnce=*/tile.tokens == 1) {}
+        weights(l, layout, n, tile.firstRow, packed, /*usedOnce=*/tile.tokens == 1), ahead(ahead) {}
 
   // sums + integer dots x weight scale x activation scale, + min x sum of activations: [vector][token].
   Sums addTo(Sums sums) {
+    if (tile.tokens == 1 && format.hasSubScales())
+      weights.begin(0, -1, tile.vectors, {}, ahead);
     for (int64_t run = 0; run < layout.runs; ++run) {
       addDots(run * layout.runBlocks, sums);
       if (format.hasMin())
@@ -220,12 +222,15 @@ private:
     };
     forEach([&](int64_t i, int64_t b, int64_t, int64_t t) { sums[i] = start(b, part, t); });
     const int64_t groups = OperandLayout::groups / weights.parts();
-    for (int64_t g = part * groups; g < (part + 1) * groups; ++g)
+    for (int64_t g = part * groups; g < (part + 1) * groups; ++g) {
+      if (tile.tokens == 1)
+        weights.begin(first / layout.runBlocks, g, tile.vectors, sums.back(), ahead);
       forEach([&](int64_t i, int64_t b, int64_t v, int64_t t) {
         sums[i] = dot(sums[i], weights.codes(b, g, v), activationAt(b, operand.codesAt(t) + g * 4), b);
         if (operand.allHigh())
           highs[i] = dot(highs[i], weights.codes(b, g, v), activationAt(b, operand.highCodesAt(t) + g * 4), b);
       });
+    }
     if (operand.allHigh())
       for (auto [sum, high] : llvm::zip_equal(sums, highs))
         sum = l.add(sum, l.shl(high, OperandLayout::highShift));
@@ -280,7 +285,8 @@ private:
   int64_t n;
   Value block; // address of the record's first block of activations
   WeightRecord weights;
-  Value last; // what the dots before gave
+  int64_t ahead; // of what is read, to prefetch; for one token
+  Value last;    // what the dots before gave
 };
 
 Sums TilesLowering::integerDots(const Tile &tile, const PackedLayout &layout, const OperandLayout &operand,
@@ -288,9 +294,12 @@ Sums TilesLowering::integerDots(const Tile &tile, const PackedLayout &layout, co
   Sums zero(tile.vectors * tile.tokens, l.constantLike(l.vec(tile.lanes, l.f32()), 0.0));
   return l.loop(l.c64(0), l.c64(layout.recordsPerTile), 1, zero, [&](Value record, ValueRange state) {
     Value packed = l.at(weights, l.mul(record, layout.recordBytes));
-    prefetch(tile, layout, weights, l.mul(record, layout.recordBytes), layout.recordBytes);
+    const bool oneToken = scope.maxTokens == 1;
+    if (!oneToken)
+      prefetch(tile, layout, weights, l.mul(record, layout.recordBytes), layout.recordBytes);
     Value firstBlock = l.at(block, l.mul(record, layout.recordBlocks() * operand.blockBytes()));
-    return RecordDots(l, tile, layout, operand, packed, firstBlock).addTo(Sums(state.begin(), state.end()));
+    return RecordDots(l, tile, layout, operand, packed, firstBlock, oneToken ? op.getPrefetch().value_or(0) : 0)
+        .addTo(Sums(state.begin(), state.end()));
   });
 }
 
@@ -375,6 +384,28 @@ void TilesLowering::epilogue(const Tile &tile, ArrayRef<Sums> sums, Value tileRo
         Value denominator = l.addf(one, l.exp(l.subf(zero, gate[v])));
         return l.mulf(l.divf(gate[v], denominator), up[v]);
       });
+    } else if (auto geglu = dyn_cast<GegluOp>(operation)) {
+      Values gate = lanes[geglu.getGate()], up = lanes[geglu.getUp()];
+      lanes[geglu] = map([&](int64_t v) {
+        auto c = [&](double value) { return l.constantLike(floats, value); };
+        Value x = gate[v], cube = l.mulf(l.mulf(x, x), x);
+        // x / 2 * (1 + tanh(y)) is x / (1 + exp(-2y)).
+        Value y = l.fma(cube, c(0.044715), x);
+        Value denominator = l.addf(c(1.0), l.exp(l.mulf(y, c(-2 * 0.79788456080286536))));
+        return l.mulf(l.divf(x, denominator), up[v]);
+      });
+    } else if (auto bias = dyn_cast<BiasOp>(operation)) {
+      // Rows past the last read what follows the vector in the stream.
+      Value at = l.at(l.at(l.argPointer(args, WeightsArg), scope.vectorAt(bias)), l.mul(firstRow, 4));
+      Values x = lanes[bias.getInput()];
+      lanes[bias] = map([&](int64_t v) { return l.addf(x[v], l.load(floats, l.at(at, v * tile.lanes * 4), 4)); });
+    } else if (auto scale = dyn_cast<ScaleOp>(operation)) {
+      Values x = lanes[scale.getInput()];
+      Value factor = l.constantLike(floats, scale.getFactor().convertToDouble());
+      lanes[scale] = map([&](int64_t v) { return l.mulf(x[v], factor); });
+    } else if (auto softcap = dyn_cast<SoftcapOp>(operation)) {
+      Values x = lanes[softcap.getInput()];
+      lanes[softcap] = map([&](int64_t v) { return l.softcap(x[v], softcap.getCap().convertToDouble()); });
     } else if (auto ropeOp = dyn_cast<RopeOp>(operation)) {
       Values rows = lanes[ropeOp.getInput()];
       lanes[ropeOp] = rope(ropeOp, tile, rows, firstRow, token);

@@ -22,8 +22,46 @@ Value WeightRecord::kept(std::tuple<int, int64_t, int64_t> key, llvm::function_r
 }
 
 void WeightRecord::reloadAfter(Value value) {
-  record = l.after(record, value);
+  words = l.after(words, value);
   values.clear();
+}
+
+void WeightRecord::begin(int64_t run, int64_t group, int64_t vectors, ValueRange after, int64_t ahead) {
+  SmallVector<int64_t> lines;
+  auto add = [&](int64_t from, int64_t bytes) {
+    constexpr int64_t line = 64;
+    for (int64_t at = llvm::alignTo(from, line); ahead && at < from + bytes; at += line)
+      lines.push_back(ahead + at);
+  };
+  const int64_t codes = layout.codesAt + run * layout.runBytes(), wordBytes = vectors * n * 4;
+  if (group < 0) {
+    add(0, layout.codesAt);
+  } else {
+    // Where a word's first step is.
+    auto addWord = [&](PackedBits::Place place) {
+      if (!place.shift)
+        add(codes + place.word * layout.wordBytes(), wordBytes);
+    };
+    for (int64_t block = 0; block < layout.runBlocks; ++block) {
+      const int64_t step = layout.codeStep(block, group);
+      if (layout.codes.highBits)
+        addWord(layout.codes.high(step));
+      addWord(layout.codes.low(step));
+    }
+    const int64_t end = layout.codesAt + layout.runs * layout.runBytes();
+    if (run == layout.runs - 1 && group == PackedLayout::blockGroups - 1)
+      add(end, layout.recordBytes - end);
+  }
+  words = l.after(words, after, lines);
+  if (group < 0) {
+    for (int64_t v = 0; v < vectors; ++v) {
+      superScale(v, 1);
+      if (format.hasMin())
+        superMin(v);
+      for (int64_t w = 0; w < layout.subScales.words(); ++w)
+        word(layout.subScalesAt + w * layout.wordBytes(), v);
+    }
+  }
 }
 
 // Records start at multiples of their size, which may be a multiple of less than a vector.
@@ -36,8 +74,7 @@ unsigned WeightRecord::alignment(int64_t at, int64_t wanted) const {
 
 Value WeightRecord::loadWord(int64_t at, Value offset, int64_t v) {
   at += v * n * 4;
-  Value row = l.at(record, l.mul(firstRow, 4));
-  return l.load(bytes(), l.at(offset ? l.at(row, offset) : row, at), alignment(at, 4 * n));
+  return l.load(bytes(), l.at(offset ? l.at(words, offset) : words, at), alignment(at, 4 * n));
 }
 
 Value WeightRecord::word(int64_t at, int64_t v) {
@@ -91,12 +128,12 @@ Value WeightRecord::codesOfGroup(int64_t block, Value group, int64_t v, int64_t 
 
 Value WeightRecord::halves(int64_t at, int64_t v) {
   at += v * n * 2;
-  return l.loadFloat(llama::Format::F16, n, l.at(l.at(record, l.mul(firstRow, 2)), at), alignment(at, 2 * n));
+  return l.loadFloat(llama::Format::F16, n, l.at(l.at(words, l.mul(firstRow, -2)), at), alignment(at, 2 * n));
 }
 
 Value WeightRecord::exponents(int64_t at, int64_t v) {
   at += v * n;
-  Value bytes = l.load(l.vec(n, l.i8()), l.at(l.at(record, firstRow), at), alignment(at, n));
+  Value bytes = l.load(l.vec(n, l.i8()), l.at(l.at(words, l.mul(firstRow, -3)), at), alignment(at, n));
   return l.powerOfTwo(arith::ExtUIOp::create(l.b, ints(), bytes));
 }
 

@@ -19,11 +19,15 @@ public:
   // Vectors of `lanes` rows, the first from row `firstRow` of the tile. `usedOnce`: codes are for one product each, so
   // that it does not pay to move them to the lowest bits first.
   WeightRecord(Lanes &l, const stream::PackedLayout &layout, int64_t lanes, Value firstRow, Value record, bool usedOnce)
-      : l(l), layout(layout), format(*layout.format), n(lanes), firstRow(firstRow), record(record), usedOnce(usedOnce) {
-  }
+      : l(l), layout(layout), format(*layout.format), n(lanes), firstRow(firstRow),
+        words(l.at(record, l.mul(firstRow, 4))), usedOnce(usedOnce) {}
 
   // Forgets all, and loads again after `value` is computed: what is needed much later is not kept in registers.
   void reloadAfter(Value value);
+  // For code that reads the record once, in the order of its addresses: what is asked for from here on is loaded after
+  // `values` are computed. Of the words that `group` of a run brings (-1: that come before the codes), those `ahead`
+  // bytes on are prefetched, if that is not 0: as they are read, for the memory takes only so many requests at a time.
+  void begin(int64_t run, int64_t group, int64_t vectors, mlir::ValueRange values, int64_t ahead);
 
   // Blocks of 32 columns are numbered in the record; parts of a block have a scale each.
   int64_t blocks() const { return layout.recordBlocks(); }
@@ -70,7 +74,7 @@ private:
   const stream::PackedLayout &layout;
   const llama::FormatInfo &format;
   int64_t n;
-  Value firstRow, record;
+  Value firstRow, words; // words: address of the first row's in the record
   bool usedOnce;
   std::map<std::tuple<int, int64_t, int64_t>, Value> values; // what was made, by kind, number and vector
 };

@@ -2,7 +2,10 @@
 
 #include "compiler/import/Checkpoint.h"
 #include "compiler/import/Gguf.h"
+#include "compiler/import/Safetensors.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Format.h"
 #include "llvm/Support/JSON.h"
 #include <cerrno>
 #include <cstring>
@@ -19,36 +22,121 @@ std::string TensorInfo::shape() const {
 
 llvm::Expected<std::unique_ptr<Checkpoint>> Checkpoint::open(llvm::StringRef path) {
   std::unique_ptr<Checkpoint> checkpoint(new Checkpoint(path));
-  int file = ::open(checkpoint->filePath.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a pipe must not block
+  const bool isFolder = llvm::sys::fs::is_directory(path);
+  if (llvm::Error failure = isFolder ? SafetensorsReader(*checkpoint).read() : checkpoint->readGguf())
+    return failure;
+  return checkpoint;
+}
+
+llvm::Expected<uint32_t> Checkpoint::map(llvm::StringRef path) {
+  // What the user named needs no name in the message.
+  const std::string name = path == filePath ? "" : (path + ": ").str();
+  int file = ::open(path.str().c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a pipe must not block
   struct stat facts;
   if (file < 0 || fstat(file, &facts) != 0) {
     std::string reason = std::strerror(errno);
     if (file >= 0)
       close(file);
-    return checkpoint->error("cannot open: " + reason);
+    return error(name + "cannot open: " + reason);
   }
   if (!S_ISREG(facts.st_mode)) {
     close(file);
-    return checkpoint->error(S_ISDIR(facts.st_mode) ? "is a folder; expected a GGUF file"
-                                                    : "is not an ordinary file; expected a GGUF file");
+    return error(name + "is not an ordinary file; expected a GGUF file or safetensors");
   }
   if (facts.st_size == 0) {
     close(file);
-    return checkpoint->error("is empty; expected a GGUF file: download it again");
+    return error(name + "is empty; expected a GGUF file or safetensors: download it again");
   }
   void *mapped = mmap(nullptr, facts.st_size, PROT_READ, MAP_PRIVATE, file, 0);
   close(file);
   if (mapped == MAP_FAILED)
-    return checkpoint->error(llvm::Twine("cannot map: ") + std::strerror(errno));
-  checkpoint->bytes = {static_cast<const uint8_t *>(mapped), static_cast<size_t>(facts.st_size)};
-  if (llvm::Error failure = GgufReader(*checkpoint).read())
+    return error(name + "cannot map: " + std::strerror(errno));
+  files.push_back({path.str(), {static_cast<const uint8_t *>(mapped), static_cast<size_t>(facts.st_size)}});
+  return files.size() - 1;
+}
+
+// "model-00002-of-00003.gguf": the path of part `number` (from 0) of a model whose part `known` is at `path`; nothing
+// if that is not called so.
+static std::optional<std::string> partPath(llvm::StringRef path, int64_t known, int64_t number, int64_t count) {
+  auto suffix = [&](int64_t part) {
+    std::string text;
+    llvm::raw_string_ostream(text) << llvm::format("-%05lld-of-%05lld.gguf", (long long)part + 1, (long long)count);
+    return text;
+  };
+  if (!path.consume_back(suffix(known)))
+    return std::nullopt;
+  return path.str() + suffix(number);
+}
+
+llvm::Error Checkpoint::readGguf() {
+  llvm::Expected<uint32_t> given = map(filePath);
+  if (!given)
+    return given.takeError();
+  if (llvm::Error failure = GgufReader(*this, *given).read())
     return failure;
-  return checkpoint;
+  auto number = [&](llvm::StringRef key, int64_t absent) -> llvm::Expected<int64_t> {
+    llvm::Expected<std::optional<int64_t>> found = find<int64_t>(key);
+    if (!found)
+      return found.takeError();
+    return found->value_or(absent);
+  };
+  llvm::Expected<int64_t> count = number("split.count", 1), known = number("split.no", 0);
+  if (!count || !known)
+    return joinErrors(count.takeError(), known.takeError());
+  if (*count <= 1)
+    return llvm::Error::success();
+  // The first part has the metadata of all.
+  MappedFile part = files[0];
+  files.clear(), tensorList.clear(), tensorIndex.clear(), values.clear();
+  munmap(const_cast<uint8_t *>(part.bytes.data()), part.bytes.size());
+  if (*count > 99999 || *known < 0 || *known >= *count || !partPath(filePath, *known, *known, *count))
+    return error("says it is part " + llvm::Twine(*known + 1) + " of " + llvm::Twine(*count) +
+                 " of a model; expected a name that ends so, as in model-00001-of-00002.gguf");
+  for (int64_t i = 0; i < *count; ++i) {
+    const std::string path = *partPath(filePath, *known, i, *count);
+    if (!llvm::sys::fs::exists(path))
+      return error("is one of " + llvm::Twine(*count) + " parts of a model; '" + path + "' is missing");
+    llvm::Expected<uint32_t> file = map(path);
+    if (!file)
+      return file.takeError();
+    GgufReader reader(*this, *file);
+    if (llvm::Error failure = reader.read())
+      return failure;
+    if (reader.integer("split.no") != i || reader.integer("split.count") != *count)
+      return error("'" + path + "' is not part " + llvm::Twine(i + 1) + " of " + llvm::Twine(*count) +
+                   " of this model, as its name says");
+  }
+  llvm::Expected<int64_t> tensorCount = number("split.tensors.count", int64_t(tensorList.size()));
+  if (!tensorCount)
+    return tensorCount.takeError();
+  if (*tensorCount != int64_t(tensorList.size()))
+    return error("the parts have " + llvm::Twine(tensorList.size()) + " tensors, expected " +
+                 llvm::Twine(*tensorCount) + ": some part is of another model");
+  return llvm::Error::success();
 }
 
 Checkpoint::~Checkpoint() {
-  if (!bytes.empty())
-    munmap(const_cast<uint8_t *>(bytes.data()), bytes.size());
+  for (const MappedFile &file : files)
+    munmap(const_cast<uint8_t *>(file.bytes.data()), file.bytes.size());
+}
+
+uint64_t Checkpoint::fileBytes() const {
+  uint64_t bytes = 0;
+  for (const MappedFile &file : files)
+    bytes += file.bytes.size();
+  return bytes;
+}
+
+llvm::Error Checkpoint::expectApart(size_t first) const {
+  std::vector<const TensorInfo *> inOrder;
+  for (const TensorInfo &tensor : llvm::drop_begin(tensorList, first))
+    inOrder.push_back(&tensor);
+  llvm::stable_sort(inOrder, [](const TensorInfo *x, const TensorInfo *y) { return x->offset < y->offset; });
+  for (size_t i = 1; i < inOrder.size(); ++i)
+    if (const TensorInfo &before = *inOrder[i - 1], &tensor = *inOrder[i]; before.offset + before.bytes > tensor.offset)
+      return error("tensors '" + before.name + "' and '" + tensor.name +
+                   "' overlap; the file is damaged: download it again");
+  return llvm::Error::success();
 }
 
 const TensorInfo *Checkpoint::findTensor(llvm::StringRef name) const {
@@ -60,7 +148,7 @@ llvm::Expected<llvm::ArrayRef<uint8_t>> Checkpoint::tensorBytes(llvm::StringRef 
   const TensorInfo *tensor = findTensor(name);
   if (!tensor)
     return error("tensor '" + name + "' is missing");
-  return bytes.slice(tensor->offset, tensor->bytes);
+  return files[tensor->file].bytes.slice(tensor->offset, tensor->bytes);
 }
 
 void Checkpoint::release(llvm::ArrayRef<uint8_t> mapped) const {

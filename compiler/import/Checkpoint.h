@@ -1,7 +1,7 @@
 //===- Checkpoint.h - a model as it comes: metadata and tensors -----------------------===//
 //
-// What a reader of a container (GGUF) fills and everyone else asks. The file is mapped; nothing is copied or converted
-// here, and whatever lies in the file has been checked to lie in the file.
+// What a reader of a container (GGUF, safetensors) fills and everyone else asks. Files are mapped; nothing is copied or
+// converted here, and whatever lies in a file has been checked to lie in it.
 //
 //===------------------------------------------------------------------------------------===//
 #ifndef SLUICE_COMPILER_IMPORT_CHECKPOINT_H
@@ -22,10 +22,12 @@ namespace sluice {
 
 struct TensorInfo {
   std::string name;
-  uint32_t type;                      // type id of the container (GGUF)
+  uint32_t type;                      // type id of GGUF
   const llama::FormatInfo *format;    // null: a type that is not read; typeName says which
-  std::string typeName;               // as ggml spells it: "Q4_1", "Q4_K", "type 77"
+  bool isFloat8 = false;              // F8_E4M3 on the way to `format`, which can hold its numbers
+  std::string typeName;               // as the container spells it: "Q4_1", "Q4_K", "type 77", "F8_E4M3"
   llvm::SmallVector<int64_t, 4> dims; // fastest first, all positive
+  uint32_t file = 0;                  // index into the checkpoint's files
   uint64_t offset;                    // in the file
   uint64_t bytes;                     // 0 where the type's size is not known
   int64_t cols() const { return dims[0]; }
@@ -37,14 +39,25 @@ struct TensorInfo {
 using Metadata = std::variant<bool, int64_t, uint64_t, double, llvm::StringRef, std::vector<llvm::StringRef>,
                               std::vector<int64_t>, std::vector<double>>;
 
+struct MappedFile {
+  std::string path;
+  llvm::ArrayRef<uint8_t> bytes;
+};
+
 class Checkpoint {
 public:
-  // Opens and checks a checkpoint. Errors name the file and what to do.
+  // Opens and checks a checkpoint: a GGUF file, any one of the shards of a model in GGUF, or a folder as Hugging Face
+  // has them. Errors name the file and what to do.
   static llvm::Expected<std::unique_ptr<Checkpoint>> open(llvm::StringRef path);
   ~Checkpoint();
 
   llvm::StringRef path() const { return filePath; }
-  uint64_t fileBytes() const { return bytes.size(); }
+  // The files of tensors, in order.
+  llvm::ArrayRef<MappedFile> mappedFiles() const { return files; }
+  uint64_t fileBytes() const;
+  bool isFolder() const { return !config.empty(); }
+  // The text of config.json; empty for GGUF.
+  llvm::StringRef configText() const { return config; }
 
   //===-- Tensors --------------------------------------------------------------------===//
   llvm::ArrayRef<TensorInfo> tensors() const { return tensorList; }
@@ -65,9 +78,16 @@ public:
 
 private:
   friend class GgufReader;
+  friend class SafetensorsReader;
   explicit Checkpoint(llvm::StringRef path) : filePath(path.str()) {}
-  std::string filePath;
-  llvm::ArrayRef<uint8_t> bytes; // the mapping
+  // Maps a file; its index.
+  llvm::Expected<uint32_t> map(llvm::StringRef path);
+  // An error if tensors from number `first` on, which are of one file, overlap.
+  llvm::Error expectApart(size_t first) const;
+  llvm::Error readGguf();
+
+  std::string filePath, config;
+  std::vector<MappedFile> files;
   std::vector<TensorInfo> tensorList;
   llvm::StringMap<size_t> tensorIndex;
   llvm::MapVector<llvm::StringRef, Metadata> values;

@@ -100,9 +100,10 @@ llvm::Error GgufReader::read() {
                             " tensors, more than fit in it; the file is damaged: download it again");
   if (llvm::Error failure = readMetadata(metadataCount))
     return failure;
+  const size_t first = checkpoint.tensorList.size();
   if (llvm::Error failure = readTensors(tensorCount))
     return failure;
-  return placeTensors();
+  return placeTensors(first);
 }
 
 //===-- Metadata ------------------------------------------------------------------------===//
@@ -119,7 +120,7 @@ llvm::Error GgufReader::readMetadata(uint64_t count) {
     Metadata value;
     if (llvm::Error failure = readValue(key, type, value))
       return failure;
-    if (!checkpoint.values.insert({key, std::move(value)}).second)
+    if (!values.insert({key, std::move(value)}).second)
       return checkpoint.error("metadata key '" + key + "' appears twice");
   }
   return llvm::Error::success();
@@ -265,6 +266,7 @@ llvm::Error GgufReader::readTensors(uint64_t count) {
       return checkpoint.error("tensor " + llvm::Twine(i) + " has a name of " + llvm::Twine(name.size()) + " bytes");
     TensorInfo tensor;
     tensor.name = name.str();
+    tensor.file = file;
     if (dimensions < 1 || dimensions > 4)
       return checkpoint.error("tensor '" + name + "': expected 1 to 4 dimensions, got " + llvm::Twine(dimensions));
     std::optional<int64_t> elements = 1;
@@ -304,16 +306,19 @@ llvm::Error GgufReader::readTensors(uint64_t count) {
   return llvm::Error::success();
 }
 
-llvm::Error GgufReader::placeTensors() {
-  llvm::Expected<std::optional<int64_t>> alignment = checkpoint.find<int64_t>("general.alignment");
-  if (!alignment)
-    return alignment.takeError();
-  uint64_t align = static_cast<uint64_t>(alignment->value_or(32));
+int64_t GgufReader::integer(llvm::StringRef key) const {
+  auto found = values.find(key);
+  const int64_t *number = found == values.end() ? nullptr : std::get_if<int64_t>(&found->second);
+  return number ? *number : -1;
+}
+
+llvm::Error GgufReader::placeTensors(size_t first) {
+  uint64_t align = values.contains("general.alignment") ? integer("general.alignment") : 32;
   if (align == 0 || align > (1u << 20) || (align & (align - 1)) != 0)
     return checkpoint.error("metadata key 'general.alignment': expected a power of two up to 1048576, got " +
                             llvm::Twine(align));
   uint64_t data = (at + align - 1) / align * align;
-  for (TensorInfo &tensor : checkpoint.tensorList) {
+  for (TensorInfo &tensor : llvm::drop_begin(checkpoint.tensorList, first)) {
     if (tensor.offset % align != 0)
       return checkpoint.error("tensor '" + tensor.name + "': its offset " + llvm::Twine(tensor.offset) +
                               " is no multiple of the alignment " + llvm::Twine(align));
@@ -323,13 +328,5 @@ llvm::Error GgufReader::placeTensors() {
                               " bytes) reaches past the end of the file; it is truncated: download it again");
     tensor.offset += data;
   }
-  std::vector<const TensorInfo *> inOrder;
-  for (const TensorInfo &tensor : checkpoint.tensorList)
-    inOrder.push_back(&tensor);
-  llvm::stable_sort(inOrder, [](const TensorInfo *x, const TensorInfo *y) { return x->offset < y->offset; });
-  for (size_t i = 1; i < inOrder.size(); ++i)
-    if (const TensorInfo &before = *inOrder[i - 1], &tensor = *inOrder[i]; before.offset + before.bytes > tensor.offset)
-      return checkpoint.error("tensors '" + before.name + "' and '" + tensor.name +
-                              "' overlap; the file is damaged: download it again");
-  return llvm::Error::success();
+  return checkpoint.expectApart(first);
 }

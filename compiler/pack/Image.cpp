@@ -2,6 +2,7 @@
 
 #include "compiler/pack/Image.h"
 #include "llvm/Support/MathExtras.h"
+#include "llvm/Support/MemoryBuffer.h"
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -42,6 +43,10 @@ llvm::Error sluice::appendImage(OutputFile &file, Image &image, TensorBytes byte
   sluice_header header{};
   if (llvm::Error error = file.padTo(SLUICE_PAGE))
     return error;
+  auto code = llvm::MemoryBuffer::getFile(file.temporaryPath(), /*IsText=*/false, /*RequiresNullTerminator=*/false);
+  if (!code)
+    return llvm::createStringError(code.getError(), file.temporaryPath() + ": cannot read: " + code.getError().message());
+  header.code = {0, file.size(), XXH3_64bits((*code)->getBufferStart(), file.size())};
   sluice_section &weights = header.sections[SLUICE_SECTION_WEIGHTS];
   weights.offset = file.size();
   weights.size = image.schedule.weightBytes();

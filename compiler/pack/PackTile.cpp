@@ -121,12 +121,3 @@ void sluice::packTile(const PackedLayout &layout, const uint8_t *matrix, int64_t
   else
     packFloat<uint16_t>(layout, rows, rowCount, out);
 }
-
-void sluice::packVector(const FormatInfo &format, const uint8_t *vector, int64_t cols, uint8_t *out) {
-  std::memset(out, 0, packedVectorBytes(cols));
-  for (int64_t i = 0; i < cols; ++i) {
-    float value =
-        llama::decodeElement(format, vector + i / format.blockElements * format.blockBytes, i % format.blockElements);
-    std::memcpy(out + i * 4, &value, 4);
-  }
-}

@@ -10,8 +10,5 @@ namespace sluice {
 // whole blocks.
 void packTile(const stream::PackedLayout &layout, const uint8_t *matrix, int64_t tile, uint8_t *out);
 
-// Writes packedVectorBytes(cols) to `out`: the elements as f32, then zeros.
-void packVector(const llama::FormatInfo &format, const uint8_t *vector, int64_t cols, uint8_t *out);
-
 } // namespace sluice
 #endif

@@ -20,18 +20,17 @@ template <typename Visit> void forEachSegment(const Schedule &schedule, Visit vi
       visit(segment, placement.layer, placement.offset + segment.offset);
 }
 
-// A segment and the bytes of its weights in the checkpoint.
+// A segment and where its weights come from.
 struct Source {
   Segment segment;
-  llvm::SmallVector<llvm::ArrayRef<uint8_t>, 2> bytes;
+  llvm::SmallVector<WeightSource, 2> weights;
 
   // The part of weight `i` that tiles [first, last) hold.
   llvm::ArrayRef<uint8_t> part(unsigned i, int64_t first, int64_t last) const {
     if (segment.isVector())
-      return bytes[i];
+      return weights[i].part(0, 1);
     const PackedLayout &layout = segment.layouts[i];
-    int64_t rowBytes = bytes[i].size() / layout.rows, rows = layout.tileRows;
-    return bytes[i].slice(first * rows * rowBytes, (std::min(last * rows, layout.rows) - first * rows) * rowBytes);
+    return weights[i].part(first * layout.tileRows, std::min(last * layout.tileRows, layout.rows));
   }
 };
 
@@ -46,17 +45,34 @@ struct Piece {
 // A piece has about this many bytes, and at least one tile of each weight.
 static constexpr int64_t pieceBytes = 1 << 20;
 
-static void pack(const Piece &piece, uint8_t *out) {
+// The weight with a number that its format cannot hold; null if all is well.
+static const WeightSource *pack(const Piece &piece, uint8_t *out) {
   const Segment &segment = piece.source->segment;
   if (segment.isVector()) {
-    llama::WeightType type = llama::WeightDeclOp(segment.weights[0]).getWeightType();
-    return packVector(llama::formatInfo(type.getFormat()), piece.source->bytes[0].data(), type.getCols(), out);
+    const int64_t cols = llama::WeightDeclOp(segment.weights[0]).getWeightType().getCols();
+    std::vector<float> numbers(packedVectorBytes(cols) / sizeof(float));
+    piece.source->weights[0].readVector(numbers.data());
+    std::memcpy(out, numbers.data(), numbers.size() * sizeof(float));
+    return nullptr;
   }
+  const WeightSource *wrong = nullptr;
+  std::vector<uint8_t> made; // rows of a tile
   for (int64_t tile = piece.first; tile < piece.last; ++tile)
-    for (auto [layout, bytes] : llvm::zip(segment.layouts, piece.source->bytes)) {
-      packTile(layout, bytes.data(), tile, out);
+    for (auto [layout, weight] : llvm::zip(segment.layouts, piece.source->weights)) {
+      if (std::optional<llvm::ArrayRef<uint8_t>> bytes = weight.inPlace()) {
+        packTile(layout, bytes->data(), tile, out);
+      } else {
+        const int64_t first = tile * layout.tileRows, last = std::min(first + layout.tileRows, layout.rows);
+        made.resize((last - first) * weight.rowBytes());
+        if (!weight.read(first, last, made.data()))
+          wrong = &weight;
+        PackedLayout rest = layout;
+        rest.rows -= first;
+        packTile(rest, made.data(), 0, out);
+      }
       out += layout.tileBytes;
     }
+  return wrong;
 }
 
 static void addPieces(const Source &source, std::vector<Piece> &pieces) {
@@ -91,11 +107,14 @@ public:
   }
 
   // The bytes of piece `index`; valid until release(index).
-  llvm::ArrayRef<uint8_t> wait(size_t index) {
+  llvm::Expected<llvm::ArrayRef<uint8_t>> wait(size_t index) {
     Slot &slot = ring[index % ring.size()];
     std::unique_lock lock(mutex);
     changed.wait(lock, [&] { return slot.packed == index + 1; });
-    return slot.bytes;
+    if (slot.wrong)
+      return llvm::createStringError("tensor '" + slot.wrong->tensorName() +
+                                     "' has numbers that are not finite and cannot be quantised; the model is damaged");
+    return llvm::ArrayRef<uint8_t>(slot.bytes);
   }
   void release(size_t index) {
     {
@@ -109,6 +128,7 @@ private:
   struct Slot {
     std::vector<uint8_t> bytes;
     size_t packed = 0; // one more than the piece it holds
+    const WeightSource *wrong = nullptr;
   };
 
   void work() {
@@ -121,7 +141,7 @@ private:
       lock.unlock();
       Slot &slot = ring[index % ring.size()];
       slot.bytes.resize(pieces[index].bytes);
-      pack(pieces[index], slot.bytes.data());
+      slot.wrong = pack(pieces[index], slot.bytes.data());
       lock.lock();
       slot.packed = index + 1;
       changed.notify_all();
@@ -163,18 +183,11 @@ static llvm::Expected<std::vector<Source>> findSources(const Schedule &schedule,
     for (llama::WeightDeclOp weight : segment.weights) {
       if (error)
         return;
-      std::string name = weight.tensorName(layer);
-      llvm::Expected<llvm::ArrayRef<uint8_t>> bytes = bytesOf(name);
-      llama::WeightType type = weight.getWeightType();
-      const llama::FormatInfo &format = llama::formatInfo(type.getFormat());
-      uint64_t expected = type.getRows() * (type.getCols() / format.blockElements * format.blockBytes);
-      if (!bytes)
-        error = bytes.takeError();
-      else if (bytes->size() != expected)
-        error = llvm::createStringError("tensor '%s': expected %llu bytes, got %zu", name.c_str(),
-                                        static_cast<unsigned long long>(expected), bytes->size());
+      llvm::Expected<WeightSource> found = WeightSource::find(weight, layer, bytesOf);
+      if (!found)
+        error = found.takeError();
       else
-        source.bytes.push_back(*bytes);
+        source.weights.push_back(std::move(*found));
     }
     sources.push_back(std::move(source));
   });
@@ -196,13 +209,15 @@ llvm::Expected<uint64_t> sluice::packWeights(const Schedule &schedule, TensorByt
   Hash whole, segment;
   auto tensor = tensors.begin();
   for (auto [index, piece] : llvm::enumerate(pieces)) {
-    llvm::ArrayRef<uint8_t> bytes = ring.wait(index);
-    whole.add(bytes);
-    segment.add(bytes);
-    if (llvm::Error error = sink(bytes))
+    llvm::Expected<llvm::ArrayRef<uint8_t>> bytes = ring.wait(index);
+    if (!bytes)
+      return bytes.takeError();
+    whole.add(*bytes);
+    segment.add(*bytes);
+    if (llvm::Error error = sink(*bytes))
       return error;
     ring.release(index);
-    for (unsigned i = 0; i < piece.source->bytes.size(); ++i) {
+    for (unsigned i = 0; i < piece.source->weights.size(); ++i) {
       done(piece.source->part(i, piece.first, piece.last));
       if (piece.endsSegment)
         (tensor++)->checksum = segment.value();

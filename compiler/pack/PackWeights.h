@@ -7,6 +7,7 @@
 #ifndef SLUICE_COMPILER_PACK_PACKWEIGHTS_H
 #define SLUICE_COMPILER_PACK_PACKWEIGHTS_H
 
+#include "compiler/pack/WeightSource.h"
 #include "dialects/stream/Schedule.h"
 #include "llvm/ADT/STLFunctionalExtras.h"
 #include "llvm/Support/Error.h"
@@ -24,8 +25,6 @@ struct PackedTensor {
 // In file order.
 std::vector<PackedTensor> packedTensors(const stream::Schedule &schedule);
 
-// The bytes of a tensor as the checkpoint stores them, mapped into memory.
-using TensorBytes = llvm::function_ref<llvm::Expected<llvm::ArrayRef<uint8_t>>(llvm::StringRef name)>;
 // Called when a part of a tensor's bytes is not needed any more.
 using BytesDone = llvm::function_ref<void(llvm::ArrayRef<uint8_t>)>;
 // Receives schedule.weightBytes() bytes in order. An error ends the packing.

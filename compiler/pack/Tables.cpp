@@ -58,8 +58,9 @@ static llvm::Error fillModel(Tables &tables, ProgramOp decode) {
   model.head_dim = cache.getHeadDim();
   model.vocabulary = logits.getWidth();
   model.logits_padded = paddedWidth(logits.getWidth());
-  if (auto swiglu = firstOf<SwigluOp>(decode)) {
-    auto tiles = swiglu->getParentOfType<TilesOp>();
+  auto isActivation = [](mlir::Operation *op) { return mlir::isa<SwigluOp, GegluOp>(op); };
+  if (auto activation = firstOf<mlir::Operation *>(decode, isActivation)) {
+    auto tiles = activation->getParentOfType<TilesOp>();
     auto weight = mlir::cast<mlir::FlatSymbolRefAttr>(tiles.getWeights()[0]);
     model.feed_forward = llama::lookupWeight(tiles, weight).getWeightType().getRows();
   }
@@ -88,6 +89,7 @@ static sluice_step stepOf(const Step &step, Strings &strings) {
   entry.operations = traffic.operations;
   entry.cache_operations = traffic.cacheOperations;
   entry.cache_tokens = traffic.cacheTokens;
+  entry.window = traffic.window;
   return entry;
 }
 

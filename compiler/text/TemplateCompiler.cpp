@@ -149,12 +149,23 @@ private:
     if (tag == "break" || tag == "continue") {
       result = add(tag == "break" ? NodeKind::Break : NodeKind::Continue);
     } else if (tag == "generation") { // transformers' mark of what the assistant said
-      result = parseBody("endgeneration");
+      result = add(NodeKind::With, parseBody("endgeneration"));
+    } else if (tag == "with") {
+      std::vector<uint32_t> children;
+      while (peek().kind == TokenKind::Name) {
+        children.push_back(parseTarget());
+        expect("=");
+        children.push_back(parseExpression());
+        if (!accept(","))
+          break;
+      }
+      children.push_back(parseBody("endwith"));
+      result = add(NodeKind::With, children);
     } else if (tag == "call") {
       uint32_t call = parseExpression();
       result = add(NodeKind::CallBlock, {call, parseBody("endcall")});
     } else if (tag == "filter") {
-      uint32_t filter = parseFilter(add(NodeKind::Missing));
+      uint32_t filter = parseFiltersAndTests(parseFilter(add(NodeKind::Missing)));
       result = add(NodeKind::FilterBlock, {filter, parseBody("endfilter")});
     } else {
       --at;
@@ -218,9 +229,12 @@ private:
       expectTagEnd();
       return add(NodeKind::Set, {target, value});
     }
-    if (peek().is("|"))
-      fail("unsupported: a filter on a set block");
+    std::optional<uint32_t> filter;
+    if (accept("|"))
+      filter = parseFiltersAndTests(parseFilter(add(NodeKind::Missing)));
     uint32_t body = parseBody("endset");
+    if (filter)
+      body = add(NodeKind::FilterBlock, {*filter, body});
     expectTagEnd();
     return add(NodeKind::SetBlock, {target, body});
   }

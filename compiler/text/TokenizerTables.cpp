@@ -1,342 +1,244 @@
-//===- TokenizerTables.cpp - a checkpoint's tokenizer as tables -----------------------------===//
+//===- TokenizerTables.cpp - a tokenizer as the section of a file ---------------------------===//
 
-#include "compiler/text/TokenizerTables.h"
-#include "runtime/TokenizerFormat.h"
+#include "compiler/text/PatternCompiler.h"
+#include "compiler/text/TokenizerModel.h"
+#include "compiler/text/TrieBuilder.h"
+#include "compiler/text/UnicodeTables.h"
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringMap.h"
-#include "llvm/Support/ConvertUTF.h"
 #include "llvm/Support/MathExtras.h"
-#include <array>
 #include <cstring>
 
 using namespace sluice;
 
 namespace {
 
-//===-- Pre-tokenizers ------------------------------------------------------------------------===//
-
-// The patterns of each `tokenizer.ggml.pre`, as published with the models' tokenizer.json.
-constexpr const char *gpt2Words = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
-constexpr const char *llama3Words =
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*"
-    "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
-constexpr const char *qwen2Words =
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*"
-    "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
-constexpr const char *tekkenWords =
-    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+"
-    "|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*|\\p{N}| "
-    "?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*"
-    "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
-constexpr const char *digit = "\\p{N}";
-
-struct PreTokenizer {
-  const char *name;
-  std::array<const char *, 2> patterns; // null: none
-  bool wholeWords;                      // tokenizer.json's ignore_merges
-};
-constexpr PreTokenizer preTokenizers[] = {
-    {"gpt-2", {gpt2Words, nullptr}, false},
-    {"smollm", {digit, gpt2Words}, false},
-    {"starcoder", {digit, gpt2Words}, false},
-    {"refact", {digit, gpt2Words}, false},
-    {"command-r", {digit, gpt2Words}, false},
-    {"codeshell", {digit, gpt2Words}, false},
-    {"minerva-7b", {digit, gpt2Words}, false},
-    {"llama-bpe", {llama3Words, nullptr}, true},
-    {"llama3", {llama3Words, nullptr}, true},
-    {"llama-v3", {llama3Words, nullptr}, true},
-    {"falcon3", {llama3Words, nullptr}, true},
-    {"dbrx", {llama3Words, nullptr}, false},
-    {"smaug-bpe", {llama3Words, nullptr}, false},
-    {"qwen2", {qwen2Words, nullptr}, false},
-    {"deepseek-r1-qwen", {qwen2Words, nullptr}, false},
-    {"stablelm2", {qwen2Words, nullptr}, false},
-    {"tekken", {tekkenWords, nullptr}, true},
-};
-
-// PCRE2's \s has U+180E, which is no white space since Unicode 6.3; the engines these patterns were published for know
-// that.
-std::string asPcre2(llvm::StringRef pattern) {
-  std::string out;
-  for (size_t i = 0; i < pattern.size(); ++i) {
-    char next = pattern[i] == '\\' ? pattern[i + 1] : 0;
-    if (next == 's' || next == 'S')
-      out += next == 's' ? "\\p{White_Space}" : "\\P{White_Space}";
-    else if (next)
-      out += {'\\', next};
-    else
-      out += pattern[i];
-    i += next != 0;
-  }
-  return out;
-}
-
-// Control tokens with these texts end a generation even where no key says so.
-constexpr const char *endTexts[] = {"<|im_end|>", "<|eot_id|>",    "<|eom_id|>", "<|endoftext|>", "<|end_of_text|>",
-                                    "<|end|>",    "<end_of_turn>", "<|eot|>",    "</s>"};
-
-// GPT-2 writes the 256 bytes as printable characters: this maps those back.
-llvm::DenseMap<uint32_t, uint8_t> byteOfCharacter() {
-  llvm::DenseMap<uint32_t, uint8_t> map;
-  uint32_t next = 256;
-  for (uint32_t byte = 0; byte < 256; ++byte) {
-    bool printable = (byte >= '!' && byte <= '~') || (byte >= 0xA1 && byte <= 0xAC) || (byte >= 0xAE && byte <= 0xFF);
-    map[printable ? byte : next++] = uint8_t(byte);
-  }
-  return map;
-}
-
-//===-- Tables --------------------------------------------------------------------------------===//
-
-class TableBuilder {
+class SectionWriter {
 public:
-  explicit TableBuilder(const Checkpoint &checkpoint) : checkpoint(checkpoint) {}
+  explicit SectionWriter(const TokenizerModel &model) : model(model) { out.resize(sizeof header); }
 
-  llvm::Expected<std::vector<uint8_t>> build() {
-    if (llvm::Error e = readModel())
-      return e;
-    if (llvm::Error e = readTokens())
-      return e;
-    if (llvm::Error e = readMerges())
-      return e;
-    if (llvm::Error e = readSpecials())
-      return e;
-    return write();
+  llvm::Expected<std::vector<uint8_t>> write() {
+    writeTokens();
+    writeMerges();
+    writeUnigram();
+    if (llvm::Error error = writeSteps())
+      return std::move(error);
+    header.magic = tokenizerMagic;
+    header.bos = model.bos;
+    header.eos = model.eos;
+    header.unknown = model.unknown;
+    header.algorithm = model.algorithm;
+    header.byteAlphabet = model.byteAlphabet;
+    header.wholeWords = model.wholeWords;
+    header.fuseUnknown = model.fuseUnknown;
+    header.spaceMark = model.spaceMark;
+    header.dropsFirstSpace = model.dropsFirstSpace;
+    header.singlePrecision = model.singlePrecision;
+    header.prefix = append<uint32_t>(model.prefix);
+    header.suffix = append<uint32_t>(model.suffix);
+    header.ends = append<uint32_t>(model.ends);
+    header.pool = append<char>(llvm::ArrayRef<char>(pool.data(), pool.size()));
+    std::memcpy(out.data(), &header, sizeof header);
+    return std::move(out);
   }
 
 private:
-  template <typename T> llvm::Error read(const char *name, std::optional<T> &value) {
-    auto found = checkpoint.find<T>(std::string("tokenizer.ggml.") + name);
-    if (!found)
-      return found.takeError();
-    value = std::move(*found);
-    return llvm::Error::success();
-  }
-
-  llvm::Error readModel() {
-    std::optional<llvm::StringRef> model, pre;
-    if (llvm::Error e = read("model", model))
-      return e;
-    if (!model)
-      return checkpoint.error("metadata key 'tokenizer.ggml.model' is missing; the file has no tokenizer");
-    if (*model != "gpt2")
-      return checkpoint.error("tokenizer '" + *model + "' is not supported yet; expected gpt2 (byte-level BPE)");
-    if (llvm::Error e = read("pre", pre))
-      return e;
-    if (!pre || *pre == "default")
-      return checkpoint.error(
-          "metadata key 'tokenizer.ggml.pre' does not say how the model splits words, as in files of "
-          "converters before May 2024; a guess would change the answers: convert the model anew");
-    std::string known;
-    for (const PreTokenizer &row : preTokenizers) {
-      if (*pre == row.name)
-        preTokenizer = &row;
-      known += (known.empty() ? "" : ", ") + std::string(row.name);
-    }
-    if (!preTokenizer)
-      return checkpoint.error("metadata key 'tokenizer.ggml.pre': unknown pre-tokenizer '" + *pre +
-                              "'; known: " + known);
-    return llvm::Error::success();
-  }
-
-  llvm::Error readTokens() {
-    std::optional<std::vector<llvm::StringRef>> texts;
-    std::optional<std::vector<int64_t>> types;
-    if (llvm::Error e = read("tokens", texts))
-      return e;
-    if (llvm::Error e = read("token_type", types))
-      return e;
-    if (!texts || texts->empty())
-      return checkpoint.error("metadata key 'tokenizer.ggml.tokens' is missing or empty; the file has no tokenizer");
-    if (types && types->size() != texts->size())
-      return checkpoint.error("metadata key 'tokenizer.ggml.token_type': expected " + llvm::Twine(texts->size()) +
-                              " entries, as many as tokens, got " + llvm::Twine(types->size()));
-    if (const TensorInfo *embedding = checkpoint.findTensor("token_embd.weight"))
-      if (uint64_t(embedding->rows()) < texts->size())
-        return checkpoint.error("metadata key 'tokenizer.ggml.tokens': expected at most " +
-                                llvm::Twine(embedding->rows()) +
-                                " tokens, as many as token_embd.weight has rows, got " + llvm::Twine(texts->size()));
-    auto bytesOf = byteOfCharacter();
-    byteTokens.fill(noToken);
-    for (auto [id, text] : llvm::enumerate(*texts)) {
-      int64_t type = types ? (*types)[id] : 1; // ggml: normal 1, unknown 2, control 3, user defined 4, unused 5, byte 6
-      kinds.push_back(type == 3 ? ControlToken : type == 4 ? UserDefinedToken : type == 5 ? UnusedToken : NormalToken);
-      std::string bytes = kinds.back() == NormalToken ? decoded(text, bytesOf) : text.str();
-      if (bytes.size() == 1 && kinds.back() == NormalToken)
-        byteTokens[uint8_t(bytes[0])] = uint32_t(id);
-      ids.try_emplace(text, uint32_t(id)); // the first of equal ones
-      tokens.push_back(std::move(bytes));
-    }
-    return llvm::Error::success();
-  }
-
-  // The bytes that a token's characters stand for; a character that stands for none is kept as it is.
-  static std::string decoded(llvm::StringRef text, const llvm::DenseMap<uint32_t, uint8_t> &bytesOf) {
-    std::string bytes;
-    const auto *at = reinterpret_cast<const llvm::UTF8 *>(text.begin()),
-               *end = reinterpret_cast<const llvm::UTF8 *>(text.end());
-    while (at != end) {
-      const auto *start = at;
-      llvm::UTF32 character;
-      if (llvm::convertUTF8Sequence(&at, end, &character, llvm::strictConversion) == llvm::conversionOK) {
-        if (auto found = bytesOf.find(character); found != bytesOf.end()) {
-          bytes.push_back(char(found->second));
-          continue;
-        }
-      } else {
-        at = start + 1;
-      }
-      bytes.append(reinterpret_cast<const char *>(start), reinterpret_cast<const char *>(at));
-    }
-    return bytes;
-  }
-
-  llvm::Error readMerges() {
-    std::optional<std::vector<llvm::StringRef>> lines;
-    if (llvm::Error e = read("merges", lines))
-      return e;
-    if (!lines)
-      return checkpoint.error("metadata key 'tokenizer.ggml.merges' is missing; a byte-level BPE tokenizer needs it");
-    merges.assign(size_t(llvm::NextPowerOf2(lines->size() * 2 + 1)), MergeSlot{noToken, 0, 0, 0});
-    for (auto [rank, line] : llvm::enumerate(*lines)) {
-      auto [left, right] = line.split(' ');
-      auto l = ids.find(left), r = ids.find(right);
-      std::string joined = (left + right).str();
-      auto result = ids.find(joined);
-      if (l == ids.end() || r == ids.end() || result == ids.end())
-        return checkpoint.error("metadata key 'tokenizer.ggml.merges': entry " + llvm::Twine(rank) +
-                                " joins tokens that are not in the vocabulary");
-      uint32_t slot = mergeHash(l->second, r->second) & uint32_t(merges.size() - 1);
-      while (merges[slot].left != noToken && !(merges[slot].left == l->second && merges[slot].right == r->second))
-        slot = (slot + 1) & uint32_t(merges.size() - 1);
-      if (merges[slot].left == noToken)
-        merges[slot] = {l->second, r->second, uint32_t(rank), result->second};
-    }
-    return llvm::Error::success();
-  }
-
-  // A token id of a key; noToken if the key is absent.
-  llvm::Error readId(const char *name, uint32_t &id) {
-    std::optional<int64_t> value;
-    if (llvm::Error e = read(name, value))
-      return e;
-    id = noToken;
-    if (!value)
-      return llvm::Error::success();
-    if (*value < 0 || *value >= int64_t(tokens.size()))
-      return checkpoint.error("metadata key 'tokenizer.ggml." + llvm::Twine(name) +
-                              "': expected an id below the vocabulary's " + llvm::Twine(tokens.size()) + ", got " +
-                              llvm::Twine(*value));
-    id = uint32_t(*value);
-    return llvm::Error::success();
-  }
-
-  llvm::Error readSpecials() {
-    uint32_t eot, eom;
-    if (llvm::Error e = readId("bos_token_id", bos))
-      return e;
-    if (llvm::Error e = readId("eos_token_id", eos))
-      return e;
-    if (llvm::Error e = readId("eot_token_id", eot))
-      return e;
-    if (llvm::Error e = readId("eom_token_id", eom))
-      return e;
-    std::optional<bool> bosFlag, eosFlag;
-    if (llvm::Error e = read("add_bos_token", bosFlag))
-      return e;
-    if (llvm::Error e = read("add_eos_token", eosFlag))
-      return e;
-    // Llama 3's tokenizer adds BOS where no key says otherwise.
-    addBos = bosFlag.value_or(preTokenizer->wholeWords) && bos != noToken;
-    addEos = eosFlag.value_or(false) && eos != noToken;
-    for (uint32_t id = 0; id < tokens.size(); ++id) {
-      if ((kinds[id] == ControlToken || kinds[id] == UserDefinedToken) && !tokens[id].empty())
-        specials.push_back(id);
-      bool isEnd = id == eos || id == eot || id == eom;
-      if (kinds[id] == ControlToken)
-        isEnd |= llvm::is_contained(endTexts, llvm::StringRef(tokens[id]));
-      if (isEnd)
-        ends.push_back(id);
-    }
-    llvm::stable_sort(specials, [&](uint32_t a, uint32_t b) { return tokens[a].size() > tokens[b].size(); });
-    return llvm::Error::success();
-  }
-
-  //===-- Writing -----------------------------------------------------------------------------===//
-
-  template <typename T> uint64_t append(llvm::ArrayRef<T> values) {
+  template <typename T> TableRange<T> append(llvm::ArrayRef<T> values) {
     out.resize(llvm::alignTo(out.size(), 8));
     uint64_t at = out.size();
     out.resize(at + values.size() * sizeof(T));
     if (!values.empty())
       std::memcpy(out.data() + at, values.data(), values.size() * sizeof(T));
-    return at;
+    return {at, values.size()};
   }
 
-  std::vector<uint8_t> write() {
-    std::vector<uint32_t> offsets{0}, words(size_t(llvm::NextPowerOf2(tokens.size() * 2 + 1)), noToken);
-    std::string pool;
-    for (auto [id, token] : llvm::enumerate(tokens)) {
-      pool += token;
+  // Slots of an open-addressed table: a power of two, at most three quarters full.
+  static size_t slotsFor(size_t entries) { return size_t(llvm::NextPowerOf2(entries + entries / 3 + 1)); }
+
+  void writeTokens() {
+    std::vector<uint32_t> offsets{0}, byteTokens(256, noToken);
+    size_t symbols = model.tokens.size() + model.characters.size();
+    std::vector<uint32_t> words(slotsFor(symbols), noToken);
+    llvm::StringMap<uint32_t> first;
+    for (uint32_t symbol = 0; symbol < symbols; ++symbol) {
+      bool isToken = symbol < model.tokens.size();
+      llvm::StringRef text = isToken ? model.tokens[symbol] : model.characters[symbol - model.tokens.size()];
+      pool += text;
       offsets.push_back(uint32_t(pool.size()));
-      if (kinds[id] != NormalToken)
+      bool inModel = !isToken || model.inModel[symbol];
+      if (isToken && model.byteAlphabet && inModel && text.size() == 1 && byteTokens[uint8_t(text[0])] == noToken)
+        byteTokens[uint8_t(text[0])] = symbol;
+      if (isToken && !model.byteAlphabet && model.kinds[symbol] == ByteToken)
+        if (std::optional<uint8_t> byte = byteOfToken(text))
+          byteTokens[*byte] = symbol;
+      if (!inModel || !first.try_emplace(text, symbol).second)
         continue;
-      uint32_t slot = wordHash(token.data(), token.size()) & uint32_t(words.size() - 1);
+      size_t slot = wordHash(text.data(), text.size()) & (words.size() - 1);
       while (words[slot] != noToken)
-        slot = (slot + 1) & uint32_t(words.size() - 1);
-      words[slot] = uint32_t(id);
+        slot = (slot + 1) & (words.size() - 1);
+      words[slot] = symbol;
     }
-    std::vector<PatternEntry> patterns;
-    for (const char *pattern : preTokenizer->patterns)
-      if (pattern) {
-        std::string source = asPcre2(pattern);
-        patterns.push_back({uint32_t(pool.size()), uint32_t(source.size())});
-        pool += source;
-      }
-
-    TokenizerSection header{};
-    header.magic = tokenizerMagic;
-    header.vocabulary = uint32_t(tokens.size());
-    header.bos = bos;
-    header.eos = eos;
-    header.addBos = addBos;
-    header.addEos = addEos;
-    header.wholeWords = preTokenizer->wholeWords;
-    header.mergeSlots = uint32_t(merges.size());
-    header.wordSlots = uint32_t(words.size());
-    header.patternCount = uint32_t(patterns.size());
-    header.specialCount = uint32_t(specials.size());
-    header.endCount = uint32_t(ends.size());
-    header.poolSize = uint32_t(pool.size());
-    out.resize(sizeof header);
-    header.tokenOffsetsAt = append<uint32_t>(offsets);
-    header.kindsAt = append<uint8_t>(kinds);
-    header.byteTokensAt = append<uint32_t>(byteTokens);
-    header.mergesAt = append<MergeSlot>(merges);
-    header.wordsAt = append<uint32_t>(words);
-    header.patternsAt = append<PatternEntry>(patterns);
-    header.specialsAt = append<uint32_t>(specials);
-    header.endsAt = append<uint32_t>(ends);
-    header.poolAt = append<char>(llvm::ArrayRef<char>(pool.data(), pool.size()));
-    std::memcpy(out.data(), &header, sizeof header);
-    return std::move(out);
+    std::vector<uint8_t> kinds(model.kinds.begin(), model.kinds.end());
+    header.vocabulary = uint32_t(model.tokens.size());
+    header.tokenOffsets = append<uint32_t>(offsets);
+    header.kinds = append<uint8_t>(kinds);
+    header.byteTokens = append<uint32_t>(byteTokens);
+    header.words = append<uint32_t>(words);
   }
 
-  const Checkpoint &checkpoint;
-  const PreTokenizer *preTokenizer = nullptr;
-  std::vector<std::string> tokens; // bytes
-  std::vector<uint8_t> kinds;
-  llvm::StringMap<uint32_t> ids; // by text as stored
-  std::array<uint32_t, 256> byteTokens;
-  std::vector<MergeSlot> merges;
-  std::vector<uint32_t> specials, ends;
-  uint32_t bos = noToken, eos = noToken;
-  bool addBos = false, addEos = false;
+  void writeMerges() {
+    std::vector<MergeSlot> slots(slotsFor(model.merges.size()), MergeSlot{noToken, 0, 0, 0});
+    for (const TokenizerModel::Merge &merge : model.merges) {
+      size_t slot = mergeHash(merge.left, merge.right) & (slots.size() - 1);
+      while (slots[slot].left != noToken && !(slots[slot].left == merge.left && slots[slot].right == merge.right))
+        slot = (slot + 1) & (slots.size() - 1);
+      if (slots[slot].left == noToken)
+        slots[slot] = {merge.left, merge.right, merge.rank, merge.result};
+    }
+    header.merges = append<MergeSlot>(slots);
+    writeJoints();
+  }
+
+  // Where tokens meet in a merge, two symbols of the alphabet do. Merges come in any order: what a token begins and
+  // ends with is followed down to what no merge makes.
+  void writeJoints() {
+    size_t symbols = model.tokens.size() + model.characters.size();
+    std::vector<uint32_t> leftPart(symbols, noToken), rightPart(symbols, noToken);
+    for (const TokenizerModel::Merge &merge : model.merges)
+      if (merge.left != merge.result && merge.right != merge.result && leftPart[merge.result] == noToken) {
+        leftPart[merge.result] = merge.left;
+        rightPart[merge.result] = merge.right;
+      }
+    auto outermost = [&](std::vector<uint32_t> &part, uint32_t symbol) {
+      uint32_t end = symbol;
+      for (size_t steps = 0; part[end] != noToken && steps < symbols; ++steps)
+        end = part[end];
+      for (uint32_t next; part[symbol] != noToken && part[symbol] != end;
+           symbol = next) { // shorter ways for the next time
+        next = part[symbol];
+        part[symbol] = end;
+      }
+      return end;
+    };
+    std::vector<uint64_t> bits(size_t(llvm::NextPowerOf2(model.merges.size() / 16 + 64)));
+    for (const TokenizerModel::Merge &merge : model.merges) {
+      uint32_t hash = mergeHash(outermost(rightPart, merge.left), outermost(leftPart, merge.right));
+      bits[(hash >> 6) & (bits.size() - 1)] |= uint64_t(1) << (hash & 63);
+    }
+    header.joints = append<uint64_t>(bits);
+  }
+
+  void writeUnigram() {
+    if (model.algorithm != TokenizerAlgorithm::Unigram)
+      return;
+    constexpr double unknownPenalty = 10; // SentencePiece's
+    std::vector<std::pair<std::string, uint32_t>> keys;
+    double least = 0;
+    for (auto [id, text] : llvm::enumerate(model.tokens)) {
+      if (model.inModel[id] && model.kinds[id] != UnusedToken)
+        keys.emplace_back(text, uint32_t(id));
+      if (model.inModel[id])
+        least = std::min(least, model.scores[id]);
+    }
+    header.trie = append<TrieNode>(buildTrie(keys));
+    header.scores = append<double>(model.scores);
+    header.unknownScore = least - unknownPenalty;
+  }
+
+  llvm::Expected<uint32_t> patternIndex(llvm::StringRef pattern) {
+    auto [found, isNew] = patternIndices.try_emplace(pattern, uint32_t(patterns.size()));
+    if (!isNew)
+      return found->second;
+    llvm::Expected<PatternAutomaton> automaton = compilePattern(pattern);
+    if (!automaton)
+      return automaton.takeError();
+    PatternTable table{};
+    table.classCount = automaton->classCount;
+    table.stateCount = automaton->stateCount;
+    table.endClass = automaton->endClass;
+    table.blocks = append<uint16_t>(automaton->blocks);
+    table.classes = append<uint8_t>(automaton->classes);
+    table.standIns = append<uint8_t>(automaton->standIns);
+    table.transitions = append<uint16_t>(automaton->transitions);
+    patterns.push_back(table);
+    return found->second;
+  }
+
+  llvm::Expected<uint32_t> writeAdded(bool normalized) {
+    std::vector<std::pair<std::string, uint32_t>> keys;
+    std::vector<AddedToken> tokens;
+    AddedTable table{};
+    table.wordPattern = noToken;
+    for (const TokenizerModel::Added &each : model.added) {
+      if (each.normalized != normalized)
+        continue;
+      keys.emplace_back(each.text, uint32_t(tokens.size()));
+      tokens.push_back({each.id, each.special, each.singleWord, each.leftStrip, each.rightStrip});
+      if (each.singleWord && table.wordPattern == noToken) {
+        llvm::Expected<uint32_t> word = patternIndex(("[" + rustWord + "]").str());
+        if (!word)
+          return word.takeError();
+        table.wordPattern = *word;
+      }
+    }
+    table.trie = append<TrieNode>(buildTrie(keys));
+    table.tokens = append<AddedToken>(tokens);
+    added.push_back(table);
+    return uint32_t(added.size() - 1);
+  }
+
+  llvm::Error writeSteps() {
+    std::vector<TokenizerStep> steps;
+    std::optional<NormalForm> form;
+    for (const TokenizerModel::Step &each : model.steps) {
+      TokenizerStep step{each.kind, each.flags, each.behavior, 0, 0, uint32_t(pool.size()), uint32_t(each.text.size())};
+      pool += each.text;
+      if (each.kind == StepKind::SplitAdded || each.kind == StepKind::SplitPattern || each.kind == StepKind::Replace) {
+        llvm::Expected<uint32_t> table =
+            each.kind == StepKind::SplitAdded ? writeAdded(each.normalizedTokens) : patternIndex(each.pattern);
+        if (!table)
+          return table.takeError();
+        step.table = *table;
+      }
+      if (each.kind == StepKind::Normalize) {
+        if (form && *form != each.form)
+          return llvm::createStringError("two Unicode normalisation forms in one tokenizer are not supported");
+        form = each.form;
+      }
+      steps.push_back(step);
+    }
+    if (form)
+      writeNormalForm(*form);
+    header.steps = append<TokenizerStep>(steps);
+    header.patterns = append<PatternTable>(patterns);
+    header.added = append<AddedTable>(added);
+    header.characterMap = append<uint8_t>(
+        llvm::ArrayRef(reinterpret_cast<const uint8_t *>(model.characterMap.data()), model.characterMap.size()));
+    return llvm::Error::success();
+  }
+
+  void writeNormalForm(NormalForm form) {
+    NormalFormTables tables = normalFormTables(form);
+    NormalizationTable table{};
+    table.blocks = append<uint16_t>(tables.blocks);
+    table.indices = append<uint16_t>(tables.indices);
+    table.entries = append<NormalizationEntry>(tables.entries);
+    table.decompositions = append<uint32_t>(tables.decompositions);
+    table.pairs = append<CompositionPair>(tables.pairs);
+    header.normalization = append<NormalizationTable>(table);
+  }
+
+  const TokenizerModel &model;
+  TokenizerSection header{};
   std::vector<uint8_t> out;
+  std::string pool;
+  llvm::StringMap<uint32_t> patternIndices;
+  std::vector<PatternTable> patterns;
+  std::vector<AddedTable> added;
 };
 
 } // namespace
 
-llvm::Expected<std::vector<uint8_t>> sluice::buildTokenizer(const Checkpoint &checkpoint) {
-  return TableBuilder(checkpoint).build();
+llvm::Expected<std::vector<uint8_t>> sluice::buildTokenizer(const TokenizerModel &model) {
+  return SectionWriter(model).write();
 }

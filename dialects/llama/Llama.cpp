@@ -64,9 +64,14 @@ Type CacheType::parse(AsmParser &parser) {
 
 void CacheType::print(AsmPrinter &printer) const { printer << "<" << getKvHeads() << "x" << getHeadDim() << ">"; }
 
-std::string WeightDeclOp::tensorName(int64_t layer) {
-  auto [before, after] = getFrom().split("{layer}");
-  return isPerLayer() ? (before + Twine(layer) + after).str() : getFrom().str();
+std::string WeightDeclOp::nameInLayer(StringRef name, int64_t layer) {
+  auto [before, after] = name.split("{layer}");
+  return name.contains("{layer}") ? (before + Twine(layer) + after).str() : name.str();
+}
+
+int64_t HalfSplitAttr::sourceOf(int64_t channel) const {
+  int64_t head = channel / getHeadDim() * getHeadDim(), inHead = channel % getHeadDim();
+  return inHead >= getRotated() ? channel : head + inHead / 2 + inHead % 2 * (getRotated() / 2);
 }
 
 WeightDeclOp sluice::llama::lookupWeight(Operation *from, FlatSymbolRefAttr symbol) {

@@ -52,6 +52,22 @@ def Llama_CacheType : Llama_Type<"Cache", "cache"> {
   let genVerifyDecl = 1;
 }
 
+def Llama_HalfSplitAttr : AttrDef<Llama_Dialect, "HalfSplit"> {
+  let mnemonic = "half_split";
+  let summary = "heads in whose first channels the two of a rotated pair lie half of these apart";
+  let description = [{
+    `#llama.half_split<64, 48>`: heads of 64 channels; of the first 48, channel i is paired with channel i + 24. `llama.rope`
+    rotates neighbours, so the packer puts channels 2i and 2i + 1 there.
+  }];
+  let parameters = (ins "int64_t":$headDim, "int64_t":$rotated);
+  let assemblyFormat = "`<` $headDim `,` $rotated `>`";
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    // Which channel of the checkpoint becomes channel `channel` (of any head).
+    int64_t sourceOf(int64_t channel) const;
+  }];
+}
+
 def Llama_RunAttr : AttrDef<Llama_Dialect, "Run"> {
   let mnemonic = "run";
   let summary = "consecutive layers that share a block";

@@ -46,20 +46,31 @@ def Llama_WeightDeclOp : Llama_Op<"weight", [Symbol, HasParent<"ModelOp">]> {
   let summary = "declares a tensor of the checkpoint";
   let description = [{
     `from` is the tensor's name there; `{layer}` in it stands for the layer's number, and makes the weight one per layer.
+    What the packer makes of it on the way: it takes the rows from `first_row` on (one tensor may hold several weights),
+    decodes it with the number at `scale_from` (where the checkpoint has it apart), reorders rows (of a vector: elements) as
+    `half_split` says, adds `plus` to every element, and converts it if the tensor is in another format than the type's.
 
-    1. the name contains `{layer}` at most once
+    1. the names contain `{layer}` at most once
+    2. first_row is not negative
+    3. the rows (of a vector: cols) are whole heads of `half_split`
+    4. only vectors have `plus`
 
     ```mlir
     llama.weight @attn_q from "blk.{layer}.attn_q.weight" : !llama.weight<576x576, q4_1>
+    llama.weight @attn_k from "layers.{layer}.qkv.weight" {first_row = 576 : i64, half_split = #llama.half_split<64, 64>}
+      : !llama.weight<192x576, bf16>
     ```
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$from, TypeAttrOf<Llama_WeightType>:$type);
+  let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$from, TypeAttrOf<Llama_WeightType>:$type,
+                       DefaultValuedAttr<I64Attr, "0">:$first_row, OptionalAttr<StrAttr>:$scale_from,
+                       OptionalAttr<Llama_HalfSplitAttr>:$half_split, DefaultValuedAttr<F32Attr, "0.0f">:$plus);
   let assemblyFormat = "$sym_name `from` $from attr-dict `:` $type";
   let hasVerifier = 1;
   let extraClassDeclaration = [{
     bool isPerLayer() { return getFrom().contains("{layer}"); }
     // The checkpoint's name of this weight in layer `layer` (ignored unless isPerLayer()).
-    std::string tensorName(int64_t layer);
+    std::string tensorName(int64_t layer) { return nameInLayer(getFrom(), layer); }
+    static std::string nameInLayer(::llvm::StringRef name, int64_t layer);
     WeightType getWeightType() { return ::llvm::cast<WeightType>(getType()); }
   }];
 }
@@ -143,7 +154,7 @@ def Llama_ReturnOp : Llama_Op<"return", [Pure, Terminator, HasParent<"GraphOp">]
 //===-- Steps of the mathematics ----------------------------------------------------===//
 
 def Llama_EmbedOp : Llama_WeightOp<"embed"> {
-  let summary = "looks the rows of the token ids up";
+  let summary = "looks the rows of the token ids up, and multiplies them by `scale`";
   let description = [{
     1. the result's width is the weight's cols
 
@@ -151,17 +162,18 @@ def Llama_EmbedOp : Llama_WeightOp<"embed"> {
     %x = llama.embed %ids, @token_embd : tensor<?x576xf32>
     ```
   }];
-  let arguments = (ins Llama_Ids:$ids, FlatSymbolRefAttr:$weight);
+  let arguments = (ins Llama_Ids:$ids, FlatSymbolRefAttr:$weight, DefaultValuedAttr<F32Attr, "1.0f">:$scale);
   let results = (outs Llama_Activation:$result);
   let assemblyFormat = "$ids `,` $weight attr-dict `:` type($result)";
 }
 
 def Llama_RmsNormOp : Llama_WeightOp<"rms_norm", [AllTypesMatch<["input", "result"]>]> {
-  let summary = "x / sqrt(mean(x^2) + eps) * weight, over the channels of each token";
+  let summary = "x / sqrt(mean(x^2) + eps) * weight, over the channels of each token, or of each of its heads";
   let description = [{
-    Zhang and Sennrich, Root Mean Square Layer Normalization, 2019.
+    Zhang and Sennrich, Root Mean Square Layer Normalization, 2019. With a weight narrower than the input, each piece of so
+    many channels is normalised for itself.
 
-    1. the weight is 1 x the input's width
+    1. the weight is 1 x a divisor of the input's width
     2. eps is positive
 
     ```mlir
@@ -193,7 +205,8 @@ def Llama_RopeOp : Llama_Op<"rope", [Pure, AllTypesMatch<["input", "result"]>]> 
   let summary = "rotates pairs of adjacent channels of every head by an angle proportional to the position";
   let description = [{
     Su et al., RoFormer, 2021. `turns[i]` is the rotation of channels 2i and 2i+1 of a head per position, in turns
-    (1 is 2 pi); channels past `2 * size(turns)` are left alone. Every scaling of RoPE is a choice of `turns`.
+    (1 is 2 pi); channels past `2 * size(turns)` are left alone. Every scaling of RoPE is a choice of `turns`, and of the
+    `magnitude` that rotated channels are multiplied by.
 
     1. the width is a multiple of head_dim, which is even
     2. there are at most head_dim / 2 turns
@@ -202,7 +215,8 @@ def Llama_RopeOp : Llama_Op<"rope", [Pure, AllTypesMatch<["input", "result"]>]> 
     %r = llama.rope %q, %pos head_dim 4 turns [1.591550e-01, 1.591550e-03] : tensor<?x8xf32>
     ```
   }];
-  let arguments = (ins Llama_Activation:$input, Index:$position, I64Attr:$head_dim, DenseF64ArrayAttr:$turns);
+  let arguments = (ins Llama_Activation:$input, Index:$position, I64Attr:$head_dim, DenseF64ArrayAttr:$turns,
+                       DefaultValuedAttr<F64Attr, "1.0">:$magnitude);
   let results = (outs Llama_Activation:$result);
   let assemblyFormat = "$input `,` $position `head_dim` custom<PlainI64>($head_dim) `turns` custom<ExactF64s>($turns) attr-dict `:` type($input)";
   let hasVerifier = 1;
@@ -229,17 +243,21 @@ def Llama_AppendOp : Llama_Op<"append", [Pure, AllTypesMatch<["key", "value"]>, 
 def Llama_AttentionOp : Llama_Op<"attention", [Pure, AllTypesMatch<["query", "result"]>]> {
   let summary = "causal grouped-query attention of the chunk's queries over the cache";
   let description = [{
-    Token t of the chunk, at position p = position + t, attends to positions 0 to p: softmax(q k / sqrt(head_dim)) v.
+    Token t of the chunk, at position p = position + t, attends to positions 0 to p, or to the last `window` of these
+    (Beltagy et al., Longformer, 2020): softmax(q k scale) v, where scale is 1 / sqrt(head_dim) unless it is given. With
+    `softcap`, softcap * tanh(x / softcap) is taken of each q k scale.
     Query head h reads KV head h / (heads / kv_heads). Ainslie et al., GQA, 2023.
 
     1. the query is heads x head_dim wide
     2. heads is a multiple of the cache's KV heads
+    3. window, scale and softcap are positive
 
     ```mlir
     %a = llama.attention %q, %kv1, %pos heads 9 : tensor<?x576xf32>, !llama.cache<3x64>
     ```
   }];
-  let arguments = (ins Llama_Activation:$query, Llama_CacheType:$cache, Index:$position, I64Attr:$heads);
+  let arguments = (ins Llama_Activation:$query, Llama_CacheType:$cache, Index:$position, I64Attr:$heads,
+                       OptionalAttr<I64Attr>:$window, OptionalAttr<F32Attr>:$scale, OptionalAttr<F32Attr>:$softcap);
   let results = (outs Llama_Activation:$result);
   let assemblyFormat = [{$query `,` $cache `,` $position `heads` custom<PlainI64>($heads) attr-dict `:` type($query)
                          `,` type($cache)}];
@@ -272,16 +290,74 @@ def Llama_SwigluOp : Llama_Op<"swiglu", [Pure, SameOperandsAndResultType]> {
   let assemblyFormat = "$gate `,` $up attr-dict `:` type($result)";
 }
 
+def Llama_GegluOp : Llama_Op<"geglu", [Pure, SameOperandsAndResultType]> {
+  let summary = "gelu(gate) * up, gelu(x) = x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))";
+  let description = [{
+    Shazeer, GLU Variants Improve Transformer, 2020; Hendrycks and Gimpel, Gaussian Error Linear Units, 2016.
+
+    ```mlir
+    %h = llama.geglu %gate, %up : tensor<?x1536xf32>
+    ```
+  }];
+  let arguments = (ins Llama_Activation:$gate, Llama_Activation:$up);
+  let results = (outs Llama_Activation:$result);
+  let assemblyFormat = "$gate `,` $up attr-dict `:` type($result)";
+}
+
+def Llama_BiasOp : Llama_WeightOp<"bias", [AllTypesMatch<["input", "result"]>]> {
+  let summary = "input + weight, for every token";
+  let description = [{
+    1. the weight is 1 x the input's width
+
+    ```mlir
+    %b = llama.bias %q, @attn_q_bias : tensor<?x576xf32>
+    ```
+  }];
+  let arguments = (ins Llama_Activation:$input, FlatSymbolRefAttr:$weight);
+  let results = (outs Llama_Activation:$result);
+  let assemblyFormat = "$input `,` $weight attr-dict `:` type($input)";
+}
+
+def Llama_ScaleOp : Llama_Op<"scale", [Pure, SameOperandsAndResultType]> {
+  let summary = "input * factor";
+  let description = [{
+    ```mlir
+    %s = llama.scale %o by 2.200000e-01 : tensor<?x576xf32>
+    ```
+  }];
+  let arguments = (ins Llama_Activation:$input, F32Attr:$factor);
+  let results = (outs Llama_Activation:$result);
+  let assemblyFormat = "$input `by` custom<PlainF32>($factor) attr-dict `:` type($input)";
+}
+
+def Llama_SoftcapOp : Llama_Op<"softcap", [Pure, SameOperandsAndResultType]> {
+  let summary = "cap * tanh(input / cap)";
+  let description = [{
+    Gemma Team, Gemma 2, 2024.
+
+    1. cap is positive
+
+    ```mlir
+    %s = llama.softcap %l at 3.000000e+01 : tensor<?x256xf32>
+    ```
+  }];
+  let arguments = (ins Llama_Activation:$input, F32Attr:$cap);
+  let results = (outs Llama_Activation:$result);
+  let assemblyFormat = "$input `at` custom<PlainF32>($cap) attr-dict `:` type($input)";
+  let hasVerifier = 1;
+}
+
 //===-- Fusion ----------------------------------------------------------------------===//
 
 def Llama_StageOp : Llama_Op<"stage", [SingleBlockImplicitTerminator<"YieldOp">, NoRegionArguments]> {
   let summary = "operations that will run as one phase, between two barriers";
   let description = [{
     What the fusion passes build and move operations into. It is anchored by the operations that read memory: `embed`,
-    `attention`, or `linear`s of one input. A `rms_norm` before the anchors is recomputed by every worker; what comes
-    after them works row by row on the rows a worker has just made.
+    `attention`, or `linear`s of one input. Norms and sums before linears are recomputed by every worker; what comes
+    after them works row by row on the rows a worker has just made. Attention takes in what is done to the heads of its query
+    and keys on the way there. Without an anchor it is norms and sums, which are computed once for each token.
 
-    1. it has at least one anchor
+    1. it has at least one anchor, or consists of `rms_norm` and `add`
     2. its anchors are all `linear` with the same input, or a single other one
     3. it contains no stage and no `layers`
 

@@ -26,9 +26,25 @@ LogicalResult CacheType::verify(function_ref<InFlightDiagnostic()> emitError, in
   return success();
 }
 
+LogicalResult HalfSplitAttr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t headDim, int64_t rotated) {
+  if (rotated <= 0 || rotated % 2 != 0 || headDim < rotated)
+    return emitError() << "expected an even number of channels of a head, got " << rotated << " of " << headDim;
+  return success();
+}
+
 LogicalResult WeightDeclOp::verify() {
-  if (getFrom().count("{layer}") > 1)
-    return emitOpError("(1) expected '{layer}' at most once in the tensor's name, got '") << getFrom() << "'";
+  for (StringRef name : {getFrom(), getScaleFrom().value_or("")})
+    if (name.count("{layer}") > 1)
+      return emitOpError("(1) expected '{layer}' at most once in the tensor's name, got '") << name << "'";
+  if (int64_t first = getFirstRow(); first < 0)
+    return emitOpError("(2) expected a first_row of at least 0, got ") << first;
+  const bool isVector = getWeightType().getRows() == 1;
+  if (std::optional<HalfSplitAttr> split = getHalfSplit())
+    if (int64_t channels = isVector ? getWeightType().getCols() : getWeightType().getRows();
+        channels % split->getHeadDim() != 0)
+      return emitOpError("(3) expected whole heads of ") << split->getHeadDim() << " channels, got " << channels;
+  if (!isVector && !getPlus().isZero())
+    return emitOpError("(4) expected 'plus' of a vector only");
   return success();
 }
 
@@ -101,8 +117,23 @@ LogicalResult RmsNormOp::verifySymbolUses(SymbolTableCollection &symbols) {
   FailureOr<WeightType> weight = weightOf(*this, getWeightAttr(), symbols);
   if (failed(weight))
     return failure();
+  if (weight->getRows() != 1 || widthOf(getInput()) % weight->getCols() != 0)
+    return emitOpError("(1) expected a weight of 1 x a divisor of ") << widthOf(getInput()) << ", got " << *weight;
+  return success();
+}
+
+LogicalResult BiasOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  FailureOr<WeightType> weight = weightOf(*this, getWeightAttr(), symbols);
+  if (failed(weight))
+    return failure();
   if (weight->getRows() != 1 || weight->getCols() != widthOf(getInput()))
     return emitOpError("(1) expected a weight 1x") << widthOf(getInput()) << ", got " << *weight;
+  return success();
+}
+
+LogicalResult SoftcapOp::verify() {
+  if (!(getCap().convertToFloat() > 0))
+    return emitOpError("(1) expected a positive cap");
   return success();
 }
 
@@ -151,12 +182,17 @@ LogicalResult AttentionOp::verify() {
   if (heads <= 0 || heads % cache.getKvHeads() != 0)
     return emitOpError("(2) expected heads divisible by the cache's ")
            << cache.getKvHeads() << " KV heads, got " << heads;
+  if (int64_t window = getWindow().value_or(1); window <= 0)
+    return emitOpError("(3) expected a positive window, got ") << window;
+  for (std::optional<APFloat> number : {getScale(), getSoftcap()})
+    if (number && !(number->convertToFloat() > 0))
+      return emitOpError("(3) expected a positive scale and softcap");
   return success();
 }
 
 LogicalResult StageOp::verify() {
   SmallVector<Operation *> anchors = getAnchors();
-  if (anchors.empty())
+  if (anchors.empty() && !llvm::all_of(getBody().front(), llvm::IsaPred<RmsNormOp, AddOp, YieldOp>))
     return emitOpError("(1) expected an anchor: linear, embed or attention");
   Value input;
   for (Operation *anchor : anchors) {

@@ -78,8 +78,10 @@ def Stream_PhaseOp : Stream_Op<"phase", [NoTerminator, SingleBlock, NoRegionArgu
     `head` marks a phase that is needed only for tokens whose logits are wanted. `prologue_tokens`: the workers share the
     prologue out in pieces of that many tokens, and meet before the tiles; without it each does all of it.
 
-    1. it contains `tiles`, or one `attention`, `softmax`, `peak` or `embed`; `rope_table` is beside `embed` only, one
-       `append` beside `attention` only
+    Without any of the operations that share work out, what `write` leaves is computed once for each token: a unit is a token.
+
+    1. it contains `tiles`, or one `attention`, `softmax`, `peak` or `embed`, or nothing but a prologue and its `write`s;
+       `rope_table` is beside `embed` only, one `append` beside `attention` only, `write` beside none of these but `tiles`
     2. it writes no buffer that its prologue, or a `rope` as its table, reads
     3. a buffer that one `tiles` writes is neither read nor written by another: their rows are other workers'
     4. `tiles` that share an operand have the same token_block, as soon as they have one
@@ -136,10 +138,38 @@ def Stream_RmsNormOp : Stream_SymbolOp<"rms_norm", [HasParent<"PhaseOp">, AllTyp
   let hasVerifier = 1;
 }
 
+def Stream_SumOp : Stream_Op<"sum", [Pure, HasParent<"PhaseOp">, SameOperandsAndResultType]> {
+  let summary = "the sum of two tokens' channels: see llama.add";
+  let description = [{
+    ```mlir
+    %s = stream.sum %x, %n : !stream.values<576>
+    ```
+  }];
+  let arguments = (ins Stream_ValuesType:$lhs, Stream_ValuesType:$rhs);
+  let results = (outs Stream_ValuesType:$result);
+  let assemblyFormat = "$lhs `,` $rhs attr-dict `:` type($result)";
+}
+
+def Stream_WriteOp : Stream_SymbolOp<"write", [HasParent<"PhaseOp">]> {
+  let summary = "leaves all channels of a token in a buffer, for later phases";
+  let description = [{
+    Every worker has computed them; one writes: where the prologue is shared out, the one whose token it is, else the one that
+    runs unit 0.
+
+    1. the buffer is as wide as the value
+
+    ```mlir
+    stream.write %s, @h : !stream.values<576>
+    ```
+  }];
+  let arguments = (ins Stream_ValuesType:$value, FlatSymbolRefAttr:$buffer);
+  let assemblyFormat = "$value `,` $buffer attr-dict `:` type($value)";
+}
+
 def Stream_MergeOp : Stream_SymbolOp<"merge", [HasParent<"PhaseOp">]> {
   let summary = "joins the parts of a split stream.attention, in the order of their positions";
   let description = [{
-    Which parts there are follows from the position of the step.
+    Which parts there are follows from the position of the step, and from `window`: see stream.attention.
 
     1. heads divides the result's width; the buffer is segments of the context x heads x (head size + 2) wide
 
@@ -147,7 +177,7 @@ def Stream_MergeOp : Stream_SymbolOp<"merge", [HasParent<"PhaseOp">]> {
     %a = stream.merge @parts heads 9 : !stream.values<576>
     ```
   }];
-  let arguments = (ins FlatSymbolRefAttr:$buffer, I64Attr:$heads);
+  let arguments = (ins FlatSymbolRefAttr:$buffer, I64Attr:$heads, OptionalAttr<I64Attr>:$window);
   let results = (outs Stream_ValuesType:$result);
   let assemblyFormat = "$buffer `heads` custom<PlainI64>($heads) attr-dict `:` type($result)";
 }
@@ -266,6 +296,56 @@ def Stream_SwigluOp : Stream_EpilogueOp<"swiglu", [Pure, SameOperandsAndResultTy
   let assemblyFormat = "$gate `,` $up attr-dict";
 }
 
+def Stream_GegluOp : Stream_EpilogueOp<"geglu", [Pure, SameOperandsAndResultType]> {
+  let summary = "see llama.geglu";
+  let description = [{
+    ```mlir
+    %h = stream.geglu %g, %u
+    ```
+  }];
+  let arguments = (ins Stream_LanesType:$gate, Stream_LanesType:$up);
+  let results = (outs Stream_LanesType:$result);
+  let assemblyFormat = "$gate `,` $up attr-dict";
+}
+
+def Stream_BiasOp : Stream_EpilogueSymbolOp<"bias", [SameOperandsAndResultType]> {
+  let summary = "see llama.bias; the tile's rows of the vector";
+  let description = [{
+    1. the weight is 1 x the rows of the tiles' weights
+
+    ```mlir
+    %b = stream.bias %y, @attn_q_bias
+    ```
+  }];
+  let arguments = (ins Stream_LanesType:$input, FlatSymbolRefAttr:$weight);
+  let results = (outs Stream_LanesType:$result);
+  let assemblyFormat = "$input `,` $weight attr-dict";
+}
+
+def Stream_ScaleOp : Stream_EpilogueOp<"scale", [Pure, SameOperandsAndResultType]> {
+  let summary = "see llama.scale";
+  let description = [{
+    ```mlir
+    %s = stream.scale %y by 2.200000e-01
+    ```
+  }];
+  let arguments = (ins Stream_LanesType:$input, F32Attr:$factor);
+  let results = (outs Stream_LanesType:$result);
+  let assemblyFormat = "$input `by` custom<PlainF32>($factor) attr-dict";
+}
+
+def Stream_SoftcapOp : Stream_EpilogueOp<"softcap", [Pure, SameOperandsAndResultType]> {
+  let summary = "see llama.softcap";
+  let description = [{
+    ```mlir
+    %s = stream.softcap %y at 3.000000e+01
+    ```
+  }];
+  let arguments = (ins Stream_LanesType:$input, F32Attr:$cap);
+  let results = (outs Stream_LanesType:$result);
+  let assemblyFormat = "$input `at` custom<PlainF32>($cap) attr-dict";
+}
+
 def Stream_RopeOp : Stream_EpilogueSymbolOp<"rope", [SameOperandsAndResultType]> {
   let summary = "see llama.rope; the angles come from a table";
   let description = [{
@@ -285,7 +365,7 @@ def Stream_RopeOp : Stream_EpilogueSymbolOp<"rope", [SameOperandsAndResultType]>
 //===-- Phases of other kinds -------------------------------------------------------------===//
 
 def Stream_EmbedOp : Stream_SymbolOp<"embed", [HasParent<"PhaseOp">]> {
-  let summary = "looks up the rows of the chunk's ids in a packed weight";
+  let summary = "looks up the rows of the chunk's ids in a packed weight, and multiplies them by `scale`";
   let description = [{
     The weight lies as `tiles` packs it; where it is also streamed by a `tiles` (tied output) it is stored once.
 
@@ -297,7 +377,7 @@ def Stream_EmbedOp : Stream_SymbolOp<"embed", [HasParent<"PhaseOp">]> {
     ```
   }];
   let arguments = (ins FlatSymbolRefAttr:$weight, FlatSymbolRefAttr:$buffer,
-                       DefaultValuedAttr<I64Attr, "32">:$tile_rows);
+                       DefaultValuedAttr<I64Attr, "32">:$tile_rows, DefaultValuedAttr<F32Attr, "1.0f">:$scale);
   let assemblyFormat = "$weight `,` $buffer attr-dict";
   let hasVerifier = 1;
 }
@@ -306,8 +386,8 @@ def Stream_RopeTableOp : Stream_SymbolOp<"rope_table", [HasParent<"PhaseOp">]> {
   let summary = "sines and cosines of the chunk's positions";
   let description = [{
     For every token at position p, of n = head_dim + 32 channels c (periodic in head_dim): first n cosines, then n sines, the
-    sine of an even channel negated: channel c of pair i = (c % head_dim) / 2 holds cos and -+sin of 2 pi p turns[i]; 1 and
-    0 past the turns.
+    sine of an even channel negated: channel c of pair i = (c % head_dim) / 2 holds cos and -+sin of 2 pi p turns[i], times
+    `magnitude`; 1 and 0 past the turns.
 
     1. the buffer is 2 * (head_dim + 32) wide
     2. head_dim is positive and even; there are at most head_dim / 2 turns
@@ -316,7 +396,8 @@ def Stream_RopeTableOp : Stream_SymbolOp<"rope_table", [HasParent<"PhaseOp">]> {
     stream.rope_table @rope head_dim 64 turns [1.591550e-01, 1.591550e-03]
     ```
   }];
-  let arguments = (ins FlatSymbolRefAttr:$buffer, I64Attr:$head_dim, DenseF64ArrayAttr:$turns);
+  let arguments = (ins FlatSymbolRefAttr:$buffer, I64Attr:$head_dim, DenseF64ArrayAttr:$turns,
+                       DefaultValuedAttr<F64Attr, "1.0">:$magnitude);
   let assemblyFormat = "$buffer `head_dim` custom<PlainI64>($head_dim) `turns` custom<ExactF64s>($turns) attr-dict";
   let hasVerifier = 1;
 }
@@ -326,16 +407,20 @@ def Stream_AppendOp : Stream_SymbolOp<"append", [HasParent<"PhaseOp">]> {
   let description = [{
     Before the attention beside it reads them. Channel c is channel c % head size of KV head c / head size. The layouts are
     in runtime/abi.h. In a program of many tokens this is the phase's prologue; one token is appended by the work item
-    that reads its position.
+    that reads its position. Each head of the keys is first normalised with `norm` and `eps` (see llama.rms_norm), then rotated
+    with the table `rope`, where these are given.
 
     1. both buffers are KV heads x head size wide
     2. the attention of its phase reads such a cache
+    3. `norm` is 1 x head size and comes with a positive eps; `rope` is 2 * (head size + 32) wide
 
     ```mlir
     stream.append @k, @v : !llama.cache<3x64>
     ```
   }];
-  let arguments = (ins FlatSymbolRefAttr:$key, FlatSymbolRefAttr:$value, TypeAttr:$cache);
+  let arguments = (ins FlatSymbolRefAttr:$key, FlatSymbolRefAttr:$value, TypeAttr:$cache,
+                       OptionalAttr<FlatSymbolRefAttr>:$norm, OptionalAttr<F32Attr>:$eps,
+                       OptionalAttr<FlatSymbolRefAttr>:$rope);
   let assemblyFormat = "$key `,` $value `:` $cache attr-dict";
 }
 
@@ -347,18 +432,27 @@ def Stream_AttentionOp : Stream_SymbolOp<"attention", [HasParent<"PhaseOp">]> {
     is a work item of its own, and the result is the parts, [segment][head] of outputs, maximum and sum, for `stream.merge`.
     The configuration: `token_block` tokens are a work item; `prefetch` is how many bytes software prefetches are ahead in the cache, 0 for none.
 
+    A token sees the last `window` positions up to its own, without one all of them; blocks before the first token's window
+    are not read. Each head of the queries is first normalised and rotated as `append` does it with keys. `scale` and `softcap`
+    are llama.attention's.
+
     1. both buffers are heads x head size wide; with split, the result is segments of the context x heads x (head size + 2)
     2. heads is a multiple of the cache's KV heads
     3. token_block is positive
     4. split is for programs of one token
     5. prefetch is not negative
+    6. `norm` is 1 x head size and comes with a positive eps; `rope` is 2 * (head size + 32) wide
+    7. window, scale and softcap are positive
 
     ```mlir
     stream.attention @q, @attn heads 9 : !llama.cache<3x64>
     ```
   }];
   let arguments = (ins FlatSymbolRefAttr:$query, FlatSymbolRefAttr:$result, I64Attr:$heads, TypeAttr:$cache,
-                       OptionalAttr<I64Attr>:$token_block, OptionalAttr<I64Attr>:$prefetch, UnitAttr:$split);
+                       OptionalAttr<I64Attr>:$token_block, OptionalAttr<I64Attr>:$prefetch, UnitAttr:$split,
+                       OptionalAttr<I64Attr>:$window, OptionalAttr<F32Attr>:$scale, OptionalAttr<F32Attr>:$softcap,
+                       OptionalAttr<FlatSymbolRefAttr>:$norm, OptionalAttr<F32Attr>:$eps,
+                       OptionalAttr<FlatSymbolRefAttr>:$rope);
   let assemblyFormat = "$query `,` $result `heads` custom<PlainI64>($heads) `:` $cache attr-dict";
   let hasVerifier = 1;
 }

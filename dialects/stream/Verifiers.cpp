@@ -46,14 +46,20 @@ LogicalResult PhaseOp::verify() {
   auto has = [&](auto kind) { return llvm::any_of(block, [](Operation &op) { return isa<decltype(kind)>(op); }); };
   auto count = [&](auto kind) { return llvm::range_size(block.getOps<decltype(kind)>()); };
   auto kinds = has(TilesOp()) + count(AttentionOp()) + count(SoftmaxOp()) + count(PeakOp()) + count(EmbedOp());
-  if (kinds != 1)
+  const bool writesAlone = kinds == 0 && has(WriteOp()) && !has(PrepareOp());
+  if (kinds != 1 && !writesAlone)
     return emitOpError("(1) expected one of tiles, attention, softmax, peak, embed, got ") << kinds << " kinds";
   if (has(RopeTableOp()) && !has(EmbedOp()))
     return emitOpError("(1) expected rope_table beside embed only");
   if (count(AppendOp()) > count(AttentionOp()))
     return emitOpError("(1) expected append once, beside attention only");
+  if (has(WriteOp()) && !has(TilesOp()) && !writesAlone)
+    return emitOpError("(1) expected write beside tiles, or nothing else shared out");
 
   llvm::StringMap<TilesOp> writers;
+  for (auto write : getBody().getOps<WriteOp>())
+    if (!writers.try_emplace(write.getBuffer(), TilesOp()).second)
+      return emitOpError("(3) expected one write to @") << write.getBuffer() << ", got several";
   for (auto tiles : getBody().getOps<TilesOp>())
     for (auto write : tiles.getBody().getOps<WriteRowsOp>())
       if (writers.try_emplace(write.getBuffer(), tiles).first->second != tiles)
@@ -67,7 +73,7 @@ LogicalResult PhaseOp::verify() {
       if (writers.contains(rope.getTable()))
         return emitOpError("(2) expected no write to @") << rope.getTable() << ", which a rope reads";
     for (auto read : tiles.getBody().getOps<ReadRowsOp>())
-      if (TilesOp writer = writers.lookup(read.getBuffer()); writer && writer != tiles)
+      if (auto writer = writers.find(read.getBuffer()); writer != writers.end() && writer->second != tiles)
         return emitOpError("(3) expected no read of @") << read.getBuffer() << ", which another tiles writes";
     if (std::optional<int64_t> tokens = tiles.getTokenBlock())
       for (Value operand : tiles.getOperands())
@@ -109,6 +115,10 @@ static FailureOr<llama::WeightType> weightOf(Operation *op, FlatSymbolRefAttr sy
 
 LogicalResult ReadOp::verifySymbolUses(SymbolTableCollection &) {
   return expectWidth(*this, getBufferAttr(), getResult().getType().getWidth());
+}
+
+LogicalResult WriteOp::verifySymbolUses(SymbolTableCollection &) {
+  return expectWidth(*this, getBufferAttr(), getValue().getType().getWidth());
 }
 
 LogicalResult RmsNormOp::verifySymbolUses(SymbolTableCollection &) {
@@ -194,6 +204,15 @@ LogicalResult WriteRowsOp::verifySymbolUses(SymbolTableCollection &) {
   return expectWidth(*this, getBufferAttr(), rowsOf(*this));
 }
 
+LogicalResult BiasOp::verifySymbolUses(SymbolTableCollection &) {
+  FailureOr<llama::WeightType> weight = weightOf(*this, getWeightAttr());
+  if (failed(weight))
+    return failure();
+  if (int64_t rows = rowsOf(*this); weight->getRows() != 1 || weight->getCols() != rows)
+    return emitOpError("(1) expected a weight 1x") << rows << ", got " << *weight;
+  return success();
+}
+
 LogicalResult RopeOp::verifySymbolUses(SymbolTableCollection &) {
   int64_t head = getHeadDim(), rows = rowsOf(*this);
   if (head <= 0 || head % 2 != 0 || rows % head != 0)
@@ -228,6 +247,28 @@ LogicalResult RopeTableOp::verifySymbolUses(SymbolTableCollection &) {
   return expectWidth(*this, getBufferAttr(), 2 * (getHeadDim() + 32));
 }
 
+// What `append` and `attention` do to heads before they use them; constraint number `number`.
+template <typename Op> static LogicalResult verifyHeads(Op op, int64_t headDim, const char *number) {
+  if (op.getNorm().has_value() != op.getEps().has_value() || (op.getEps() && !(op.getEps()->convertToFloat() > 0)))
+    return op.emitOpError() << number << " expected a norm with a positive eps, or neither";
+  if (op.getNormAttr()) {
+    FailureOr<llama::WeightType> weight = weightOf(op, op.getNormAttr());
+    if (failed(weight))
+      return failure();
+    if (weight->getRows() != 1 || weight->getCols() != headDim)
+      return op.emitOpError() << number << " expected a norm 1x" << headDim << ", got " << *weight;
+  }
+  if (op.getRopeAttr()) {
+    FailureOr<int64_t> width = bufferWidth(op, op.getRopeAttr());
+    if (failed(width))
+      return failure();
+    if (headDim % 2 != 0 || *width != 2 * (headDim + 32))
+      return op.emitOpError() << number << " expected a table " << 2 * (headDim + 32) << " wide of even heads, got "
+                              << *width;
+  }
+  return success();
+}
+
 LogicalResult AppendOp::verifySymbolUses(SymbolTableCollection &) {
   auto attentions = (*this)->getParentOfType<PhaseOp>().getBody().getOps<AttentionOp>();
   if (AttentionOp attention = *attentions.begin(); attention.getCache() != getCache())
@@ -237,7 +278,8 @@ LogicalResult AppendOp::verifySymbolUses(SymbolTableCollection &) {
   if (!cache)
     return emitOpError("(2) expected a cache, got ") << getCache();
   int64_t width = cache.getKvHeads() * cache.getHeadDim();
-  return failure(failed(expectWidth(*this, getKeyAttr(), width)) || failed(expectWidth(*this, getValueAttr(), width)));
+  return failure(failed(expectWidth(*this, getKeyAttr(), width)) || failed(expectWidth(*this, getValueAttr(), width)) ||
+                 failed(verifyHeads(*this, cache.getHeadDim(), "(3)")));
 }
 
 LogicalResult AttentionOp::verify() {
@@ -247,6 +289,11 @@ LogicalResult AttentionOp::verify() {
     return emitOpError("(4) expected split in a program of one token, got one of ") << tokens;
   if (int64_t prefetch = getPrefetch().value_or(0); prefetch < 0)
     return emitOpError("(5) expected a prefetch of at least 0, got ") << prefetch;
+  if (int64_t window = getWindow().value_or(1); window <= 0)
+    return emitOpError("(7) expected a positive window, got ") << window;
+  for (std::optional<APFloat> number : {getScale(), getSoftcap()})
+    if (number && !(number->convertToFloat() > 0))
+      return emitOpError("(7) expected a positive scale and softcap");
   return success();
 }
 
@@ -260,7 +307,8 @@ LogicalResult AttentionOp::verifySymbolUses(SymbolTableCollection &) {
                  failed(expectWidth(
                      *this, getResultAttr(),
                      getSplit() ? partsWidth((*this)->getParentOfType<llama::ModelOp>(), getHeads(), cache.getHeadDim())
-                                : width)));
+                                : width)) ||
+                 failed(verifyHeads(*this, cache.getHeadDim(), "(6)")));
 }
 
 LogicalResult MergeOp::verifySymbolUses(SymbolTableCollection &) {

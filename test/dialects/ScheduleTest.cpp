@@ -175,6 +175,34 @@ TEST_F(ScheduleTest, ALookedUpWeightIsSharedOnlyInTheSameTiles) {
   EXPECT_GT(other.weightBytes(), bytes);
 }
 
+TEST_F(ScheduleTest, PhasesOfTheSameCodeAreOneKernel) {
+  auto repeat = [](const std::string &weight, int rows) {
+    return "stream.repeat 1 { stream.phase \"down\" { %x = stream.read @in96 : !stream.values<96>\n"
+           "%a = stream.prepare %x : !stream.values<96> -> !stream.operand<96, i8>\n"
+           "stream.tiles (%a) [@" +
+           weight +
+           "] : !stream.operand<96, i8> { ^bb0(%y: !stream.lanes): "
+           "stream.write_rows %y, @out64 } {tile_rows = " +
+           std::to_string(rows) + " : i64} } }\n";
+  };
+  // Layers alternate between two formats; one weight of a format lies in other tiles.
+  Schedule s =
+      schedule("llama.weight @same.down from \"blk.{layer}.down\" : !llama.weight<64x96, q8_0>\n"
+               "stream.program @decode max_tokens 1 { stream.buffer @in96 width 96\n stream.buffer @out64 width 64\n" +
+               repeat("down", 32) + repeat("other.down", 32) + repeat("down", 32) + repeat("same.down", 32) +
+               repeat("down", 16) + "}");
+  ASSERT_EQ(s.steps(0).size(), 5u);
+  std::vector<unsigned> kernels;
+  for (const Step &step : s.steps(0))
+    kernels.push_back(step.kernel);
+  EXPECT_EQ(kernels, (std::vector<unsigned>{0, 1, 0, 1, 2}));
+  EXPECT_EQ(s.kernels().size(), 3u);
+  std::set<int64_t> offsets;
+  for (const Step &step : s.steps(0))
+    offsets.insert(step.weightsOffset);
+  EXPECT_EQ(offsets.size(), 5u) << "each layer has weights of its own";
+}
+
 TEST_F(ScheduleTest, Units) {
   Schedule plan = read(mlir::parseSourceFile<mlir::ModuleOp>(STREAM_PROGRAM, &context));
   std::map<std::string, std::pair<int64_t, int64_t>> units;

@@ -14,6 +14,7 @@ WEIGHTS = {
     "token_embd": "49152x576, q8_0",
     "attn_norm": "1x576, f32",
     "attn_q": "576x576, q4_1",
+    "attn_q_bias": "1x576, f32",
     "attn_k": "192x576, q4_1",
     "attn_output": "576x576, q4_1",
     "ffn_gate": "1536x576, q4_1",
@@ -22,7 +23,7 @@ WEIGHTS = {
 BUFFERS = {"parts": 594, "x": 576, "h": 576, "q": 576, "k": 192, "v": 192, "attn": 576, "hidden": 1536, "rope": 192, "logits": 49152, "data": 2048, "probabilities": 49153}
 
 # Where an operation may stand, by the first word of its example that tells.
-EPILOGUE = ("read_rows", "write_rows", "add", "swiglu", "rope")
+EPILOGUE = ("read_rows", "write_rows", "add", "swiglu", "geglu", "bias", "scale", "softcap", "rope")
 KINDS = ("embed", "attention", "softmax", "peak")  # phases of their own
 
 TILES = """stream.tiles (%operand) [@{weight}] : !stream.operand<576, i8> {{
@@ -108,13 +109,14 @@ def wrap(operation, text):
         rest = [f"{value} = stream.add {unknown[0]}, {unknown[0]}" for value in unknown[1:]]
         return phase(PREPARE + TILES.format(weight=weight, argument=unknown[0][1:], body="\n".join([*rest, text])), text)
     # The prologue, and tiles themselves. A phase needs tiles: an example without them gets one.
-    given = {"prepare": "stream.read @x : !stream.values<576>", "rms_norm": "stream.read @x : !stream.values<576>"}
-    lines = [f"{value} = {given[name]}" for value in undefined(text) if name in given]
+    lines = []
+    if name in ("prepare", "rms_norm", "sum", "write"):
+        lines = [f"{value} = stream.read @x : !stream.values<576>" for value in undefined(text)]
     if name == "tiles":
         operands = "stream.prepare %values : !stream.values<576> -> !stream.operand<576, i8>"
         lines = [READ, *(f"{value} = {operands}" for value in undefined(text))]
         return phase("\n".join([*lines, text]), text)
-    tiles = PREPARE + TILES.format(weight="attn_q", argument="row", body="stream.write_rows %row, @h")
+    tiles = PREPARE + TILES.format(weight="attn_q", argument="row", body="stream.write_rows %row, @q")
     return phase("\n".join([*lines, text, tiles]), text)
 
 

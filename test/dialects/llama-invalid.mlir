@@ -19,8 +19,8 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 
 // !llama.weight: a known format
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
-  // expected-error @+1 {{unknown weight format 'q3_k'}}
-  llama.weight @w from "w" : !llama.weight<64x64, q3_k>
+  // expected-error @+1 {{unknown weight format 'q3_x'}}
+  llama.weight @w from "w" : !llama.weight<64x64, q3_x>
 }
 
 // -----
@@ -215,10 +215,92 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
   llama.weight @w from "w" : !llama.weight<64x64, q4_1>
   llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
-    // expected-error @+1 {{(1) expected a weight 1x64, got '!llama.weight<64x64, q4_1>'}}
+    // expected-error @+1 {{(1) expected a weight of 1 x a divisor of 64, got '!llama.weight<64x64, q4_1>'}}
     %y = llama.rms_norm %x, @w eps 1.0e-5 : tensor<?x64xf32>
     llama.yield %y : tensor<?x64xf32>
   }
+}
+
+// -----
+
+// llama.rms_norm 1: whole heads
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<1x24, f32>
+  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
+    // expected-error @+1 {{(1) expected a weight of 1 x a divisor of 64, got '!llama.weight<1x24, f32>'}}
+    %y = llama.rms_norm %x, @w eps 1.0e-5 : tensor<?x64xf32>
+    llama.yield %y : tensor<?x64xf32>
+  }
+}
+
+// -----
+
+// llama.bias 1: a weight 1 x width
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<1x16, f32>
+  llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
+    // expected-error @+1 {{(1) expected a weight 1x64, got '!llama.weight<1x16, f32>'}}
+    %y = llama.bias %x, @w : tensor<?x64xf32>
+    llama.yield %y : tensor<?x64xf32>
+  }
+}
+
+// -----
+
+// llama.softcap 1: a positive cap
+func.func @f(%x: tensor<?x64xf32>) {
+  // expected-error @+1 {{(1) expected a positive cap}}
+  %y = llama.softcap %x at -1.0 : tensor<?x64xf32>
+  return
+}
+
+// -----
+
+// llama.attention 3: positive window
+func.func @f(%q: tensor<?x64xf32>, %kv: !llama.cache<2x16>, %pos: index) {
+  // expected-error @+1 {{(3) expected a positive window, got 0}}
+  %a = llama.attention %q, %kv, %pos heads 4 {window = 0 : i64} : tensor<?x64xf32>, !llama.cache<2x16>
+  return
+}
+
+// -----
+
+// llama.attention 3: positive scale
+func.func @f(%q: tensor<?x64xf32>, %kv: !llama.cache<2x16>, %pos: index) {
+  // expected-error @+1 {{(3) expected a positive scale and softcap}}
+  %a = llama.attention %q, %kv, %pos heads 4 {scale = 0.0 : f32} : tensor<?x64xf32>, !llama.cache<2x16>
+  return
+}
+
+// -----
+
+// llama.weight 2: first_row
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  // expected-error @+1 {{(2) expected a first_row of at least 0, got -1}}
+  llama.weight @w from "w" {first_row = -1 : i64} : !llama.weight<64x64, f32>
+}
+
+// -----
+
+// llama.weight 3: whole heads
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  // expected-error @+1 {{(3) expected whole heads of 24 channels, got 64}}
+  llama.weight @w from "w" {half_split = #llama.half_split<24, 24>} : !llama.weight<64x64, f32>
+}
+
+// -----
+
+// llama.weight 4: plus
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  // expected-error @+1 {{(4) expected 'plus' of a vector only}}
+  llama.weight @w from "w" {plus = 1.0 : f32} : !llama.weight<64x64, f32>
+}
+
+// -----
+
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  // expected-error @+1 {{expected an even number of channels of a head, got 32 of 16}}
+  llama.weight @w from "w" {half_split = #llama.half_split<16, 32>} : !llama.weight<64x64, f32>
 }
 
 // -----
@@ -375,7 +457,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
   llama.block @b(%x: tensor<?x64xf32>, %pos: index, %kv: !llama.cache<2x16>) {
     // expected-error @+1 {{(1) expected an anchor: linear, embed or attention}}
     %s = llama.stage "s" -> tensor<?x64xf32> {
-      %y = llama.add %x, %x : tensor<?x64xf32>
+      %y = llama.swiglu %x, %x : tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
     }
     llama.yield %s : tensor<?x64xf32>

@@ -1407,3 +1407,238 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
     } {prologue_tokens = 0 : i64}
   }
 }
+
+// -----
+
+// stream.write 1: as wide as the value
+llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  llama.weight @n from "n" : !llama.weight<1x16, f32>
+  llama.weight @b from "b" : !llama.weight<1x32, f32>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.buffer @k width 32
+    stream.buffer @v width 32
+    stream.buffer @rope width 96
+    stream.phase "s" {
+      %v = stream.read @x : !stream.values<64>
+      // expected-error @+1 {{(1) expected buffer @k to be 64 wide, got 32}}
+      stream.write %v, @k : !stream.values<64>
+    }
+  }
+}
+
+// -----
+
+// stream.bias 1: as many numbers as rows
+llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  llama.weight @n from "n" : !llama.weight<1x16, f32>
+  llama.weight @b from "b" : !llama.weight<1x32, f32>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.buffer @k width 32
+    stream.buffer @v width 32
+    stream.buffer @rope width 96
+    stream.phase "s" {
+      %v = stream.read @x : !stream.values<64>
+      %a = stream.prepare %v : !stream.values<64> -> !stream.operand<64, i8>
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%l: !stream.lanes):
+        // expected-error @+1 {{(1) expected a weight 1x64, got '!llama.weight<1x32, f32>'}}
+        %c = stream.bias %l, @b
+        stream.write_rows %c, @y
+      }
+    }
+  }
+}
+
+// -----
+
+// stream.append 3: norm and eps
+llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  llama.weight @n from "n" : !llama.weight<1x16, f32>
+  llama.weight @b from "b" : !llama.weight<1x32, f32>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.buffer @k width 32
+    stream.buffer @v width 32
+    stream.buffer @rope width 96
+    stream.phase "s" {
+      // expected-error @+1 {{(3) expected a norm with a positive eps, or neither}}
+      stream.append @k, @v : !llama.cache<2x16> {norm = @n}
+      stream.attention @x, @y heads 4 : !llama.cache<2x16>
+    }
+  }
+}
+
+// -----
+
+// stream.append 3: a norm of one head
+llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  llama.weight @n from "n" : !llama.weight<1x16, f32>
+  llama.weight @b from "b" : !llama.weight<1x32, f32>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.buffer @k width 32
+    stream.buffer @v width 32
+    stream.buffer @rope width 96
+    stream.phase "s" {
+      // expected-error @+1 {{(3) expected a norm 1x16, got '!llama.weight<1x32, f32>'}}
+      stream.append @k, @v : !llama.cache<2x16> {norm = @b, eps = 1.0e-5 : f32}
+      stream.attention @x, @y heads 4 : !llama.cache<2x16>
+    }
+  }
+}
+
+// -----
+
+// stream.append 3: the table's width
+llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  llama.weight @n from "n" : !llama.weight<1x16, f32>
+  llama.weight @b from "b" : !llama.weight<1x32, f32>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.buffer @k width 32
+    stream.buffer @v width 32
+    stream.buffer @rope width 96
+    stream.phase "s" {
+      // expected-error @+1 {{(3) expected a table 96 wide of even heads, got 32}}
+      stream.append @k, @v : !llama.cache<2x16> {rope = @v}
+      stream.attention @x, @y heads 4 : !llama.cache<2x16>
+    }
+  }
+}
+
+// -----
+
+// stream.attention 6: norm and eps
+llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  llama.weight @n from "n" : !llama.weight<1x16, f32>
+  llama.weight @b from "b" : !llama.weight<1x32, f32>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.buffer @k width 32
+    stream.buffer @v width 32
+    stream.buffer @rope width 96
+    stream.phase "s" {
+      // expected-error @+1 {{(6) expected a norm with a positive eps, or neither}}
+      stream.attention @x, @y heads 4 : !llama.cache<2x16> {eps = 1.0e-5 : f32}
+    }
+  }
+}
+
+// -----
+
+// stream.attention 7: window
+llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  llama.weight @n from "n" : !llama.weight<1x16, f32>
+  llama.weight @b from "b" : !llama.weight<1x32, f32>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.buffer @k width 32
+    stream.buffer @v width 32
+    stream.buffer @rope width 96
+    stream.phase "s" {
+      // expected-error @+1 {{(7) expected a positive window, got -1}}
+      stream.attention @x, @y heads 4 : !llama.cache<2x16> {window = -1 : i64}
+    }
+  }
+}
+
+// -----
+
+// stream.attention 7: softcap
+llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  llama.weight @n from "n" : !llama.weight<1x16, f32>
+  llama.weight @b from "b" : !llama.weight<1x32, f32>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.buffer @k width 32
+    stream.buffer @v width 32
+    stream.buffer @rope width 96
+    stream.phase "s" {
+      // expected-error @+1 {{(7) expected a positive scale and softcap}}
+      stream.attention @x, @y heads 4 : !llama.cache<2x16> {softcap = 0.0 : f32}
+    }
+  }
+}
+
+// -----
+
+// stream.phase 1: write beside tiles only
+llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  llama.weight @n from "n" : !llama.weight<1x16, f32>
+  llama.weight @b from "b" : !llama.weight<1x32, f32>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.buffer @k width 32
+    stream.buffer @v width 32
+    stream.buffer @rope width 96
+    // expected-error @+1 {{(1) expected write beside tiles, or nothing else shared out}}
+    stream.phase "s" {
+      %v = stream.read @x : !stream.values<64>
+      stream.write %v, @y : !stream.values<64>
+      stream.attention @x, @x heads 4 : !llama.cache<2x16>
+    }
+  }
+}
+
+// -----
+
+// stream.phase 3: one write to a buffer
+llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  llama.weight @n from "n" : !llama.weight<1x16, f32>
+  llama.weight @b from "b" : !llama.weight<1x32, f32>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.buffer @k width 32
+    stream.buffer @v width 32
+    stream.buffer @rope width 96
+    // expected-error @+1 {{(3) expected one write to @y, got several}}
+    stream.phase "s" {
+      %v = stream.read @x : !stream.values<64>
+      stream.write %v, @y : !stream.values<64>
+      stream.write %v, @y : !stream.values<64>
+    }
+  }
+}
+
+// -----
+
+// stream.phase 2: what is written is not read
+llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  llama.weight @n from "n" : !llama.weight<1x16, f32>
+  llama.weight @b from "b" : !llama.weight<1x32, f32>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.buffer @k width 32
+    stream.buffer @v width 32
+    stream.buffer @rope width 96
+    // expected-error @+1 {{(2) expected no write to @x, which the prologue reads}}
+    stream.phase "s" {
+      %v = stream.read @x : !stream.values<64>
+      stream.write %v, @x : !stream.values<64>
+    }
+  }
+}

@@ -1,5 +1,6 @@
 """Bad input ends with one diagnostic naming the file and a remedy, exit code 1, and no output file."""
 import os
+import random
 import resource
 import struct
 import subprocess
@@ -61,10 +62,12 @@ def test_truncated_in_the_header(tiny, tmp_path):
         fails(file, tmp_path)
 
 
-def test_real_model_truncated_at_every_64_kib(real_model, tmp_path):
+def test_real_model_truncated_anywhere(real_model, tmp_path):
     file = tmp_path / "cut.gguf"
     file.write_bytes(real_model.read_bytes())
-    for size in range(file.stat().st_size // 65536 * 65536, -1, -65536):
+    sizes = file.stat().st_size
+    tables = 2 << 20  # with metadata and descriptions; behind it a cut is like any other
+    for size in sorted({*range(0, tables, 65536), *range(0, sizes, 1 << 20), sizes // 65536 * 65536}, reverse=True):
         os.truncate(file, size)
         fails(file, tmp_path)
 
@@ -108,6 +111,8 @@ def test_wrong_usage(tiny_executable):
     for command in ([SLUICE], [SLUICE, "compile"], [SLUICE, "frobnicate"], [tiny_executable, "--no-such-option"], [tiny_executable, "-n", "x"]):
         result = run(*command, check=False)
         assert result.returncode == 2 and result.stderr, command
+    nothing = run(tiny_executable, "bench", "-p", "0", "-n", "0", check=False)
+    assert nothing.returncode == 2 and b"-p or -n of at least 1" in nothing.stderr, nothing
 
 
 def test_prompt_longer_than_the_context(tiny_executable):
@@ -123,6 +128,15 @@ def test_strange_prompts(tiny_executable):
             run(tiny_executable, *arguments, "-n", "3", "--temp", "0", input=prompt)
     ids = run(tiny_executable, "tokenize", input=b"\xff\x00\xfe").stdout
     assert run(tiny_executable, "detokenize", input=ids).stdout == b"\xff\x00\xfe"
+
+
+@pytest.mark.parametrize("command", [["--raw"], ["tokenize"], ["detokenize"], ["template", "-"], ["perplexity", "-"]], ids=lambda words: words[0])
+def test_endless_input(tiny_executable, command):
+    """2^31 characters, or a stream without an end: refused after some, in little memory."""
+    with open("/dev/zero", "rb") as endless:
+        limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+        result = subprocess.run([str(tiny_executable), *command], stdin=endless, capture_output=True, timeout=60, preexec_fn=limit)
+    assert result.returncode == 1 and b"16 MiB" in result.stderr and len(result.stderr.strip().splitlines()) == 1, result
 
 
 def test_bad_token_ids(tiny_executable, tmp_path):
@@ -149,3 +163,42 @@ def test_damaged_executable(tiny_executable, tmp_path):
         broken.write_bytes(flipped)
         broken.chmod(0o755)
         assert run(broken, "verify", check=False).returncode == 1, at
+
+
+def test_flipped_bytes(tiny_executable, tmp_path):
+    """verify names whatever is damaged, wherever it is; 'sluice verify' does so without running the file."""
+    data = tiny_executable.read_bytes()
+    sections, names = header_of(data), ("weights", "model", "programs", "steps", "tensors", "strings", "tokenizer", "template")
+    seed = random.SystemRandom().getrandbits(32)
+    print("seed", seed)
+    rng = random.Random(seed)
+    places = [(rng.randrange(offset, offset + size), "tensor " if name == "weights" else f"'{name}'")
+              for name, (offset, size) in zip(names, sections) if size for _ in range(6)]
+    places += [(rng.randrange(sections[0][0]), "machine code") for _ in range(6)]
+    places += [(len(data) - 1 - rng.randrange(40), "") for _ in range(6)]  # the trailer
+    broken = tmp_path / "broken"
+    broken.write_bytes(data)
+    broken.chmod(0o755)
+    for at, name in places:
+        with open(broken, "r+b") as file:
+            file.seek(at)
+            file.write(bytes([data[at] ^ (1 << rng.randrange(8))]))
+        result = run(SLUICE, "verify", broken, check=False)
+        said = (result.stdout + result.stderr).decode()
+        assert result.returncode == 1 and name in said and len(result.stderr.strip().splitlines()) == 1, (at, name, said)
+        if name != "machine code":  # which could do anything
+            own = run(broken, "verify", check=False)
+            assert own.returncode == 1 and name in (own.stdout + own.stderr).decode(), (at, name, own)
+            answer = run(broken, "--raw", "-n", "2", "-p", "x", check=False)
+            assert answer.returncode in (0, 1) and (name == "tensor " or answer.returncode == 1), (at, name, answer)
+        with open(broken, "r+b") as file:
+            file.seek(at)
+            file.write(data[at:at + 1])
+    assert run(SLUICE, "verify", broken).stdout.startswith(b"whole: ")
+    assert run(broken, "verify").stdout.startswith(b"whole: ")
+
+
+def header_of(data):
+    """(offset, size) of every section of a compiled model; see runtime/abi.h."""
+    header = struct.unpack_from("<Q", data, len(data) - 32)[0]
+    return [struct.unpack_from("<QQ", data, header + 24 * i) for i in range(8)]

@@ -20,6 +20,12 @@ SHAPES = {
     "q8_0": (["--type", "q8_0"], "f16"),
     "q4_0": (["--type", "q4_0", "--separate"], "f16"),
     "q4_1": (["--type", "q4_1", "--embedding-type", "q8_0"], "f16"),
+    # Several types a model, siblings of different ones: q, k and v; gate and up; with and without mins, zero points, parts.
+    "fives": (["--type", "q5_0", "--override", "attn_[kv]=q5_1", "--override", "ffn_up=q5_1", "--embedding-type", "q5_1"], "f16"),
+    "tables": (["--type", "iq4_nl", "--override", "attn_v=mxfp4", "--override", "ffn_up=mxfp4", "--embedding-type", "mxfp4"], "f16"),
+    "q4_k_m": (["--type", "q4_k_m", "--width", "256", "--ffn", "256", "--layers", "3", "--override", "attn_k=q5_k", "--override", "1.ffn_up=q5_k"], "f16"),
+    "k-small": (["--type", "q3_k", "--width", "256", "--ffn", "512", "--override", "attn_[qv]=q2_k", "--override", "ffn_up=iq4_xs",
+                 "--override", "1.ffn_down=q5_k", "--embedding-type", "iq4_xs"], "f16"),
     "mixed-layers": (["--type", "q4_0", "--layers", "4", "--override", "blk.[13].attn_v=q8_0", "--override", "blk.2.ffn_down=f16"], "f16"),
     "mixed-siblings": (["--type", "q4_1", "--override", "ffn_up=f16", "--override", "attn_k=q8_0", "--override", "attn_v=f32"], "f16"),
     "head-8-ffn-172": (["--type", "f32", "--width", "40", "--heads", "5", "--head-dim", "8", "--ffn", "172"], "f32"),

@@ -44,6 +44,35 @@ TEST_F(TrafficTest, NumbersOfEachPhase) {
   EXPECT_EQ(traffic.phases[6].operations, 2 * 100 * 64) << "padding rows are not counted as work";
 }
 
+TEST_F(TrafficTest, PositionsSeen) {
+  for (uint64_t window : {0, 1, 2, 7, 100})
+    for (uint64_t depth : {0, 1, 6, 7, 50})
+      for (uint64_t tokens : {1, 2, 9, 60}) {
+        uint64_t expected = 0;
+        for (uint64_t t = 0; t < tokens; ++t)
+          expected += window ? std::min(depth + t, window - 1) : depth + t;
+        EXPECT_EQ(sluice_positions_seen(depth, tokens, window), expected) << depth << ' ' << tokens << ' ' << window;
+      }
+}
+
+TEST_F(TrafficTest, WindowsLimitWhatIsRead) {
+  auto explained = [&](int64_t depth) {
+    std::string text;
+    llvm::raw_string_ostream out(text);
+    printTraffic(model, out, "none", [](stream::PhaseOp) { return PhaseCost{}; }, {.depth = depth});
+    return text;
+  };
+  model.walk([](stream::AttentionOp attention) { attention.setWindow(5); });
+  const Traffic traffic = Traffic::get(*model.getOps<stream::ProgramOp>().begin());
+  EXPECT_EQ(traffic.phases[2].window, 5);
+  // Two layers, four positions before the token's own.
+  const std::string line = std::to_string(2 * 4 * traffic.phases[2].cacheBytes);
+  for (int64_t depth : {4, 7, 40})
+    EXPECT_NE(explained(depth).find(" " + line + " "), std::string::npos) << explained(depth);
+  EXPECT_NE(explained(3).find(" " + std::to_string(2 * 3 * traffic.phases[2].cacheBytes) + " "), std::string::npos);
+  EXPECT_NE(explained(4).find("for the last 4 positions only"), std::string::npos) << explained(4);
+}
+
 TEST_F(TrafficTest, TextHasALineForEveryPhase) {
   std::string text;
   llvm::raw_string_ostream out(text);

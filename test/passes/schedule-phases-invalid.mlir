@@ -105,7 +105,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
       %y = llama.embed %ids, @e : tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
     }
-    // expected-error @+1 {{expected attention alone in its stage}}
+    // expected-error @+1 {{expected attention, and what is done to the heads of its query and keys, alone in its stage}}
     %s = llama.stage "s" -> tensor<?x64xf32> {
       %y = llama.attention %x, %kv, %pos heads 4 : tensor<?x64xf32>, !llama.cache<2x16>
       %z = llama.add %y, %y : tensor<?x64xf32>
@@ -128,7 +128,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
     }
     %s = llama.stage "s" -> tensor<?x64xf32> {
       %y = llama.linear %x, @e : tensor<?x64xf32> -> tensor<?x64xf32>
-      // expected-error @+1 {{expected norms before the linears of a stage and nothing else there: 'llama.rms_norm' reads 'llama.linear'}}
+      // expected-error @+1 {{expected norms and sums before the linears of a stage and nothing else there: 'llama.rms_norm' reads 'llama.linear'}}
       %z = llama.rms_norm %y, @n eps 1.0e-5 : tensor<?x64xf32>
       llama.yield %z : tensor<?x64xf32>
     }
@@ -150,7 +150,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
     %s = llama.stage "s" -> tensor<?x64xf32> {
       %n = llama.rms_norm %x, @n eps 1.0e-5 : tensor<?x64xf32>
       %y = llama.linear %n, @e : tensor<?x64xf32> -> tensor<?x64xf32>
-      // expected-error @+1 {{expected norms before the linears of a stage and nothing else there: 'llama.add' reads 'llama.rms_norm'}}
+      // expected-error @+1 {{expected norms and sums before the linears of a stage and nothing else there: 'llama.add' reads 'llama.rms_norm'}}
       %z = llama.add %n, %y : tensor<?x64xf32>
       llama.yield %z : tensor<?x64xf32>
     }
@@ -160,7 +160,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
 
 // -----
 
-// A sum before a linear.
+// A product before a linear.
 llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   llama.weight @e from "e" : !llama.weight<64x64, q8_0>
   llama.weight @n from "n" : !llama.weight<1x64, f32>
@@ -170,8 +170,8 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
       llama.yield %y : tensor<?x64xf32>
     }
     %s = llama.stage "s" -> tensor<?x64xf32> {
-      %z = llama.add %x, %x : tensor<?x64xf32>
-      // expected-error @+1 {{expected norms before the linears of a stage and nothing else there: 'llama.linear' reads 'llama.add'}}
+      %z = llama.swiglu %x, %x : tensor<?x64xf32>
+      // expected-error @+1 {{expected norms and sums before the linears of a stage and nothing else there: 'llama.linear' reads 'llama.swiglu'}}
       %y = llama.linear %z, @e : tensor<?x64xf32> -> tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
     }
@@ -181,7 +181,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
 
 // -----
 
-// A result that no linear makes.
+// A linear that no result is made of.
 llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
   llama.weight @e from "e" : !llama.weight<64x64, q8_0>
   llama.weight @n from "n" : !llama.weight<1x64, f32>
@@ -190,7 +190,7 @@ llama.model @m attributes {architecture = "llama", context_length = 64 : i64} {
       %y = llama.embed %ids, @e : tensor<?x64xf32>
       llama.yield %y : tensor<?x64xf32>
     }
-    // expected-error @+1 {{expected every result of a stage to be made of rows of its linears}}
+    // expected-error @+1 {{expected every linear of a stage to make rows of a result}}
     %s = llama.stage "s" -> tensor<?x64xf32> {
       %y = llama.linear %x, @e : tensor<?x64xf32> -> tensor<?x64xf32>
       %z = llama.add %x, %x : tensor<?x64xf32>

@@ -1,86 +1,101 @@
-"""The logits of a GGUF model in float64: the reference that the compiler is compared with.
+"""The logits of a model of the Llama family in float64: the reference that the compiler is compared with.
 
-Shares no code with the compiler: the package `gguf` reads and dequantises, numpy computes. Grouped-query attention with a causal
-mask, RoPE over adjacent pairs (as GGUF permutes Llama's Q and K), rope_freqs divisors, linear scaling.
+Shares no code with the compiler: checkpoints.py reads and dequantises, numpy computes. What a model has beyond Llama (biases, norms of
+heads, norms after attention and feed-forward, windows, soft caps, multipliers) is found in the checkpoint.
 
-usage: llama.py MODEL.gguf --tokens FILE --logits OUT.npy
+usage: llama.py MODEL --tokens FILE --logits OUT.npy
 """
 import argparse
 import re
 
 import numpy as np
-from gguf import GGUFReader
-from gguf.quants import dequantize
+from checkpoints import load
 
 
 class Model:
     def __init__(self, path):
-        self.reader = GGUFReader(path)
-        self.tensors = {tensor.name: tensor for tensor in self.reader.tensors}
-        get = self.field
-        self.layers = get("block_count")
-        self.width = get("embedding_length")
-        self.heads = get("attention.head_count")
-        self.kv_heads = get("attention.head_count_kv", self.heads)
-        if isinstance(self.kv_heads, list):
-            self.kv_heads = self.kv_heads[0]
-        self.head_dim = get("attention.key_length", self.width // self.heads)
-        self.eps = get("attention.layer_norm_rms_epsilon")
-        self.rotated = get("rope.dimension_count", self.head_dim)
-        self.base = get("rope.freq_base", 10000.0)
-        self.scale = get("rope.scaling.factor", 1.0) if get("rope.scaling.type", "none") == "linear" else 1.0
+        self.checkpoint = load(path)
+        self.f = self.checkpoint.facts
 
-    def field(self, key, default=None):
-        field = self.reader.fields.get("llama." + key)
-        return default if field is None else field.contents()
+    def norm(self, x, weight):
+        weight = weight + 1 if self.f["plus_one"] else weight
+        return x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + self.f["eps"]) * weight
 
-    def weight(self, name):
-        """A tensor as float64 [rows, cols] (or [cols])."""
-        tensor = self.tensors[name]
-        data = dequantize(tensor.data, tensor.tensor_type)
-        return data.reshape(tuple(int(n) for n in reversed(tensor.shape))).astype(np.float64)
-
-    def norm(self, x, name):
-        return x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + self.eps) * self.weight(name)
-
-    def rope(self, x, positions):
+    def rope(self, x, rope):
         """x: [tokens, heads, head_dim]."""
-        angle = np.outer(positions, self.base ** (-2.0 * np.arange(self.rotated // 2) / self.rotated)) / self.scale
-        if "rope_freqs.weight" in self.tensors:
-            angle = angle / self.weight("rope_freqs.weight")
-        cos, sin = np.cos(angle)[:, None, :], np.sin(angle)[:, None, :]
-        out = x.copy()
-        even, odd = x[..., 0 : self.rotated : 2], x[..., 1 : self.rotated : 2]
-        out[..., 0 : self.rotated : 2] = even * cos - odd * sin
-        out[..., 1 : self.rotated : 2] = even * sin + odd * cos
+        if rope is None:
+            return x
+        turns, magnitude = rope
+        angle = np.outer(np.arange(len(x)), turns)
+        cos, sin = magnitude * np.cos(angle)[:, None, :], magnitude * np.sin(angle)[:, None, :]
+        rotated, out = self.f["rotated"], x.copy()
+        first, second = (slice(0, rotated, 2), slice(1, rotated, 2)) if self.checkpoint.adjacent else (
+            slice(0, rotated // 2), slice(rotated // 2, rotated))
+        out[..., first] = x[..., first] * cos - x[..., second] * sin
+        out[..., second] = x[..., first] * sin + x[..., second] * cos
         return out
 
-    def attention(self, q, k, v):
+    def attention(self, q, k, v, window):
         """q: [tokens, heads, head_dim]; k, v: [tokens, kv_heads, head_dim]."""
-        group = self.heads // self.kv_heads
+        group = self.f["heads"] // self.f["kv_heads"]
         k, v = np.repeat(k, group, axis=1), np.repeat(v, group, axis=1)
-        scores = np.einsum("thd,shd->hts", q, k, optimize=True) / np.sqrt(self.head_dim)
-        scores = np.where(np.tril(np.ones(scores.shape[1:], dtype=bool)), scores, -np.inf)
+        scores = np.einsum("thd,shd->hts", q, k, optimize=True) * self.f["attention_scale"]
+        if cap := self.f["attention_cap"]:
+            scores = cap * np.tanh(scores / cap)
+        back = np.subtract.outer(np.arange(len(q)), np.arange(len(q)))
+        scores = np.where((back >= 0) & (back < (window or len(q))), scores, -np.inf)
         p = np.exp(scores - scores.max(axis=-1, keepdims=True))
         p /= p.sum(axis=-1, keepdims=True)
         return np.einsum("hts,shd->thd", p, v, optimize=True)
 
+    def layer(self, x, i):
+        f, n = self.f, len(x)
+        w = lambda name: self.checkpoint.weight(name, i)
+
+        def linear(h, name, whole=None, rows=None):
+            matrix = w(name)
+            y = h @ (w(whole)[rows] if matrix is None else matrix).T
+            bias = w(name + "_bias")
+            return y if bias is None else y + bias
+
+        def after(y, name):
+            weight = w(name)
+            return f["residual_scale"] * (y if weight is None else self.norm(y, weight))
+
+        def heads(y, count, name):
+            y, weight = y.reshape(n, count, f["head_dim"]), w(name)
+            return y if weight is None else self.norm(y, weight)
+
+        q_rows, kv_rows = f["heads"] * f["head_dim"], f["kv_heads"] * f["head_dim"]
+        h = self.norm(x, w("attn_norm"))
+        q = linear(h, "attn_q", "attn_qkv", slice(0, q_rows))
+        k = linear(h, "attn_k", "attn_qkv", slice(q_rows, q_rows + kv_rows))
+        v = linear(h, "attn_v", "attn_qkv", slice(q_rows + kv_rows, None))
+        q = self.rope(heads(q, f["heads"], "attn_q_norm"), f["ropes"][i])
+        k = self.rope(heads(k, f["kv_heads"], "attn_k_norm"), f["ropes"][i])
+        a = self.attention(q, k, v.reshape(n, f["kv_heads"], f["head_dim"]), f["windows"][i]).reshape(n, -1)
+        x = x + after(linear(a, "attn_output"), "post_attention_norm")
+        h = self.norm(x, w("ffn_norm"))
+        if w("ffn_gate") is None:  # gate, then up
+            both = h @ (w("ffn_gate_up") if w("ffn_gate_up") is not None else w("ffn_up")).T
+            gate, up = np.split(both, 2, axis=-1)
+        else:
+            gate, up = linear(h, "ffn_gate"), linear(h, "ffn_up")
+        if f["gelu"]:
+            gate = gate / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (gate + 0.044715 * gate**3)))
+        else:
+            gate = gate / (1 + np.exp(-gate))
+        return x + after(linear(gate * up, "ffn_down"), "post_ffw_norm")
+
     def logits(self, ids):
-        ids, n = np.asarray(ids), len(ids)
-        positions = np.arange(n)
-        x = self.weight("token_embd.weight")[ids]
-        for layer in range(self.layers):
-            w = lambda name: self.weight(f"blk.{layer}.{name}.weight")
-            h = self.norm(x, f"blk.{layer}.attn_norm.weight")
-            q = self.rope((h @ w("attn_q").T).reshape(n, self.heads, self.head_dim), positions)
-            k = self.rope((h @ w("attn_k").T).reshape(n, self.kv_heads, self.head_dim), positions)
-            v = (h @ w("attn_v").T).reshape(n, self.kv_heads, self.head_dim)
-            x = x + self.attention(q, k, v).reshape(n, -1) @ w("attn_output").T
-            h = self.norm(x, f"blk.{layer}.ffn_norm.weight")
-            gate, up = h @ w("ffn_gate").T, h @ w("ffn_up").T
-            x = x + (gate / (1 + np.exp(-gate)) * up) @ w("ffn_down").T
-        output = "output.weight" if "output.weight" in self.tensors else "token_embd.weight"
-        return self.norm(x, "output_norm.weight") @ self.weight(output).T
+        weight = self.checkpoint.weight
+        x = weight("token_embd")[np.asarray(ids)] * self.f["embedding_scale"]
+        for i in range(self.f["layers"]):
+            x = self.layer(x, i)
+        output = weight("output") if weight("output") is not None else weight("token_embd")
+        logits = self.norm(x, weight("output_norm")) @ output.T * self.f["logit_scale"]
+        cap = self.f["logit_cap"]
+        return cap * np.tanh(logits / cap) if cap else logits
 
 
 def read_ids(path):

@@ -167,6 +167,7 @@ std::vector<uint8_t> sluice::test::toyFile() {
 
   std::vector<uint8_t> file(SLUICE_PAGE, 0x7F);
   sluice_header header{};
+  header.code = {0, file.size(), XXH3_64bits(file.data(), file.size())};
   for (int i = 0; i < SLUICE_SECTION_COUNT; ++i) {
     file.resize((file.size() + 63) / 64 * 64);
     header.sections[i] = {file.size(), sections[i].size(), XXH3_64bits(sections[i].data(), sections[i].size())};
@@ -201,7 +202,10 @@ sluice_header *sluice::test::headerOf(std::vector<uint8_t> &file) {
   return reinterpret_cast<sluice_header *>(file.data() + trailerOf(file).header_offset);
 }
 
-void sluice::test::fixHeaderChecksum(std::vector<uint8_t> &file) {
+void sluice::test::fixChecksums(std::vector<uint8_t> &file) {
+  for (sluice_section &section : headerOf(file)->sections)
+    if (section.offset <= file.size() && section.size <= file.size() - section.offset)
+      section.checksum = XXH3_64bits(file.data() + section.offset, section.size);
   sluice_trailer trailer = trailerOf(file);
   trailer.header_checksum = XXH3_64bits(headerOf(file), sizeof(sluice_header));
   std::memcpy(file.data() + file.size() - sizeof trailer, &trailer, sizeof trailer);

@@ -21,8 +21,8 @@ extern const sluice_variant toyVariant;
 std::vector<uint8_t> toyFile();
 // Writes `bytes` to a new file below the tests' temporary folder and returns its path.
 std::string writeTemporary(const std::vector<uint8_t> &bytes, const std::string &name);
-// After the file's header was changed: makes its checksum right again.
-void fixHeaderChecksum(std::vector<uint8_t> &file);
+// After the file was changed: makes the checksums of header and sections right again.
+void fixChecksums(std::vector<uint8_t> &file);
 sluice_header *headerOf(std::vector<uint8_t> &file);
 sluice_trailer trailerOf(const std::vector<uint8_t> &file);
 

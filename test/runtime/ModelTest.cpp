@@ -2,6 +2,7 @@
 
 #include "runtime/Model.h"
 #include "runtime/Error.h"
+#include "runtime/Integrity.h"
 #include "test/runtime/ModelImage.h"
 #include <cstring>
 #include <functional>
@@ -65,8 +66,8 @@ TEST(Model, RefusesAnotherVersion) {
 TEST(Model, RefusesAChangedHeader) {
   std::vector<uint8_t> file = toyFile();
   headerOf(file)->sections[0].checksum ^= 1;
-  EXPECT_NE(refusal(file).find("checksum"), std::string::npos) << refusal(file);
-  fixHeaderChecksum(file);
+  EXPECT_NE(refusal(file).find("the header's checksum"), std::string::npos) << refusal(file);
+  fixChecksums(file);
   EXPECT_EQ(refusal(file), "");
 }
 
@@ -100,16 +101,55 @@ TEST(Model, RefusesWhatLiesOutside) {
   for (const auto &[what, change] : changes) {
     std::vector<uint8_t> file = toyFile();
     change(file);
-    fixHeaderChecksum(file);
+    fixChecksums(file);
     EXPECT_NE(refusal(file).find(what), std::string::npos) << what << ": " << refusal(file);
   }
 }
 
-TEST(Model, SurvivesAnyFlippedByte) {
+// Where each part of the toy's file lies, as damage is named.
+static std::string partAt(const std::vector<uint8_t> &file, size_t at) {
+  static const char *const names[] = {"", "'model'", "'programs'", "'steps'", "'tensors'", "'strings'", "'tokenizer'",
+                                      "'template'"};
+  std::vector<uint8_t> copy = file;
+  for (int i = 1; i < SLUICE_SECTION_COUNT; ++i)
+    if (const sluice_section &section = headerOf(copy)->sections[i];
+        at >= section.offset && at < section.offset + section.size)
+      return names[i];
+  if (at < SLUICE_PAGE)
+    return "machine code";
+  if (at < SLUICE_PAGE + 128)
+    return at < SLUICE_PAGE + 64 ? "tensor tensor.a" : "tensor tensor.b";
+  return at < trailerOf(file).header_offset ? "between two parts" : "";
+}
+
+TEST(Model, NamesAnyFlippedByte) {
   const std::vector<uint8_t> file = toyFile();
-  for (size_t i = SLUICE_PAGE; i < file.size(); ++i) {
+  for (size_t i = 0; i < file.size(); i += i < SLUICE_PAGE - 8 ? 61 : 1) {
     std::vector<uint8_t> changed = file;
-    changed[i] ^= 0x80;
-    refusal(changed); // must neither crash nor throw anything but Error
+    changed[i] ^= uint8_t(1 << i % 8);
+    const std::string path = writeTemporary(changed, "model");
+    std::string found;
+    try {
+      Model model(path.c_str());
+      for (const std::string &what : findDamage(model))
+        found += what + "\n";
+    } catch (const Error &error) { // names what it opens the file by
+      found = error.what();
+    }
+    std::remove(path.c_str());
+    EXPECT_NE(found, "") << "byte " << i;
+    EXPECT_NE(found.find(partAt(file, i)), std::string::npos) << "byte " << i << ": " << found;
   }
+}
+
+// What makes the checksums right is no way to a crash either: refused in one line or accepted.
+TEST(Model, SurvivesAnyFlippedByteBehindItsChecksum) {
+  const std::vector<uint8_t> file = toyFile();
+  for (size_t i = SLUICE_PAGE; i < trailerOf(file).header_offset + sizeof(sluice_header); ++i)
+    for (uint8_t flip : {0x01, 0x80, 0xFF}) {
+      std::vector<uint8_t> changed = file;
+      changed[i] ^= flip;
+      fixChecksums(changed);
+      refusal(changed); // must neither crash nor throw anything but Error
+    }
 }

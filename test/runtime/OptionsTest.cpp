@@ -3,6 +3,7 @@
 #include "runtime/Options.h"
 #include "runtime/Cpu.h"
 #include "runtime/Error.h"
+#include "runtime/ThreadCount.h"
 #include <fstream>
 #include <gtest/gtest.h>
 #include <set>
@@ -131,6 +132,24 @@ TEST(Options, RefuseWhatMakesNoSense) {
     EXPECT_EQ(status, 2) << arguments[0];
     EXPECT_EQ(testing::internal::GetCapturedStderr().find("error: "), 0u);
   }
+}
+
+static std::string errorOf(std::vector<std::string> arguments) {
+  testing::internal::CaptureStderr();
+  EXPECT_FALSE(parse(std::move(arguments)));
+  return testing::internal::GetCapturedStderr();
+}
+
+TEST(Options, ErrorsPointAtTheHelpOfTheCommand) {
+  EXPECT_NE(errorOf({"bench", "--frob"}).find("`model bench --help`"), std::string::npos);
+  EXPECT_NE(errorOf({"--frob"}).find("`model --help`"), std::string::npos);
+}
+
+TEST(Options, ThreadsAreThoseThatCanHelp) {
+  const std::string most = std::to_string(8 * allowedProcessors().size());
+  EXPECT_TRUE(parse({"-t", most}));
+  for (std::vector<std::string> arguments : {std::vector<std::string>{"-t", "1000000"}, {"bench", "-t", "1000000"}})
+    EXPECT_NE(errorOf(arguments).find("expected a number from 1 to " + most + ", got 1000000"), std::string::npos);
 }
 
 TEST(Options, HelpTeaches) {

@@ -160,7 +160,8 @@ static std::string contentsOf(const std::string &path) {
 TEST(Npy, WritesTheFormat) {
   const std::string path = testing::TempDir() + "sluice-" + std::to_string(getpid()) + ".npy";
   for (uint64_t rows : {1, 12345678}) { // headers of different lengths
-    NpyWriter writer(path, rows, 3);
+    NpyWriter writer(path);
+    writer.begin(rows, 3);
     const float row[] = {1.5f, -2, 1e-3f};
     writer.append(row);
     writer.finish();
@@ -180,7 +181,7 @@ TEST(Npy, WritesTheFormat) {
 
 TEST(Npy, LeavesNoFileBehind) {
   const std::string path = testing::TempDir() + "sluice-" + std::to_string(getpid()) + ".npy";
-  { NpyWriter abandoned(path, 2, 3); }
+  { NpyWriter(path).begin(2, 3); }
   EXPECT_NE(access(path.c_str(), F_OK), 0);
-  EXPECT_THROW(NpyWriter("/nowhere/at/all.npy", 1, 1), Error);
+  EXPECT_THROW(NpyWriter("/nowhere/at/all.npy"), Error);
 }

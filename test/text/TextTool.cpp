@@ -1,39 +1,79 @@
 //===- TextTool.cpp - tokenizer and template from both sides, for the Python tests ---------===//
 //
-//   text-tool encode MODEL.gguf    standard input: a JSON list of lists of bytes; output: a list of {plain, special,
-//   same} text-tool render               standard input: a JSON list of {template, variables}; output: a list of {text}
-//   or {error}
+//   text-tool encode PATH   a GGUF file, a Hugging Face folder or a SentencePiece model. Standard input: a JSON list of
+//                           texts in hexadecimal; output: {facts, texts: a list of {plain, special, full, same}}
+//   text-tool time PATH     as encode; output: a list of seconds
+//   text-tool render        standard input: a JSON list of {template, variables}; output: a list of {text} or {error}
 //
 //===-----------------------------------------------------------------------------------------===//
 
+#include "compiler/text/GgufTokenizer.h"
+#include "compiler/text/HuggingFaceTokenizer.h"
+#include "compiler/text/SentencePieceModel.h"
 #include "compiler/text/TemplateCompiler.h"
-#include "compiler/text/TokenizerTables.h"
 #include "runtime/ChatTemplate.h"
 #include "runtime/TemplateJson.h"
 #include "runtime/Tokenizer.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/FileSystem.h"
+#include <chrono>
 #include <iostream>
 #include <iterator>
 #include <nlohmann/json.hpp>
 
 using Json = nlohmann::ordered_json;
 
-static int encode(const char *model) {
+static llvm::Expected<sluice::TokenizerModel> readTokenizer(llvm::StringRef path) {
+  if (llvm::sys::fs::is_directory(path))
+    return sluice::readHuggingFaceTokenizer(path);
+  if (path.ends_with(".model"))
+    return sluice::readSentencePieceModel(path);
+  llvm::Expected<std::unique_ptr<sluice::Checkpoint>> checkpoint = sluice::Checkpoint::open(path);
+  if (!checkpoint)
+    return checkpoint.takeError();
+  return sluice::readGgufTokenizer(**checkpoint);
+}
+
+static std::vector<std::string> textsOfInput() {
+  std::vector<std::string> texts;
+  for (const Json &hexadecimal : Json::parse(std::cin))
+    texts.push_back(llvm::fromHex(hexadecimal.get<std::string>()));
+  return texts;
+}
+
+static int measure(const char *path) {
   llvm::ExitOnError orExit("text-tool: ");
-  auto checkpoint = orExit(sluice::Checkpoint::open(model));
-  std::vector<uint8_t> section = orExit(sluice::buildTokenizer(*checkpoint));
+  std::vector<uint8_t> section = orExit(sluice::buildTokenizer(orExit(readTokenizer(path))));
   sluice::Tokenizer tokenizer(section);
-  Json out = Json::array();
-  for (const Json &bytes : Json::parse(std::cin)) {
-    std::string text;
-    for (const Json &byte : bytes)
-      text.push_back(char(byte.get<int>()));
-    std::vector<int32_t> plain = tokenizer.encode(text, false, false);
-    std::string back;
-    for (int32_t id : plain)
-      back += tokenizer.decode(id, true);
-    out.push_back({{"plain", plain}, {"special", tokenizer.encode(text, true, false)}, {"same", back == text}});
+  Json seconds = Json::array();
+  for (const std::string &text : textsOfInput()) {
+    auto start = std::chrono::steady_clock::now();
+    std::vector<int32_t> ids = tokenizer.encode(text, true, false);
+    seconds.push_back(ids.empty() ? 1e9
+                                  : std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   }
-  std::cout << out << "\n";
+  std::cout << seconds << "\n";
+  return 0;
+}
+
+static int encode(const char *path) {
+  llvm::ExitOnError orExit("text-tool: ");
+  sluice::TokenizerModel model = orExit(readTokenizer(path));
+  std::vector<uint8_t> section = orExit(sluice::buildTokenizer(model));
+  sluice::Tokenizer tokenizer(section);
+  Json texts = Json::array();
+  for (const std::string &text : textsOfInput()) {
+    std::vector<int32_t> plain = tokenizer.encode(text, false, false);
+    std::vector<int32_t> full = tokenizer.encode(text, true, true);
+    for (uint32_t id : tokenizer.suffix())
+      full.push_back(int32_t(id));
+    texts.push_back({{"plain", plain},
+                     {"special", tokenizer.encode(text, true, false)},
+                     {"full", full},
+                     {"same", tokenizer.decode(plain, true) == text}});
+  }
+  Json facts = {{"bos", tokenizer.bos()}, {"eos", tokenizer.eos()}, {"ends", model.ends}, {"bytes", section.size()}};
+  std::cout << Json{{"facts", facts}, {"texts", texts}} << "\n";
   return 0;
 }
 
@@ -60,8 +100,10 @@ int main(int argc, char **argv) {
   std::string command = argc > 1 ? argv[1] : "";
   if (command == "encode" && argc == 3)
     return encode(argv[2]);
+  if (command == "time" && argc == 3)
+    return measure(argv[2]);
   if (command == "render" && argc == 2)
     return render();
-  std::cerr << "usage: text-tool encode MODEL.gguf | text-tool render\n";
+  std::cerr << "usage: text-tool encode PATH | text-tool time PATH | text-tool render\n";
   return 2;
 }

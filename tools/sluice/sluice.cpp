@@ -10,6 +10,8 @@
 #include "compiler/Version.h"
 #include "mlir/Transforms/Passes.h"
 #include "passes/Passes.h"
+#include "runtime/Error.h"
+#include "runtime/Integrity.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Regex.h"
 #include <CLI/CLI.hpp>
@@ -84,9 +86,36 @@ static std::string checkRegex(const std::string &text) {
   return llvm::Regex(text).isValid(message) ? "" : "not a regular expression: " + message;
 }
 
+// "TYPE", or "WEIGHTS=TYPE" with a regular expression.
+static std::string addQuantizeRule(const std::string &text, Options &options) {
+  const size_t at = text.rfind('=');
+  const std::string pattern = at == std::string::npos ? "" : text.substr(0, at);
+  options.quantize.push_back({pattern, llvm::StringRef(text).substr(at == std::string::npos ? 0 : at + 1).lower()});
+  return checkRegex(pattern);
+}
+
 // Options of the commands that run phases.
 static void addPhaseOptions(CLI::App &command, Options &options) {
-  command.add_option("MODEL", options.model, "checkpoint: a GGUF file")->required();
+  command.add_option("MODEL", options.model, "checkpoint: a GGUF file, or a folder with config.json and safetensors")
+      ->required();
+  command
+      .add_option_function<std::vector<std::string>>(
+          "--quantize",
+          [&options](const std::vector<std::string> &values) {
+            for (const std::string &value : values)
+              if (std::string message = addQuantizeRule(value, options); !message.empty())
+                throw CLI::ValidationError("--quantize", message);
+          },
+          "pack matrices that the checkpoint has in floats as TYPE; with a REGEX, those whose names match, as in "
+          "q4_0,output=q8_0 (attn_q, ffn_down, token_embd ...)")
+      ->type_name("[REGEX=]TYPE")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  command
+      .add_option("--context", options.context,
+                  "make it for at most N positions; models with rotations for short and long contexts choose by it")
+      ->type_name("N")
+      ->check(CLI::Range(int64_t(1), maximumContext));
   command
       .add_option(
           "--peaks", options.peaks,
@@ -112,6 +141,22 @@ static void addPhaseOptions(CLI::App &command, Options &options) {
           "run a pass pipeline after a phase, e.g. 'fuse:llama.model(my-pass)'")
       ->type_name("PHASE:PIPELINE")
       ->allow_extra_args(false);
+}
+
+// Reads what the file says of itself; runs nothing of it.
+static llvm::Error verify(const std::string &path, llvm::raw_ostream &out) {
+  try {
+    runtime::Model model(path.c_str());
+    const std::vector<std::string> damaged = runtime::findDamage(model);
+    for (const std::string &what : damaged)
+      out << "damaged: " << what << '\n';
+    if (!damaged.empty())
+      return llvm::createStringError(path + " is damaged; copy or compile it again");
+    out << "whole: " << model.tensors().size() << " tensors, " << model.fileBytes() << " bytes\n";
+    return llvm::Error::success();
+  } catch (const runtime::Error &error) {
+    return llvm::createStringError(error.what());
+  }
 }
 
 int main(int argc, char **argv) {
@@ -196,6 +241,9 @@ int main(int argc, char **argv) {
   tuneCommand->add_flag("-q,--quiet", options.quiet, "say nothing of what is found");
   CLI::App *inspectCommand = app.add_subcommand("inspect", "print metadata and tensors of MODEL");
   inspectCommand->add_option("MODEL", options.model, "checkpoint: a GGUF file")->required();
+  CLI::App *verifyCommand =
+      app.add_subcommand("verify", "compare a compiled FILE with its checksums, without running it");
+  verifyCommand->add_option("FILE", options.model, "what 'sluice compile' wrote")->required();
   CLI::App *targetsCommand = app.add_subcommand("targets", "print the targets that this build can compile for");
 
   try {
@@ -209,7 +257,10 @@ int main(int argc, char **argv) {
     std::string text = error.what();
     if (text.size() > 1 && llvm::isLower(text[1]))
       text[0] = llvm::toLower(text[0]);
-    llvm::errs() << "sluice: error: " << text << "; see 'sluice --help'\n";
+    std::string command; // whose help has the options
+    for (const CLI::App *sub : app.get_subcommands())
+      command = sub->get_name() + " ";
+    llvm::errs() << "sluice: error: " << text << "; see 'sluice " << command << "--help'\n";
     return 2;
   }
   llvm::Error error = llvm::Error::success();
@@ -221,6 +272,8 @@ int main(int argc, char **argv) {
     error = tune(options, llvm::outs());
   else if (*inspectCommand)
     error = inspect(options.model, llvm::outs());
+  else if (*verifyCommand)
+    error = verify(options.model, llvm::outs());
   else if (*targetsCommand)
     printTargets(llvm::outs());
   llvm::outs().flush();

@@ -261,12 +261,16 @@ TEST_F(ImportTest, UnsupportedModels) {
        {"token_embd.weight", "output_norm.weight", "blk.1.ffn_down.weight", "blk.0.attn_norm.weight"})
     expectError(tiny(nullptr, name).str(), std::string("'") + name + "' is missing");
   auto with = [](std::function<void(GgufFile &)> more) { return tiny(more).str(); };
-  expectError(with([](GgufFile &f) { f.tensor("blk.0.attn_q.bias", {64}, 0, 256); }),
-              "'blk.0.attn_q.bias' is not part");
-  expectError(with([](GgufFile &f) { f.text("llama.rope.scaling.type", "yarn"); }), "'yarn'");
+  EXPECT_EQ(errorOf(with([](GgufFile &f) { f.tensor("blk.0.attn_q.bias", {64}, 0, 256); })), "");
+  expectError(with([](GgufFile &f) { f.tensor("blk.0.attn_q.bias", {32}, 0, 128); }), "expected shape 64 x 1, got 32");
+  expectError(with([](GgufFile &f) { f.tensor("blk.0.attn_sinks.weight", {4}, 0, 16); }),
+              "'blk.0.attn_sinks.weight' is not part");
+  expectError(with([](GgufFile &f) { f.text("llama.rope.scaling.type", "dynamic"); }), "'dynamic'");
+  expectError(with([](GgufFile &f) { f.integer("llama.new_kind_of_attention", 1); }),
+              "'llama.new_kind_of_attention' asks for something that is not supported");
   expectError(with([](GgufFile &f) { f.text("llama.rope.freq_base", "high"); }), "expected a float, got a string");
   expectError(with([](GgufFile &f) { f.integer("llama.expert_count", 8); }), "expert_count");
-  expectError(with([](GgufFile &f) { f.integer("split.count", 3); }), "is one of 3 parts of a model");
+  expectError(with([](GgufFile &f) { f.integer("split.count", 3); }), "says it is part 1 of 3 of a model");
   EXPECT_EQ(errorOf(with([](GgufFile &f) { f.integer("split.count", 1); })), "");
   expectError(with([](GgufFile &f) { f.key("llama.attention.causal", 7, GgufFile::raw(uint8_t(0))); }), "causal");
   EXPECT_EQ(errorOf(with([](GgufFile &f) { f.key("llama.attention.causal", 7, GgufFile::raw(uint8_t(1))); })), "");
@@ -281,8 +285,53 @@ TEST_F(ImportTest, UnsupportedModels) {
               "element 0 is not a positive number");
 }
 
+TEST_F(ImportTest, Shards) {
+  auto pathOf = [&](int part) {
+    return path.substr(0, path.size() - 5) + "-0000" + std::to_string(part) + "-of-00002.gguf";
+  };
+  // The last tensor of the model is in the second part.
+  auto part = [](int number, int count, bool last) {
+    GgufFile file = number == 0 ? tiny(nullptr, last ? "blk.1.ffn_down.weight" : "") : GgufFile();
+    file.integer("split.no", number);
+    file.integer("split.count", count);
+    file.integer("split.tensors.count", 20);
+    if (number)
+      file.tensor("blk.1.ffn_down.weight", {96, 64}, 3, 96 * 64 / 32 * 20);
+    return file.str();
+  };
+  auto errorOfParts = [&](const std::string &first, const std::string &second, int given) {
+    std::ofstream(pathOf(1), std::ios::binary) << first;
+    unlink(pathOf(2).c_str());
+    if (!second.empty())
+      std::ofstream(pathOf(2), std::ios::binary) << second;
+    auto checkpoint = Checkpoint::open(pathOf(given));
+    if (!checkpoint)
+      return llvm::toString(checkpoint.takeError());
+    mlir::MLIRContext context;
+    auto module = importModel(context, **checkpoint);
+    return module ? "" : llvm::toString(module.takeError());
+  };
+  for (int given : {1, 2})
+    EXPECT_EQ(errorOfParts(part(0, 2, true), part(1, 2, true), given), "");
+  auto expectPart = [&](const std::string &first, const std::string &second, const std::string &expected) {
+    std::string error = errorOfParts(first, second, 1);
+    EXPECT_NE(error.find(expected), std::string::npos) << "expected '" << expected << "' in '" << error << "'";
+  };
+  expectPart(part(0, 2, true), "", "is one of 2 parts of a model; '" + pathOf(2) + "' is missing");
+  expectPart(part(0, 2, true), part(0, 2, true), "appears twice");
+  expectPart(part(0, 2, true), part(1, 3, true), "is not part 2 of 2 of this model");
+  expectPart(part(0, 2, false), part(1, 2, true), "'blk.1.ffn_down.weight' appears twice");
+  expectPart(part(0, 2, true), part(1, 2, true).substr(0, 200), "truncated");
+  GgufFile empty;
+  empty.integer("split.no", 1);
+  empty.integer("split.count", 2);
+  expectPart(part(0, 2, true), empty.str(), "the parts have 19 tensors, expected 20");
+  unlink(pathOf(1).c_str());
+  unlink(pathOf(2).c_str());
+}
+
 TEST_F(ImportTest, NamesTheUnsupportedTypeAndTheRemedy) {
-  // Width 256 so that Q4_K's blocks fit.
+  // Width 256 so that IQ2_XXS' blocks fit.
   GgufFile file;
   file.text("general.architecture", "llama");
   for (auto [name, value] : std::initializer_list<std::pair<const char *, uint32_t>>{{"block_count", 1},
@@ -292,14 +341,15 @@ TEST_F(ImportTest, NamesTheUnsupportedTypeAndTheRemedy) {
                                                                                      {"attention.head_count", 4}})
     file.integer(std::string("llama.") + name, value);
   file.real("llama.attention.layer_norm_rms_epsilon", 1e-5f);
-  file.tensor("token_embd.weight", {256, 10}, 12, 1440);
-  expectError(file.str(), "'token_embd.weight' has type Q4_K, which is not supported; re-quantise the model (llama-quantize --pure) to one of "
-                          "F32, F16, BF16, Q8_0, Q4_0, Q4_1");
+  file.tensor("token_embd.weight", {256, 10}, 16, 660);
+  expectError(file.str(),
+              "'token_embd.weight' has type IQ2_XXS, which is not supported; re-quantise the model to one of "
+              "F32, F16, BF16, Q8_0, Q4_0, Q4_1");
   // Inspecting such a file works.
   std::string table;
   llvm::raw_string_ostream out(table);
   printCheckpoint(*llvm::cantFail(Checkpoint::open(path)), out);
-  EXPECT_NE(table.find("Q4_K (not supported)"), std::string::npos) << table;
+  EXPECT_NE(table.find("IQ2_XXS (not supported)"), std::string::npos) << table;
 }
 
 } // namespace

@@ -45,25 +45,4 @@ TEST_P(PackTileTest, EveryFormatAndShape) {
       }
 }
 INSTANTIATE_TEST_SUITE_P(TileRows, PackTileTest, testing::Values(16, 32));
-
-TEST(PackVectorTest, EveryFormat) {
-  std::mt19937 random(std::random_device{}());
-  for (const llama::FormatInfo &format : llama::allFormats())
-    for (int64_t blocks : {1, 3, 18}) {
-      int64_t cols = blocks * format.blockElements;
-      std::vector<uint8_t> tensor = randomTensor(format, 1, cols, random);
-      std::vector<uint8_t> packed(packedVectorBytes(cols), 0xee);
-      packVector(format, tensor.data(), cols, packed.data());
-      for (size_t i = 0; i < packed.size() / 4; ++i) {
-        float expected =
-            int64_t(i) >= cols
-                ? 0
-                : llama::decodeElement(format, tensor.data() + i / format.blockElements * format.blockBytes,
-                                       i % format.blockElements);
-        float actual;
-        std::memcpy(&actual, packed.data() + i * 4, 4);
-        ASSERT_TRUE(sameValue(actual, expected)) << format.name.str() << ' ' << i;
-      }
-    }
-}
 } // namespace
