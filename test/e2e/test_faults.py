@@ -140,11 +140,11 @@ def test_interrupt_of_an_answer(tiny):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_ended_eval_leaves_no_file(tiny, tmp_path, number):
+def test_ended_eval_leaves_no_file(large_cache, tmp_path, number):
     (tmp_path / "ids").mkdir()
     (tmp_path / "out").mkdir()
-    (tmp_path / "ids" / "ids").write_text("1 " * 512)
-    command = [tiny, "eval", "--step", "-t", "1", "--tokens", tmp_path / "ids" / "ids", "--logits", tmp_path / "out" / "out.npy"]
+    (tmp_path / "ids" / "ids").write_text("1 " * 8192)  # for seconds
+    command = [large_cache, "eval", "--step", "-t", "1", "--tokens", tmp_path / "ids" / "ids", "--logits", tmp_path / "out" / "out.npy"]
     process = subprocess.Popen([str(word) for word in command], stderr=subprocess.PIPE)
     end = time.monotonic() + 30
     while not os.listdir(tmp_path / "out") and time.monotonic() < end:
