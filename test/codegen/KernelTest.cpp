@@ -5,6 +5,7 @@
 //
 //===--------------------------------------------------------------------------------------===//
 
+#include "codegen/nvptx/Support.h"
 #include "mlir/Parser/Parser.h"
 #include "test/codegen/KernelHarness.h"
 #include "gtest/gtest.h"
@@ -210,10 +211,19 @@ static std::vector<float> runDots(const std::string &target, const Weight &weigh
   return dots.runs() ? dots.of(x.data(), tokens) : std::vector<float>();
 }
 
+// Those that the target has code for.
+static std::vector<llama::FormatInfo> formatsOf(const std::string &target) {
+  std::vector<llama::FormatInfo> formats;
+  for (const llama::FormatInfo &format : llama::allFormats())
+    if (codegen::lookupTarget(target)->asHost() || codegen::hasDeviceCode(format))
+      formats.push_back(format);
+  return formats;
+}
+
 TEST_P(OnTarget, DotsOfEveryFormat) {
   std::mt19937 rng = freshRng();
   int64_t peaks = 0;
-  for (const llama::FormatInfo &format : llama::allFormats()) {
+  for (const llama::FormatInfo &format : formatsOf(GetParam())) {
     using Shapes = std::vector<std::pair<int64_t, int64_t>>;
     for (auto [rows, cols] : format.isFloat              ? Shapes{{70, 96}, {33, 43}}
                              : format.blockElements > 32 ? Shapes{{70, 512}, {33, 256}}
@@ -514,7 +524,7 @@ TEST_P(OnTarget, RopeAppendAttention) {
 
 TEST_P(OnTarget, EmbedsRowsOfEveryFormat) {
   std::mt19937 rng = freshRng();
-  for (const llama::FormatInfo &format : llama::allFormats()) {
+  for (const llama::FormatInfo &format : formatsOf(GetParam())) {
     const int64_t rows = 77, cols = format.isFloat ? 43 : 3 * format.blockElements;
     Weight weight = Weight::random(format.format, rows, cols, rng);
     Kernels kernels(
