@@ -133,7 +133,7 @@ llvm::Error Compilation::linkFile() {
   objects.push_back(variants);
 
   OutputFile file(output);
-  RuntimeObjects runtime = embeddedRuntime();
+  RuntimeObjects runtime = embeddedRuntime(/*devices=*/false);
   uint64_t elfBytes = runtime.prelinked.size();
   for (llvm::StringRef object : objects)
     elfBytes += object.size();

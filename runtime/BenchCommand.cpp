@@ -1,10 +1,8 @@
 //===- BenchCommand.cpp - tokens a second, and share of the read bandwidth -----------===//
 
-#include "runtime/ArithmeticPeak.h"
 #include "runtime/Commands.h"
 #include "runtime/Error.h"
 #include "runtime/Profile.h"
-#include "runtime/ReadBandwidth.h"
 #include "runtime/Session.h"
 #include "runtime/Streams.h"
 #include "runtime/ThreadCount.h"
@@ -23,7 +21,7 @@ public:
   std::vector<Json> run();
 
 private:
-  Json measure(const Workload &test, Session &session, unsigned threads, const Machine &machine);
+  Json measure(const Workload &test, Engine &engine, unsigned threads, const Machine &machine);
 
   const Executable &executable;
   const Options &options;
@@ -40,36 +38,38 @@ static std::vector<int32_t> someTokens(uint64_t count, uint32_t vocabulary) {
 }
 
 // Of weights and cache, for a token on average.
-static double bytesPerToken(const Workload &test, const Model &model, const Program &program) {
+static double bytesPerToken(const Workload &test, const Model &model, const Engine &engine) {
   double total = 0;
-  for (const sluice_step &step : program.steps())
-    total += workOf(step, model, program, test, 1).bytes();
+  for (const sluice_step &step : model.steps(model.program(test.program())))
+    total += workOf(step, model, engine, test, 1).bytes();
   return total / double(test.count());
 }
 
-Json Bench::measure(const Workload &test, Session &session, unsigned threads, const Machine &machine) {
+Json Bench::measure(const Workload &test, Engine &engine, unsigned threads, const Machine &machine) {
+  const Model &model = executable.model;
+  Session session(model, engine);
   const std::vector<int32_t> ids = someTokens(test.depth + test.count(), session.vocabulary());
   const std::span<const int32_t> before(ids.data(), test.depth), tested(ids.data() + test.depth, test.count());
-  session.truncate(0);
   session.prefill(before, Logits::None);
-  Program &program = test.prompt ? session.prefillProgram() : session.decodeProgram();
   std::vector<double> rates;
   for (unsigned run = 0; run <= options.repetitions; ++run) {
     session.truncate(test.depth);
     if (run == 1 && options.profile)
-      program.startProfile();
-    Clock::time_point start = Clock::now();
+      engine.startProfile(test.program());
+    engine.finish();
+    const Clock::time_point start = Clock::now();
     if (test.prompt)
       session.prefill(tested, Logits::Last);
     else
       for (int32_t id : tested)
         session.decode(id);
+    engine.finish();
     double seconds = std::chrono::duration<double>(Clock::now() - start).count();
     if (run) // the first is to warm up
       rates.push_back(double(test.count()) / seconds);
   }
   if (options.profile)
-    note(profileTable(executable.model, program, test, options.repetitions, machine));
+    note(profileTable(model, engine, test, options.repetitions, machine));
 
   double mean = 0, squares = 0;
   for (double rate : rates)
@@ -77,13 +77,13 @@ Json Bench::measure(const Workload &test, Session &session, unsigned threads, co
   for (double rate : rates)
     squares += (rate - mean) * (rate - mean);
   const double deviation = rates.size() > 1 ? std::sqrt(squares / double(rates.size() - 1)) : 0;
-  const double bytes = bytesPerToken(test, executable.model, program), speed = bytes * mean;
+  const double bytes = bytesPerToken(test, model, engine), speed = bytes * mean;
   double least = 0; // seconds
-  for (const sluice_step &step : program.steps())
-    least += machine.least(workOf(step, executable.model, program, test, threads));
+  for (const sluice_step &step : model.steps(model.program(test.program())))
+    least += machine.least(workOf(step, model, engine, test, threads));
   return {{"test", test.name()},
-          {"model", executable.model.string(executable.model.description().name)},
-          {"target", executable.variant().target},
+          {"model", model.string(model.description().name)},
+          {"target", engine.target()},
           {"n_prompt", test.prompt},
           {"n_gen", test.tokens},
           {"depth", test.depth},
@@ -123,13 +123,12 @@ std::vector<Json> Bench::run() {
   if (threadCounts.empty())
     threadCounts.push_back(defaultThreadCount());
   for (unsigned threads : threadCounts) {
-    Workers team(threads);
-    const Machine machine{.bandwidth = readBandwidth(team, model.section(SLUICE_SECTION_WEIGHTS)),
-                          .peak = arithmeticPeak(team, model, executable.variant()),
-                          .workers = threads};
-    Session session(model, executable.variant(), team, context, options.cacheType);
+    Options each = options;
+    each.threads = threads;
+    const std::unique_ptr<Engine> engine = executable.engine(each, context);
+    const Machine machine{engine->measure()};
     for (const Workload &test : tests)
-      rows.push_back(measure(test, session, threads, machine));
+      rows.push_back(measure(test, *engine, threads, machine));
   }
   return rows;
 }

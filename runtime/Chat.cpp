@@ -47,7 +47,7 @@ static bool runCommand(const std::string &line, Conversation &conversation, bool
 }
 
 static void answerLine(const std::string &line, Generator &generator, Conversation &conversation,
-                       const Options &options, const Session &session, unsigned threads) {
+                       const Options &options, const Session &session, const std::string &workers) {
   std::vector<int32_t> ids;
   if (conversation.hasTemplate()) {
     conversation.add("user", line);
@@ -82,11 +82,11 @@ static void answerLine(const std::string &line, Generator &generator, Conversati
   if (answer.ending == Ending::ContextFull)
     noteContextFull(session);
   if (options.verbose)
-    note(timing(answer, threads));
+    note(timing(answer, workers));
 }
 
 void sluice::runtime::runChat(Generator &generator, Conversation &conversation, const Options &options,
-                              const Session &session, const Model &model, unsigned threads) {
+                              const Session &session, const Model &model, const std::string &workers) {
   struct sigaction action = {};
   action.sa_handler = [](int) { interrupted = 1; };
   sigaction(SIGINT, &action, nullptr); // without SA_RESTART: a read of the terminal ends
@@ -115,7 +115,7 @@ void sluice::runtime::runChat(Generator &generator, Conversation &conversation, 
     if (line.find_first_not_of(" \t\n") == std::string::npos || runCommand(line, conversation, leave))
       continue;
     try {
-      answerLine(line, generator, conversation, options, session, threads);
+      answerLine(line, generator, conversation, options, session, workers);
     } catch (const std::runtime_error &error) {
       note(std::string("error: ") + error.what());
     }

@@ -31,10 +31,10 @@ private:
 
 // Reads questions from the terminal and answers them until its user leaves.
 void runChat(Generator &generator, Conversation &conversation, const Options &options, const Session &session,
-             const Model &model, unsigned threads);
+             const Model &model, const std::string &workers);
 
 // One line for --verbose.
-std::string timing(const Answer &answer, unsigned threads);
+std::string timing(const Answer &answer, const std::string &workers);
 
 // Says that an answer ended because the context is full, and what helps.
 void noteContextFull(const Session &session);

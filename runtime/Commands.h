@@ -6,18 +6,23 @@
 #ifndef SLUICE_RUNTIME_COMMANDS_H
 #define SLUICE_RUNTIME_COMMANDS_H
 
-#include "runtime/Model.h"
+#include "runtime/Engine.h"
 #include "runtime/Options.h"
+#include <memory>
 
 namespace sluice::runtime {
 
 // The model and the code that came with it.
 struct Executable {
   const Model &model;
-  std::span<const sluice_variant> variants;
+  std::span<const sluice_variant> variants; // may be empty in a file for devices
 
   // The code that this processor can run. Throws Error naming what it lacks, or if the code is not the model's.
   const sluice_variant &variant() const;
+  const sluice_variant *variantIfAny() const; // null where that would throw
+  // What runs the model, as the options say: a device that the file has code for, or this processor. For a sequence of
+  // `context` tokens; with `orFewer`, of as many as a device has memory for.
+  std::unique_ptr<Engine> engine(const Options &options, uint64_t context, bool orFewer = false) const;
   // Options' context, or `otherwise`, at most what the model was trained for. Throws UsageError beyond that.
   uint64_t context(const Options &options, uint64_t otherwise) const;
 };

@@ -5,11 +5,9 @@
 #include "runtime/Npy.h"
 #include "runtime/Session.h"
 #include "runtime/Streams.h"
-#include "runtime/ThreadCount.h"
 #include "runtime/Tokenizer.h"
 #include <chrono>
 #include <cmath>
-#include <cstring>
 #include <nlohmann/json.hpp>
 
 using namespace sluice::runtime;
@@ -20,15 +18,17 @@ void sluice::runtime::evaluate(const Executable &executable, const Options &opti
   const uint64_t context = executable.context(options, model.description().context_length);
   if (ids.empty())
     throw Error(options.file + ": expected token ids, got none");
-  Workers team(options.threads ? options.threads : defaultThreadCount());
-  Session session(model, executable.variant(), team, context, options.cacheType);
-  if (ids.size() > context)
+  const std::unique_ptr<Engine> engine = executable.engine(options, context, options.context == 0);
+  Session session(model, *engine);
+  if (ids.size() > session.context())
     throw Error(options.file + ": " + std::to_string(ids.size()) + " tokens do not fit the context of " +
-                std::to_string(context) + "; " + session.remedy());
+                std::to_string(session.context()) + "; " + session.remedy());
   NpyWriter out(options.logits, ids.size(), session.vocabulary());
   if (options.step)
-    for (int32_t id : ids)
-      out.append({session.decode(id), session.vocabulary()});
+    for (int32_t id : ids) {
+      session.decode(id);
+      out.append({session.logits(), session.vocabulary()});
+    }
   else
     session.prefill(ids, Logits::All, [&](uint64_t, const float *logits) {
       out.append({logits, session.vocabulary()});
@@ -72,10 +72,8 @@ void sluice::runtime::perplexity(const Executable &executable, const Options &op
   if (options.chunks > 0)
     chunks = std::min(chunks, uint64_t(options.chunks));
 
-  Workers team(options.threads ? options.threads : defaultThreadCount());
-  const sluice_variant &variant = executable.variant();
-  Session session(model, variant, team, context, options.cacheType);
-  Softmax softmax(model, variant);
+  const std::unique_ptr<Engine> engine = executable.engine(options, context);
+  Session session(model, *engine);
   Score score;
   const auto start = std::chrono::steady_clock::now();
   for (uint64_t chunk = 0; chunk < chunks; ++chunk) {
@@ -87,9 +85,8 @@ void sluice::runtime::perplexity(const Executable &executable, const Options &op
     session.truncate(0);
     session.prefill(part.first(first), Logits::None);
     session.prefill(part.subspan(first, context - 1 - first), Logits::All, [&](uint64_t index, const float *logits) {
-      std::memcpy(softmax.input(), logits, session.vocabulary() * sizeof(float));
-      softmax(session.vocabulary(), 1);
-      score.add(double(softmax.logSum()) - double(logits[part[first + index + 1]]));
+      engine->softmax({logits, session.vocabulary()}, 1);
+      score.add(double(engine->logSum()) - double(logits[part[first + index + 1]]));
     });
     if (!options.json)
       note("[" + std::to_string(chunk + 1) + "/" + std::to_string(chunks) + "] " + std::to_string(score.perplexity()));
@@ -100,7 +97,7 @@ void sluice::runtime::perplexity(const Executable &executable, const Options &op
     nlohmann::ordered_json result = {
         {"perplexity", score.perplexity()}, {"stderr", score.error()}, {"nll", score.mean()},
         {"scored_tokens", score.count},     {"chunks", chunks},        {"n_ctx", context},
-        {"threads", team.count()},          {"seconds", seconds}};
+        {"workers", engine->workers()},     {"seconds", seconds}};
     writeOut(result.dump() + "\n");
     return;
   }

@@ -2,7 +2,10 @@
 
 #include "runtime/Commands.h"
 #include "runtime/Cpu.h"
+#include "runtime/CpuEngine.h"
 #include "runtime/Error.h"
+#include "runtime/Streams.h"
+#include "runtime/ThreadCount.h"
 #include <charconv>
 
 using namespace sluice::runtime;
@@ -11,6 +14,34 @@ const sluice_variant &Executable::variant() const {
   const sluice_variant &chosen = chooseVariant(variants, cpuFeatures());
   model.checkKernels(chosen.kernel_count);
   return chosen;
+}
+
+std::unique_ptr<Engine> Executable::engine(const Options &options, uint64_t context, bool orFewer) const {
+  const bool onDevice = !deviceVariants().empty() && !options.onProcessor;
+  if (!onDevice && (options.device >= 0 || options.launch != Launch::Best))
+    throw UsageError(deviceVariants().empty() ? "the file has code for processors alone: --device and --launch are for "
+                                                "files compiled with --target=sm_80 or newer"
+                                              : "--launch is for devices, and --device says cpu");
+  if (onDevice) {
+    try {
+      return makeDeviceEngine(model, variantIfAny(), options.device, options.launch, orFewer ? 0 : context,
+                              options.cacheType);
+    } catch (const NoDevice &error) {
+      if (variants.empty() || options.device >= 0)
+        throw;
+      note(std::string(error.what()) + "; running on the processor");
+    }
+  }
+  return std::make_unique<CpuEngine>(model, variant(), options.threads ? options.threads : defaultThreadCount(),
+                                     context, options.cacheType);
+}
+
+const sluice_variant *Executable::variantIfAny() const {
+  try {
+    return &variant();
+  } catch (const Error &) {
+    return nullptr;
+  }
 }
 
 uint64_t Executable::context(const Options &options, uint64_t otherwise) const {

@@ -5,8 +5,6 @@
 #include "runtime/Error.h"
 #include "runtime/Generator.h"
 #include "runtime/Streams.h"
-#include "runtime/ThreadCount.h"
-#include <cstring>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -39,14 +37,14 @@ static std::string readPrompt(const std::string &path, bool terminal) {
   return text;
 }
 
-std::string sluice::runtime::timing(const Answer &answer, unsigned threads) {
+std::string sluice::runtime::timing(const Answer &answer, const std::string &workers) {
   char line[256];
   auto rate = [](uint64_t tokens, double seconds) { return seconds > 0 ? double(tokens) / seconds : 0; };
   snprintf(line, sizeof line,
-           "prompt: %llu tokens in %.3f s (%.1f tok/s); answer: %llu tokens in %.3f s (%.1f tok/s); %u threads",
+           "prompt: %llu tokens in %.3f s (%.1f tok/s); answer: %llu tokens in %.3f s (%.1f tok/s); %s",
            (unsigned long long)answer.promptTokens, answer.promptSeconds,
            rate(answer.promptTokens, answer.promptSeconds), (unsigned long long)answer.generatedTokens,
-           answer.generateSeconds, rate(answer.generatedTokens, answer.generateSeconds), threads);
+           answer.generateSeconds, rate(answer.generatedTokens, answer.generateSeconds), workers.c_str());
   return line;
 }
 
@@ -55,7 +53,7 @@ void sluice::runtime::noteContextFull(const Session &session) {
 }
 
 static void answerOnce(Generator &generator, const Conversation &conversation, const Options &options,
-                       const std::string &prompt, const Session &session, unsigned threads) {
+                       const std::string &prompt, const Session &session, const std::string &workers) {
   std::vector<int32_t> ids;
   if (options.raw || !conversation.hasTemplate()) {
     if (!options.raw && !options.systemPrompt.empty())
@@ -76,11 +74,10 @@ static void answerOnce(Generator &generator, const Conversation &conversation, c
   if (answer.ending == Ending::ContextFull)
     noteContextFull(session);
   if (options.verbose)
-    note(timing(answer, threads));
+    note(timing(answer, workers));
 }
 
 void sluice::runtime::generate(const Executable &executable, const Options &options) {
-  const sluice_variant &variant = executable.variant();
   const Model &model = executable.model;
   const uint64_t context = executable.context(options, model.description().context_length);
   const bool terminal = isatty(STDIN_FILENO);
@@ -94,22 +91,17 @@ void sluice::runtime::generate(const Executable &executable, const Options &opti
     throw UsageError("expected a question, got an empty text; give one with -p, -f or on standard input");
 
   const Tokenizer tokenizer(model.section(SLUICE_SECTION_TOKENIZER));
-  Workers team(options.threads ? options.threads : defaultThreadCount());
-  Session session(model, variant, team, context, options.cacheType);
-  Softmax softmax(model, variant);
+  const std::unique_ptr<Engine> engine = executable.engine(options, context, options.context == 0);
+  Session session(model, *engine);
   SamplingOptions sampling = options.sampling;
   sampling.seed = options.seed < 0 ? freshSeed() : uint64_t(options.seed);
   Sampler sampler(
-      sampling,
-      [&](std::span<const float> values, float scale) {
-        std::memcpy(softmax.input(), values.data(), values.size_bytes());
-        return softmax(uint32_t(values.size()), scale);
-      },
+      sampling, [&](std::span<const float> values, float scale) { return engine->softmax(values, scale); },
       options.ignoreEnd ? endTokens(tokenizer) : std::vector<bool>());
   Generator generator(session, tokenizer, sampler);
   Conversation conversation(model, tokenizer, options.systemPrompt);
   if (chat)
-    runChat(generator, conversation, options, session, model, team.count());
+    runChat(generator, conversation, options, session, model, engine->workers());
   else
-    answerOnce(generator, conversation, options, prompt, session, team.count());
+    answerOnce(generator, conversation, options, prompt, session, engine->workers());
 }

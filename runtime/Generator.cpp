@@ -36,15 +36,17 @@ private:
 };
 } // namespace
 
-const float *Generator::readPrompt(std::span<const int32_t> ids, const volatile std::sig_atomic_t *interrupted) {
-  if (ids.size() == 1)
-    return session.decode(ids[0]);
+bool Generator::readPrompt(std::span<const int32_t> ids, const volatile std::sig_atomic_t *interrupted) {
+  if (ids.size() == 1) {
+    session.decode(ids[0]);
+    return true;
+  }
   PromptProgress progress(ids.size());
-  const size_t all = ids.size(), piece = session.prefillProgram().maxTokens();
+  const size_t all = ids.size(), piece = session.chunkTokens();
   for (; ids.size() > piece; ids = ids.subspan(piece)) {
     session.prefill(ids.first(piece), Logits::None);
     if (interrupted && *interrupted)
-      return nullptr;
+      return false;
     progress.show(all - ids.size() + piece);
   }
   return session.prefill(ids, Logits::Last);
@@ -72,25 +74,25 @@ Answer Generator::generate(std::span<const int32_t> prompt, int64_t limit,
   answer.promptTokens = prompt.size() - common;
   Clock::time_point start = Clock::now();
   std::span<const int32_t> rest = prompt.subspan(common);
-  const float *logits = readPrompt(rest, interrupted);
+  const bool read = readPrompt(rest, interrupted);
   answer.promptSeconds = secondsSince(start);
 
   start = Clock::now();
   Utf8Stream text;
   for (;;) {
-    if (!logits || stopped())
+    if (!read || stopped())
       answer.ending = Ending::Interrupted;
     else if (limit >= 0 && answer.generatedTokens == uint64_t(limit))
       answer.ending = Ending::Limit;
     else {
-      int32_t id = sampler.sample({logits, session.vocabulary()}, session.tokens());
+      int32_t id = session.choose(sampler);
       if (!tokenizer.isEndOfGeneration(id)) {
         ++answer.generatedTokens;
         if (std::string piece = text.push(tokenizer.decode(id, false)); !piece.empty())
           emit(piece);
         if (session.position() < session.context()) {
           if (limit < 0 || answer.generatedTokens < uint64_t(limit))
-            logits = session.decode(id);
+            session.decode(id);
           continue;
         }
         answer.ending = limit >= 0 && answer.generatedTokens == uint64_t(limit) ? Ending::Limit : Ending::ContextFull;

@@ -31,8 +31,8 @@ public:
                   const volatile std::sig_atomic_t *interrupted = nullptr);
 
 private:
-  // The logits after the prompt's last token; null if interrupted.
-  const float *readPrompt(std::span<const int32_t> ids, const volatile std::sig_atomic_t *interrupted);
+  // Puts the prompt's tokens into the session; false if interrupted.
+  bool readPrompt(std::span<const int32_t> ids, const volatile std::sig_atomic_t *interrupted);
 
   Session &session;
   const Tokenizer &tokenizer;

@@ -70,6 +70,29 @@ static void addCacheType(CLI::App &app, Options &options) {
       ->type_name("TYPE");
 }
 
+static void addDevice(CLI::App &app, Options &options) {
+  app.add_option_function<std::string>(
+         "--device",
+         [&options](const std::string &name) {
+           options.onProcessor = name == "cpu";
+           options.device = options.onProcessor ? -1 : std::stoi(name);
+         },
+         "NVIDIA device to run on, by its number in --list-devices, or cpu (default: the first that the file has code "
+         "for)")
+      ->check([](const std::string &text) {
+        const bool number = !text.empty() && text.size() < 5 && text.find_first_not_of("0123456789") == text.npos;
+        return number || text == "cpu" ? "" : "expected a device's number or cpu, got " + text;
+      })
+      ->type_name("N");
+  app.add_option_function<std::string>(
+         "--launch",
+         [&options](const std::string &how) { options.launch = how == "token" ? Launch::Token : Launch::Phases; },
+         "on a device: all of a token in one kernel (token) or one for each phase (phases) (default: token, where the "
+         "file has it)")
+      ->check(CLI::IsMember({"token", "phases"}))
+      ->type_name("HOW");
+}
+
 static void addGenerate(CLI::App &app, Options &options) {
   app.add_option("-p,--prompt", options.prompt, "what to answer; without it, standard input, or a chat in a terminal")
       ->type_name("TEXT");
@@ -90,6 +113,11 @@ static void addGenerate(CLI::App &app, Options &options) {
   addContext(app, options, "most tokens of a conversation (default: what the model was trained for)");
   addCacheType(app, options);
   addThreads(app, options);
+  if (!deviceVariants().empty()) {
+    addDevice(app, options);
+    app.add_flag("--list-devices", options.listDevices,
+                 "list the devices of this machine, and whether the file has code for them");
+  }
   SamplingOptions &s = options.sampling;
   app.add_option("-s,--seed", options.seed, "the same seed gives the same text (default: -1, a new one each time)")
       ->check(range(int64_t(-1), INT64_MAX))
@@ -131,6 +159,8 @@ static void addBench(CLI::App &app, Options &options) {
       ->check(range(1u, 1024u))
       ->type_name("N,..");
   addCacheType(app, options);
+  if (!deviceVariants().empty())
+    addDevice(app, options);
   app.add_option("-r,--repetitions", options.repetitions, "runs of each test after one to warm up (default: 5)")
       ->check(range(1u, 100000u))
       ->type_name("N");
@@ -184,6 +214,8 @@ std::optional<Options> sluice::runtime::parseOptions(std::vector<std::string> ar
   addThreads(*eval, options);
   addContext(*eval, options, "context (default: what the model was trained for)");
   addCacheType(*eval, options);
+  if (!deviceVariants().empty())
+    addDevice(*eval, options);
   CLI::App *perplexity =
       command("perplexity", Command::Perplexity, "how well the model predicts a text, as llama.cpp defines it");
   perplexity->add_option("file", options.file, "the text; - for standard input")->required()->type_name("FILE");
@@ -194,6 +226,8 @@ std::optional<Options> sluice::runtime::parseOptions(std::vector<std::string> ar
       ->type_name("N");
   perplexity->add_flag("--json", options.json, "print the result as JSON");
   addThreads(*perplexity, options);
+  if (!deviceVariants().empty())
+    addDevice(*perplexity, options);
   addBench(*command("bench", Command::Bench, "tokens a second, and share of the machine's read bandwidth"), options);
   CLI::App *info = command("info", Command::Info, "what this file is: model, target, shapes, sizes, source");
   info->add_flag("--json", options.json, "print it as JSON");

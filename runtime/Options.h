@@ -2,6 +2,7 @@
 #ifndef SLUICE_RUNTIME_OPTIONS_H
 #define SLUICE_RUNTIME_OPTIONS_H
 
+#include "runtime/Device.h"
 #include "runtime/Sampler.h"
 #include "runtime/abi.h"
 #include <optional>
@@ -28,6 +29,10 @@ struct Options {
   // Shared
   std::string file;     // the command's input; "-": standard input
   unsigned threads = 0; // 0: as many as help
+  int device = -1;      // number of a device; -1: the first that the file has code for
+  bool onProcessor = false;
+  Launch launch = Launch::Best;
+  bool listDevices = false;
   uint64_t context = 0; // tokens; 0: what the command takes by default
   uint32_t cacheType = SLUICE_CACHE_F16;
   bool json = false;

@@ -26,22 +26,21 @@ Work &Work::operator+=(const Work &other) {
   return *this;
 }
 
-Work sluice::runtime::workOf(const sluice_step &step, const Model &model, const Program &program,
+Work sluice::runtime::workOf(const sluice_step &step, const Model &model, const Engine &engine,
                              const Workload &workload, unsigned workers) {
   const double count = double(workload.count());
   const double positions = count * double(workload.depth) + count * (count - 1) / 2; // before each token, summed
-  const uint64_t chunks = (workload.prompt + program.maxTokens() - 1) / program.maxTokens();
+  const uint64_t chunks = (workload.prompt + engine.chunkTokens() - 1) / engine.chunkTokens();
   const bool once = workload.prompt && step.flags & SLUICE_STEP_HEAD; // for the prompt's last token
   const double passes = once ? 1 : workload.prompt ? double(chunks) : count;
   const sluice_model &shape = model.description();
   const double cacheBytes = // of a layer, for each position
       double(shape.kv_heads * sluice_kv_block_bytes(workload.cacheType, shape.head_dim)) / SLUICE_KV_BLOCK;
   const double tokens = once ? 1 : count;
-  const sluice_kernel &kernel = program.kernelOf(step);
+  const KernelCosts costs = engine.costsOf(step);
   return {double(step.weights_bytes) * passes, step.cache_tokens ? cacheBytes * positions / step.cache_tokens : 0,
           double(step.operations) * tokens + double(step.cache_operations) * positions,
-          kernel.run_cost * tokens + kernel.cache_cost * positions,
-          kernel.prologue_cost * tokens * (step.prologue_tokens ? 1 : workers)};
+          costs.run * tokens + costs.cache * positions, costs.prologue * tokens * (step.prologue_tokens ? 1 : workers)};
 }
 
 namespace {
@@ -71,21 +70,22 @@ struct Line {
 };
 } // namespace
 
-std::string sluice::runtime::profileTable(const Model &model, const Program &program, const Workload &workload,
+std::string sluice::runtime::profileTable(const Model &model, const Engine &engine, const Workload &workload,
                                           uint64_t runs, const Machine &machine) {
   const double tokens = workload.prompt ? 1 : double(workload.tokens);
   std::vector<Line> lines;
   std::map<uint32_t, size_t> indices;
   Line total;
   total.name = workload.prompt ? "prompt" : "token";
-  for (size_t i = 0; i < program.steps().size(); ++i) {
-    const sluice_step &step = program.steps()[i];
+  const std::span<const sluice_step> steps = model.steps(model.program(workload.program()));
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const sluice_step &step = steps[i];
     auto [entry, isNew] = indices.try_emplace(step.phase, lines.size());
     if (isNew)
       lines.emplace_back().name = model.string(step.phase);
-    const Program::StepTime time = program.timeOf(i);
+    const StepTime time = engine.timeOf(workload.program(), i);
     const double each = tokens * double(runs);
-    const Work work = workOf(step, model, program, workload, machine.workers) / tokens;
+    const Work work = workOf(step, model, engine, workload, machine.workers) / tokens;
     const Line line{"",
                     1,
                     work,

@@ -2,7 +2,7 @@
 #ifndef SLUICE_RUNTIME_PROFILE_H
 #define SLUICE_RUNTIME_PROFILE_H
 
-#include "runtime/Program.h"
+#include "runtime/Engine.h"
 #include <string>
 
 namespace sluice::runtime {
@@ -14,6 +14,7 @@ struct Workload {
 
   std::string name() const;
   uint64_t count() const { return prompt ? prompt : tokens; }
+  uint32_t program() const { return prompt ? SLUICE_PROGRAM_PREFILL : SLUICE_PROGRAM_DECODE; }
 };
 
 // What has to be read and computed: the same as `sluice explain` says. The costs are the compiler's estimate of what
@@ -29,15 +30,11 @@ struct Work {
   }
 };
 
-// Of a step of `program`, in all chunks of a prompt or for all tokens.
-Work workOf(const sluice_step &step, const Model &model, const Program &program, const Workload &workload,
+// Of a step of the workload's program, in all chunks of a prompt or for all tokens.
+Work workOf(const sluice_step &step, const Model &model, const Engine &engine, const Workload &workload,
             unsigned workers);
 
-// What the machine can do, in bytes and operations a second, with so many workers.
-struct Machine {
-  double bandwidth, peak;
-  unsigned workers = 1;
-
+struct Machine : Capability {
   // The least time in seconds for `work`: the roofline.
   double least(const Work &work) const { return std::max(work.bytes() / bandwidth, work.operations / peak); }
   // What the compiler expects.
@@ -46,9 +43,9 @@ struct Machine {
   }
 };
 
-// A table with a line per phase: for a prompt, or for a token on average. `program` has run the workload `runs` times
+// A table with a line per phase: for a prompt, or for a token on average. `engine` has run the workload `runs` times
 // since startProfile().
-std::string profileTable(const Model &model, const Program &program, const Workload &workload, uint64_t runs,
+std::string profileTable(const Model &model, const Engine &engine, const Workload &workload, uint64_t runs,
                          const Machine &machine);
 
 } // namespace sluice::runtime

@@ -61,7 +61,7 @@ void Program::runSteps(const Chunk &chunk, unsigned worker) {
         .cache_type = chunk.cacheType,
         .reserved = 0,
     };
-    const sluice_kernel &kernel = kernelOf(step);
+    const sluice_kernel &kernel = variant.kernels[step.kernel];
     auto pieces = [](uint64_t count, uint64_t size) { return size ? (count + size - 1) / size : 1; };
     const uint64_t units = step.units * pieces(args.token_end - args.token_begin, step.unit_tokens) *
                            pieces(args.position + args.token_end, step.unit_positions);
@@ -103,7 +103,7 @@ void Program::sharePrologue(const sluice_step &step, const sluice_kernel &kernel
 
 void Program::startProfile() { times.assign(team ? team->count() : 1, std::vector<StepTime>(stepList.size())); }
 
-Program::StepTime Program::timeOf(size_t step) const {
+StepTime Program::timeOf(size_t step) const {
   StepTime time;
   for (const std::vector<StepTime> &worker : times) {
     time.nanoseconds += worker[step].nanoseconds / double(times.size());

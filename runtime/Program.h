@@ -2,8 +2,8 @@
 #ifndef SLUICE_RUNTIME_PROGRAM_H
 #define SLUICE_RUNTIME_PROGRAM_H
 
+#include "runtime/Engine.h"
 #include "runtime/Memory.h"
-#include "runtime/Model.h"
 #include "runtime/Workers.h"
 #include <vector>
 
@@ -33,13 +33,7 @@ public:
   float *input() const { return reinterpret_cast<float *>(arena.data() + program.input_offset); }
   float *output() const { return reinterpret_cast<float *>(arena.data() + program.output_offset); }
   std::span<const sluice_step> steps() const { return stepList; }
-  const sluice_kernel &kernelOf(const sluice_step &step) const { return variant.kernels[step.kernel]; }
 
-  // Of a step, in all runs since startProfile(): until all workers had done it, and of that what a worker waited for
-  // the others, on average.
-  struct StepTime {
-    double nanoseconds = 0, waiting = 0;
-  };
   void startProfile();
   StepTime timeOf(size_t step) const;
 

@@ -40,7 +40,7 @@ int32_t Sampler::mostLikely() const {
 
 int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> recent) {
   collect(logits, recent);
-  if (options.temperature <= 0 || options.topK == 1)
+  if (isGreedy())
     return mostLikely();
 
   // Ties go to the lower id, so that the order is one and the same everywhere.

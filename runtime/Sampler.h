@@ -30,6 +30,7 @@ public:
   explicit Random(uint64_t seed) : state(seed) {}
   uint64_t next();
   double uniform() { return (next() >> 11) * 0x1p-53; } // in [0, 1)
+  uint64_t current() const { return state; }
 
 private:
   uint64_t state;
@@ -44,6 +45,13 @@ public:
 
   // `recent`: the sequence so far. One call draws at most one random number.
   int32_t sample(std::span<const float> logits, std::span<const int32_t> recent);
+
+  // For who chooses in its stead, in the same way:
+  const SamplingOptions &settings() const { return options; }
+  const std::vector<bool> &bannedTokens() const { return banned; }
+  bool isGreedy() const { return options.temperature <= 0 || options.topK == 1; } // draws nothing
+  const Random &randomness() const { return random; }
+  Random &randomness() { return random; }
 
 private:
   void collect(std::span<const float> logits, std::span<const int32_t> recent);

@@ -10,6 +10,8 @@
 using namespace sluice::runtime;
 
 static void run(const Executable &executable, const Options &options) {
+  if (options.listDevices)
+    return writeOut(listDevices());
   switch (options.command) {
   case Options::Command::Generate:
     return generate(executable, options);

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Writes a Llama model with random weights in GGUF: any shape, any mixture of types.
 
-For tests (small, Gaussian weights quantised by the package `gguf`) and for benchmarks (--fast: random valid blocks, written as
-they are made, so that memory does not grow with the model). The file is complete: byte-level BPE tokenizer, ChatML template.
+For tests (small, Gaussian weights quantised by the package `gguf`, or random blocks of types that it does not quantise to) and
+for benchmarks (--fast: random blocks, written as they are made, so that memory does not grow with the model). The file is
+complete: byte-level BPE tokenizer, ChatML template.
 
   tools/make-gguf.py tiny.gguf --width 64 --layers 2 --heads 4 --kv-heads 2 --ffn 96 --vocab 300 --type q4_1
   tools/make-gguf.py 1b.gguf --fast --width 2048 --layers 22 --heads 32 --kv-heads 4 --ffn 5632 --vocab 49152 --type q4_0
+  tools/make-gguf.py 1b.gguf --fast --width 2048 --layers 22 --heads 32 --kv-heads 4 --ffn 5632 --vocab 49152 --type q4_k_m
   tools/make-gguf.py mix.gguf --type q4_0 --override 'blk.1.attn_v=q8_0' --override 'ffn_down=f16'
 """
 import argparse
@@ -15,10 +17,27 @@ import sys
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFWriter
 from gguf.constants import GGML_QUANT_SIZES
-from gguf.quants import quantize
+from gguf.quants import dequantize, quantize
 
-TYPES = {t.name.lower(): t for t in (GGMLQuantizationType.F32, GGMLQuantizationType.F16, GGMLQuantizationType.BF16,
-                                     GGMLQuantizationType.Q8_0, GGMLQuantizationType.Q4_0, GGMLQuantizationType.Q4_1)}
+# f16 numbers of a block, by offset: the first is the scale; the others are that many times as large.
+HALVES = {
+    "Q8_0": {0: 1},
+    "Q4_0": {0: 1},
+    "Q4_1": {0: 1, 2: -7.5},
+    "Q5_0": {0: 1},
+    "Q5_1": {0: 1, 2: -15.5},
+    "Q2_K": {80: 1, 82: 1.5},
+    "Q3_K": {108: 1},
+    "Q4_K": {0: 1, 2: 7.5},
+    "Q5_K": {0: 1, 2: 15.5},
+    "Q6_K": {208: 1},
+    "IQ4_NL": {0: 1},
+    "IQ4_XS": {0: 1},
+    "MXFP4": {},
+}
+TYPES = {name.lower(): GGMLQuantizationType[name] for name in ("F32", "F16", "BF16", *HALVES)}
+# Mixtures as llama.cpp's: the type of most matrices, and that of the output and of some layers' attn_v and ffn_down.
+MIXTURES = {"q4_k_m": ("q4_k", "q6_k"), "q5_k_m": ("q5_k", "q6_k")}
 TEMPLATE = ("{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n'}}{% endfor %}"
             "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}")
 
@@ -31,14 +50,21 @@ def arguments():
     parser.add_argument("--kv-heads", type=int, help="default: heads")
     parser.add_argument("--head-dim", type=int, help="default: width / heads")
     parser.add_argument("--rotated", type=int, help="channels of a head that RoPE turns; default: all")
-    parser.add_argument("--type", choices=TYPES, default="f32", help="of the matrices; norms are f32")
+    parser.add_argument("--type", choices=[*TYPES, *MIXTURES], default="f32", help="of the matrices; norms are f32")
     parser.add_argument("--embedding-type", choices=TYPES, help="of token_embd (and output); default: --type")
     parser.add_argument("--override", action="append", default=[], metavar="REGEX=TYPE", help="type of the tensors whose name matches")
     parser.add_argument("--separate", action="store_true", help="an output matrix of its own (default: tied to the embedding)")
     parser.add_argument("--rope-freqs", action="store_true", help="random divisors of the rotations, as Llama 3 has")
     parser.add_argument("--rope-base", type=float, default=10000.0)
     parser.add_argument("--fast", action="store_true", help="random blocks in place of quantised Gaussians")
-    return parser.parse_args()
+    a = parser.parse_args()
+    if a.type in MIXTURES:
+        a.type, better = MIXTURES[a.type]
+        layers = [i for i in range(a.layers) if i < a.layers // 8 or i >= 7 * a.layers // 8 or (i - a.layers // 8) % 3 == 2]
+        names = "|".join(map(str, layers))
+        a.override += [rf"^output\.={better}", rf"^blk\.({names})\.(attn_v|ffn_down)\.={better}"]
+        a.embedding_type = a.embedding_type or (a.type if a.separate else better)
+    return a
 
 
 def tokenizer(writer, size):
@@ -64,26 +90,39 @@ def tokenizer(writer, size):
     writer.add_chat_template(TEMPLATE)
 
 
+def random_blocks(kind, count, deviation, rng):
+    """[count, bytes of a block]: every bit random but for the scales, which make it values of about this deviation."""
+    elements, size = GGML_QUANT_SIZES[kind]
+    if kind.name not in HALVES:
+        return rng.normal(0, deviation, count).astype(np.float32).view(np.uint8).reshape(-1, 4)[:, 4 - size :]
+    blocks = rng.integers(0, 256, (count, size), dtype=np.uint8)
+    jitter = rng.uniform(0.5, 1.5, count)
+
+    def scale(sample, by):
+        for at, ratio in HALVES[kind.name].items():
+            sample[:, at : at + 2] = (jitter[: len(sample)] * ratio * by).astype(np.float16).view(np.uint8).reshape(-1, 2)
+        if kind.name == "MXFP4":
+            sample[:, 0] = np.clip(128 + np.round(np.log2(jitter[: len(sample)] * by)), 0, 254)
+
+    sample = blocks[:500].copy()
+    scale(sample, 1)
+    scale(blocks, deviation / dequantize(sample, kind).std())
+    return blocks
+
+
 class RandomBlocks:
     """Blocks of a type with moderate scales, made in pieces as the writer asks for them."""
 
     def __init__(self, kind, rows, cols, rng):
         self.block, self.size = GGML_QUANT_SIZES[kind]
-        self.kind, self.rng = kind, rng
+        self.kind, self.rng, self.deviation = kind, rng, cols**-0.5
         self.shape = (rows, cols // self.block * self.size)
         self.nbytes, self.dtype = self.shape[0] * self.shape[1], np.dtype(np.uint8)
 
     def tofile(self, file):
         remaining = self.nbytes // self.size
-        # The same million blocks over and over: the values do not matter for speed.
-        blocks = self.rng.integers(0, 256, (min(remaining, 1 << 18), self.size), dtype=np.uint8)
-        halves = {"Q8_0": [0], "Q4_0": [0], "Q4_1": [0, 2], "F16": [0]}.get(self.kind.name, [])
-        for at in halves:
-            values = self.rng.uniform(0.0005, 0.002, len(blocks)).astype(np.float16) * (-1 if at == 2 else 1)
-            blocks[:, at : at + 2] = values.astype(np.float16).view(np.uint8).reshape(-1, 2)
-        if not halves:
-            values = self.rng.normal(0, 0.02, len(blocks)).astype(np.float32).view(np.uint8).reshape(-1, 4)
-            blocks[:, :] = values[:, 4 - self.size :]
+        # The same blocks over and over: the values do not matter for speed.
+        blocks = random_blocks(self.kind, min(remaining, (8 << 20) // self.size), self.deviation, self.rng)
         while remaining:
             take = min(remaining, len(blocks))
             blocks[:take].tofile(file)
@@ -127,8 +166,15 @@ def main():
             values *= np.sqrt(cols)
         add(name, values, kind)
 
+    def quantized(values, kind):
+        try:
+            return quantize(values, kind)
+        except NotImplementedError:
+            elements, size = GGML_QUANT_SIZES[kind]
+            return random_blocks(kind, values.size // elements, values.std(), rng).reshape(*values.shape[:-1], -1)
+
     def add(name, values, kind):
-        data = values if kind == GGMLQuantizationType.F32 else quantize(values, kind)
+        data = values if kind == GGMLQuantizationType.F32 else quantized(values, kind)
         if a.fast:
             writer.add_tensor_info(name, data.shape, data.dtype, data.nbytes)
             streamed.append(data)

@@ -25,12 +25,15 @@ using namespace sluice::stream;
 
 namespace {
 
-// Sums that one row vector of one token needs: an f32, and an i32 for each block that shares a byte.
+// Sums that one row vector of one token needs: an f32, and for one token an i32 for each block that shares a byte, for
+// many one, and an f32 for a pair of blocks.
 int64_t sumsPerVector(TilesOp op) {
+  const bool one = op->getParentOfType<ProgramOp>().getMaxTokens() == 1;
   int64_t most = 1;
   for (auto symbol : op.getWeights().getAsRange<FlatSymbolRefAttr>()) {
-    const llama::FormatInfo &format = llama::formatInfo(llama::lookupWeight(op, symbol).getWeightType().getFormat());
-    most = std::max<int64_t>(most, format.isFloat ? 1 : 1 + 8 / format.codeBits);
+    const PackedLayout layout = PackedLayout::get(llama::lookupWeight(op, symbol).getWeightType(), op.getTileRows());
+    if (!layout.format->isFloat)
+      most = std::max(most, 1 + (one ? layout.runBlocks : std::min<int64_t>(layout.runBlocks, 2)));
   }
   return most;
 }

@@ -79,7 +79,7 @@ private:
     const FormatInfo &format = *layout.format;
     const double lanes = double(op.getLanes().value_or(facts.lanes())), tokens = double(op.getTokenBlock().value_or(1));
     const double rowVectors = double(op.getRowBlock().value_or(op.getTileRows())) / lanes;
-    const double planes = double(layout.recordBlocks), vectorsOfTile = double(op.getTileRows()) / lanes;
+    const double planes = double(layout.recordBlocks()), vectorsOfTile = double(op.getTileRows()) / lanes;
     if (format.isFloat) { // a record: widening shared by the tokens, activations shared by the rows
       const double products = operand.inPairs ? 1 : double(layout.recordK);
       const double widenings = format.codeBits == 16 && !operand.inPairs ? products / tokens : 0;

@@ -95,6 +95,7 @@ static constexpr CpuFacts cpus[] = {
      .dot = DotKind::Pmaddwd,
      .hasFma = false,
      .hasHalf = false,
+     .hasByteShuffle = false,
      .alternatingPrefetch = 4096},
 };
 

@@ -25,6 +25,7 @@ struct CpuFacts {
   unsigned vectorRegisters;
   DotKind dot;
   bool hasFma = true, hasHalf = true, hasBFloat16 = false; // vfmadd; vcvtph2ps; vdpbf16ps
+  bool hasByteShuffle = true;                              // pshufb
   unsigned dotsPerCycle = 1, loadsPerCycle = 2;            // vectors; fused multiply-adds come as fast as dots
   unsigned prefetch = 0;                                   // bytes ahead for one token, 0 for none
   unsigned alternatingPrefetch = 0;                        // likewise where tiles of several weights alternate

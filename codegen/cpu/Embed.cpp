@@ -5,6 +5,7 @@
 //===------------------------------------------------------------------------------===//
 
 #include "codegen/cpu/PhaseScope.h"
+#include "codegen/cpu/WeightRecord.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "llvm/Support/MathExtras.h"
@@ -39,26 +40,21 @@ void sluice::codegen::lowerEmbed(PhaseScope &scope, EmbedOp op, Lanes &l, Value 
       });
       return;
     }
-    // Four codes of a row lie side by side.
-    Type codes4 = l.vec(4, l.i8()), floats4 = l.vec(4, l.f32());
-    for (int64_t p = 0; p < layout.recordBlocks; ++p) {
-      int64_t blocks = layout.cols / format.blockElements;                 // of the row
-      int64_t records = llvm::divideCeil(blocks - p, layout.recordBlocks); // that have this plane
+    // A vector of one row: four of its codes lie side by side.
+    Type floats4 = l.vec(4, l.f32());
+    for (int64_t b = 0; b < layout.recordBlocks(); ++b) {
+      int64_t blocks = layout.cols / PackedLayout::blockColumns;             // of the row
+      int64_t records = llvm::divideCeil(blocks - b, layout.recordBlocks()); // that have this one
       l.loop(l.c64(0), l.c64(records), 1, [&](Value record) {
-        Value packed = l.at(tile, l.mul(record, layout.recordBytes));
-        auto half = [&](int64_t at) {
-          Value pointer = l.at(l.at(packed, at + p * layout.tileRows * 2), l.mul(lane, 2));
-          return l.splat(l.extract(l.loadFloat(llama::Format::F16, 1, pointer, 2), 0), 4);
-        };
-        Value scale = half(layout.scalesAt);
-        Value min = format.hasMin() ? half(layout.minsAt) : l.constantLike(floats4, 0.0);
-        Value out = l.at(row, l.mul(l.add(l.mul(record, layout.recordBlocks), p), format.blockElements * 4));
-        for (int64_t g = 0; g < format.blockElements / 4; ++g) {
-          Value bytes = l.load(codes4, l.at(l.at(packed, g * layout.tileRows * 4), l.mul(lane, 4)), 4);
-          Value code = arith::ExtUIOp::create(l.b, l.vec(4, l.i32()), bytes);
-          if (format.codeBits < 8)
-            code = l.andi(l.shr(code, p * format.codeBits), (1 << format.codeBits) - 1);
-          Value value = l.toFloat(l.add(code, -int64_t(format.zeroPoint)));
+        WeightRecord weights(l, layout, /*lanes=*/1, lane, l.at(tile, l.mul(record, layout.recordBytes)),
+                             /*usedOnce=*/false);
+        auto splat = [&](Value one) { return l.splat(l.extract(one, 0), 4); };
+        Value out = l.at(row, l.mul(l.add(l.mul(record, layout.recordBlocks()), b), PackedLayout::blockColumns * 4));
+        for (int64_t g = 0; g < PackedLayout::blockGroups; ++g) {
+          const int64_t part = g * weights.parts() / PackedLayout::blockGroups;
+          Value code = arith::ExtUIOp::create(l.b, l.vec(4, l.i32()), weights.codes(b, g, 0));
+          Value value = l.toFloat(l.add(code, -int64_t(format.zeroPoint))), scale = splat(weights.scale(b, part, 0));
+          Value min = format.hasMin() ? splat(weights.min(b, part, 0)) : l.constantLike(floats4, 0.0);
           l.store(l.fma(value, scale, min), l.at(out, g * 16), 4);
         }
       });

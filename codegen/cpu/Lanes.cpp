@@ -57,6 +57,8 @@ Value Lanes::min(Value x, Value y) { return arith::MinUIOp::create(b, x, y); }
 Value Lanes::max(Value x, Value y) { return arith::MaxUIOp::create(b, x, y); }
 Value Lanes::andi(Value x, Value y) { return arith::AndIOp::create(b, x, y); }
 Value Lanes::andi(Value x, int64_t y) { return arith::AndIOp::create(b, x, constantInt(x.getType(), y)); }
+Value Lanes::ori(Value x, Value y) { return arith::OrIOp::create(b, x, y); }
+Value Lanes::smax(Value x, Value y) { return arith::MaxSIOp::create(b, x, y); }
 Value Lanes::shl(Value x, int64_t y) {
   return y == 0 ? x : Value(arith::ShLIOp::create(b, x, constantInt(x.getType(), y)));
 }
@@ -287,8 +289,7 @@ Value Lanes::dot4(Value acc, Value weights, Value activations, unsigned maxCode)
   if (facts.dot == DotKind::Vpdpbusd)
     return intrinsic("llvm.x86.avx512.vpdpbusd." + std::to_string(bits), acc.getType(), {acc, weights, activations});
   Type shorts = vec(2 * n, i16());
-  if (facts.dot == DotKind::Maddubs && maxCode <= 15 && bits >= 256) {
-    // The sum of two products stays below 2^15, so that maddubs does not saturate.
+  if (facts.dot == DotKind::Maddubs && maxCode <= maddubsMost && bits >= 256) {
     StringRef name = bits == 512 ? "llvm.x86.avx512.pmaddubs.w.512" : "llvm.x86.avx2.pmadd.ub.sw";
     return add(acc, pairDots(intrinsic(name, shorts, {weights, activations}), constantInt(shorts, 1)));
   }
@@ -296,6 +297,63 @@ Value Lanes::dot4(Value acc, Value weights, Value activations, unsigned maxCode)
   Value even = pairDots(andi(w, 0xff), sar(shl(a, 8), 8));
   Value odd = pairDots(shr(w, 8), sar(a, 8));
   return add(acc, add(even, odd));
+}
+
+Value Lanes::shiftBytes(Value bytes, int64_t right) {
+  if (!right)
+    return bytes;
+  Value words = bitcast(bytes, vec(laneCount(bytes) / 2, i16()));
+  return bitcast(right > 0 ? shr(words, right) : shl(words, -right), bytes.getType());
+}
+
+Value Lanes::shiftBytesRight(Value bytes, Value bits) {
+  Type words = vec(laneCount(bytes) / 2, i16());
+  Value amount = splat(arith::TruncIOp::create(b, i16(), bits), laneCount(bytes) / 2);
+  return bitcast(arith::ShRUIOp::create(b, bitcast(bytes, words), amount), bytes.getType());
+}
+
+Value Lanes::lookup(ArrayRef<int8_t> table, unsigned zeroPoint, Value codes) {
+  const int64_t n = laneCount(codes);
+  auto entry = [&](int64_t i) { return int8_t(table[i % 16] + int(zeroPoint)); };
+  if (facts.hasByteShuffle) {
+    auto resized = [&](Value x, int64_t size) -> Value {
+      SmallVector<int64_t> from;
+      for (int64_t i = 0; i < size; ++i)
+        from.push_back(i % laneCount(x));
+      return vector::ShuffleOp::create(b, x, x, from);
+    };
+    if (n < 16)
+      return resized(lookup(table, zeroPoint, resized(codes, 16)), n);
+    SmallVector<int8_t> entries;
+    for (int64_t i = 0; i < n; ++i)
+      entries.push_back(entry(i));
+    auto type = cast<VectorType>(codes.getType());
+    Value splat = arith::ConstantOp::create(b, type, DenseElementsAttr::get(type, ArrayRef<int8_t>(entries)));
+    StringRef name = n == 64   ? "llvm.x86.avx512.pshuf.b.512"
+                     : n == 32 ? "llvm.x86.avx2.pshuf.b"
+                               : "llvm.x86.ssse3.pshuf.b.128";
+    return intrinsic(name, type, {splat, codes});
+  }
+  // Bit by bit: of two entries each, that which the codes' bit says.
+  Values entries;
+  for (int64_t i = 0; i < 16; ++i)
+    entries.push_back(constantInt(codes.getType(), entry(i)));
+  for (int64_t bit = 1; bit < 16; bit *= 2) {
+    Value chosen =
+        arith::CmpIOp::create(b, arith::CmpIPredicate::ne, andi(codes, bit), constantInt(codes.getType(), 0));
+    Values next;
+    for (size_t i = 0; i < entries.size(); i += 2)
+      next.push_back(select(chosen, entries[i + 1], entries[i]));
+    entries = next;
+  }
+  return entries[0];
+}
+
+Value Lanes::powerOfTwo(Value exponents) {
+  // (e - 1) << 23, and for e of 0 and 1, whose powers are no normal numbers, (e + 1) << 21: each where it is the
+  // larger.
+  Value normal = add(shl(exponents, 23), -(int64_t(1) << 23)), small = add(shl(exponents, 21), int64_t(1) << 21);
+  return bitcast(smax(normal, small), withFloats(exponents));
 }
 
 //===-- Control -----------------------------------------------------------------------===//

@@ -53,9 +53,11 @@ public:
   Value max(Value x, Value y);   // unsigned
   Value andi(Value x, int64_t y);
   Value andi(Value x, Value y);
+  Value ori(Value x, Value y);
   Value shl(Value x, int64_t y);
   Value shr(Value x, int64_t y); // logical
   Value sar(Value x, int64_t y);
+  Value smax(Value x, Value y);
   Value less(Value x, Value y);        // unsigned, i1
   Value equal(Value x, Value y);       // i1
   Value lessOrEqual(Value x, Value y); // unsigned, i1
@@ -112,8 +114,16 @@ public:
   Value dot2(Value acc, Value weights, Value activations);
   // acc[l] + sum over j of weights[4l + j] * activations[4l + j]; weights unsigned up to maxCode, activations signed.
   Value dot4(Value acc, Value weights, Value activations, unsigned maxCode);
-  // Whether dot4 takes codes up to 240: then a high nibble is used where it lies, 16 times its value.
-  bool takesHighNibbles() const { return facts.dot == DotKind::Vpdpbusd; }
+  // Whether dot4 takes codes up to `maxCode` without more instructions than for smaller ones.
+  bool takesCodes(unsigned maxCode) const { return facts.dot != DotKind::Maddubs || maxCode <= maddubsMost; }
+  // Bytes shifted right (left if negative). There are no such shifts: bits come in from neighbours, which are the
+  // caller's to clear.
+  Value shiftBytes(Value bytes, int64_t right);
+  Value shiftBytesRight(Value bytes, Value bits); // likewise, by an i64
+  // table[c] + zeroPoint for bytes c below 16.
+  Value lookup(llvm::ArrayRef<int8_t> table, unsigned zeroPoint, Value codes);
+  // 2^(e - 128) for i32 lanes from 0 to 255, exact.
+  Value powerOfTwo(Value exponents);
 
   //===-- Control --------------------------------------------------------------------===//
   // for (i = from; i < to; i += step) state = body(i, state)
@@ -123,6 +133,9 @@ public:
   void when(Value condition, llvm::function_ref<void()> body);
 
 private:
+  // The sum of two products with codes up to this stays below 2^15, so that maddubs does not saturate.
+  static constexpr unsigned maddubsMost = 128;
+
   Type withFloats(Value vector);
   Value intrinsic(llvm::StringRef name, Type result, mlir::ValueRange arguments);
   Value pairDots(Value weights16, Value activations16);

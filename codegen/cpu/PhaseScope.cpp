@@ -45,9 +45,14 @@ PhaseScope::PhaseScope(PhaseOp phase, const CpuFacts &facts)
         const llama::FormatInfo &format =
             llama::formatInfo(llama::lookupWeight(tiles, weight).getWeightType().getFormat());
         layout.tokens = tiles.getTokenBlock().value_or(1);
-        layout.hasMins |= format.hasMin();
-        if (format.zeroPoint && !llvm::is_contained(layout.zeroPoints, format.zeroPoint))
-          layout.zeroPoints.push_back(format.zeroPoint);
+        auto add = [&](ActivationSum sum) {
+          if (!llvm::is_contained(layout.sums, sum))
+            layout.sums.push_back(sum);
+        };
+        if (format.zeroPoint)
+          add({format.zeroPoint, format.scaleElements});
+        if (format.hasMin())
+          add({.columns = format.scaleElements});
       }
       layout.preparedAt =
           reserve(memory.prepared, llvm::divideCeil(maxTokens, layout.tokens) * layout.tokenBlockBytes());

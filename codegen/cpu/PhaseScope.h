@@ -20,17 +20,23 @@ namespace sluice::codegen {
 //   i8: for every 32 channels (an even number of times, the last zero if it pads), each field for all tokens:
 //     [tokens][32] i8 low bytes; if all groups of four channels are peaks, as many high bytes
 //     [tokens] f32 scale, the same for two such blocks
-//     for each zero point of weights that meet them, [tokens] i32 minus the zero point times the sum of the codes
-//     if such weights have mins, [tokens] f32 sum of what the codes stand for
+//     for each sum that weights ask for, and each part of the block, [tokens] of it: i32 minus a zero point times the
+//       sum of the codes, or f32, for mins, the sum of what the codes stand for
 //     for each peak, unless all groups are, [tokens] four i8 high bytes and [tokens] i32 group, in groupUnits
 //   A code is low + 16 high.
+// A sum over each `columns` channels that weights ask for: of codes times minus a zero point, or of values if that is
+// 0.
+struct ActivationSum {
+  int64_t zeroPoint = 0, columns;
+  bool operator==(const ActivationSum &) const = default;
+};
+
 struct OperandLayout {
   stream::OperandKind kind;
   int64_t width;
   int64_t tokens = 1;
   int64_t peaks;
-  mlir::SmallVector<int64_t> zeroPoints = {};
-  bool hasMins = false;
+  mlir::SmallVector<ActivationSum> sums = {};
   bool inPairs = false;   // bf16
   int64_t preparedAt = 0; // of the first block of tokens
 
@@ -44,18 +50,23 @@ struct OperandLayout {
   int64_t codesAt(int64_t token) const { return token * channels; }
   int64_t highCodesAt(int64_t token) const { return (tokens + token) * channels; }
   int64_t scaleAt(int64_t token) const { return wordAt(0, token); }
-  int64_t startAt(int64_t zeroPoint, int64_t token) const {
-    return wordAt(1 + (llvm::find(zeroPoints, zeroPoint) - zeroPoints.begin()), token);
+  // Of part `part` of the block; `sum` is one of `sums`.
+  int64_t sumAt(ActivationSum sum, int64_t part, int64_t token) const {
+    return wordAt(wordsBefore(llvm::find(sums, sum) - sums.begin()) + part, token);
   }
-  int64_t valueSumAt(int64_t token) const { return wordAt(1 + zeroPoints.size(), token); }
-  int64_t highAt(int64_t peak, int64_t token) const {
-    return wordAt(1 + zeroPoints.size() + hasMins + 2 * peak, token);
-  }
+  int64_t highAt(int64_t peak, int64_t token) const { return wordAt(wordsBefore(sums.size()) + 2 * peak, token); }
   int64_t groupAt(int64_t peak, int64_t token) const { return highAt(peak, token) + tokens * 4; }
   int64_t blockBytes() const { return highAt(allHigh() ? 0 : peaks, 0); }
   int64_t tokenBlockBytes() const; // multiple of 64
 
 private:
+  // Words before those of sum `index`.
+  int64_t wordsBefore(size_t index) const {
+    int64_t words = 1; // the scale
+    for (size_t i = 0; i < index; ++i)
+      words += channels / sums[i].columns;
+    return words;
+  }
   // Word `index` of those that every token has in a block.
   int64_t wordAt(int64_t index, int64_t token) const {
     return highCodesAt(allHigh() ? tokens : 0) + (index * tokens + token) * 4;

@@ -7,6 +7,7 @@
 #include "codegen/cpu/PhaseScope.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/Sequence.h"
 #include "llvm/Support/MathExtras.h"
@@ -195,13 +196,12 @@ private:
 
   void quantize(const Block &block, Value factor, Value scale, Value out) {
     Values codes, highs(vectors());
-    Value sum;
     for (auto [v, value] : llvm::enumerate(block.x)) {
       codes.push_back(l.round(l.mulf(value, factor)));
-      sum = v ? l.add(sum, codes[v]) : codes[v];
       if (layout.peaks)
         highs[v] = l.sar(l.add(codes[v], 1 << (OperandLayout::highShift - 1)), OperandLayout::highShift);
     }
+    storeSums(codes, scale, out);
     for (auto [i, peak] : llvm::enumerate(block.peaks)) {
       Value four;
       for (int64_t v = 0; v < vectors(); ++v) {
@@ -219,12 +219,30 @@ private:
       }
     for (auto [v, code] : llvm::enumerate(codes))
       l.store(bytes(code), codesAt(out, layout.codesAt(0) + v * n), 1);
-    sum = l.reduceAdd(sum);
     l.store(scale, wordAt(out, layout.scaleAt(0)), 4);
-    for (int64_t zeroPoint : layout.zeroPoints)
-      l.store(l.mul(sum, -zeroPoint), wordAt(out, layout.startAt(zeroPoint, 0)), 4);
-    if (layout.hasMins)
-      l.store(l.mulf(scale, l.toFloat(sum)), wordAt(out, layout.valueSumAt(0)), 4);
+  }
+
+  // Sums of whole codes, high bytes included.
+  void storeSums(ArrayRef<Value> codes, Value scale, Value out) {
+    llvm::SmallMapVector<std::pair<int64_t, int64_t>, Value, 4> sums; // of [begin, end) of the vectors
+    auto sumOf = [&](int64_t begin, int64_t end) {
+      Value &sum = sums[{begin, end}];
+      if (!sum) {
+        Value lanes = codes[begin];
+        for (Value more : codes.slice(begin + 1, end - begin - 1))
+          lanes = l.add(lanes, more);
+        sum = l.reduceAdd(lanes);
+      }
+      return sum;
+    };
+    for (const ActivationSum &wanted : layout.sums) {
+      const int64_t parts = OperandLayout::channels / wanted.columns, each = vectors() / parts;
+      for (int64_t part = 0; part < parts; ++part) {
+        Value sum = sumOf(part * each, (part + 1) * each);
+        sum = wanted.zeroPoint ? l.mul(sum, -wanted.zeroPoint) : l.mulf(scale, l.toFloat(sum));
+        l.store(sum, wordAt(out, layout.sumAt(wanted, part, 0)), 4);
+      }
+    }
   }
 
   SmallVector<Peak> findPeaks(ArrayRef<Value> magnitudes) {

@@ -6,11 +6,11 @@
 //===------------------------------------------------------------------------------===//
 
 #include "codegen/cpu/PhaseScope.h"
+#include "codegen/cpu/WeightRecord.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/MathExtras.h"
-#include <map>
 #include <tuple>
 
 using namespace mlir;
@@ -143,160 +143,131 @@ class RecordDots {
 public:
   RecordDots(Lanes &l, const Tile &tile, const PackedLayout &layout, const OperandLayout &operand, Value packed,
              Value block)
-      : l(l), tile(tile), layout(layout), format(*layout.format), operand(operand), n(tile.lanes), packed(packed),
-        block(block) {}
+      : l(l), tile(tile), layout(layout), format(*layout.format), operand(operand), n(tile.lanes), block(block),
+        weights(l, layout, n, tile.firstRow, packed, /*usedOnce=*/tile.tokens == 1) {}
 
   // sums + integer dots x weight scale x activation scale, + min x sum of activations: [vector][token].
   Sums addTo(Sums sums) {
-    const int64_t planes = layout.recordBlocks;
-    addDots(sums);
-    if (format.hasMin())
-      for (int64_t p = 0; p < planes; ++p)
-        for (int64_t v = 0; v < tile.vectors; ++v) {
-          Value min = halves(layout.minsAt, p, v);
-          for (int64_t t = 0; t < tile.tokens; ++t) {
-            Value &sum = sums[v * tile.tokens + t];
-            sum = l.fma(min, l.loadSplat(floats(), activationAt(p, operand.valueSumAt(t)), 4), sum);
-          }
-        }
+    for (int64_t run = 0; run < layout.runs; ++run) {
+      addDots(run * layout.runBlocks, sums);
+      if (format.hasMin())
+        addMins(run * layout.runBlocks, sums);
+    }
     return sums;
   }
 
 private:
-  void addDots(Sums &sums) {
-    // For one token a record is read once, in the order of its addresses. For many, the registers hold the integer sums
-    // of one plane at a time.
-    const int64_t planes = layout.recordBlocks, together = tile.tokens == 1 ? planes : 1;
-    Values joined(sums.size());
-    for (int64_t first = 0; first < planes; first += together) {
-      if (first) {
-        // Codes are loaded again, not kept in memory.
-        packed = l.after(packed, joined.back());
-        codes.clear();
-      }
-      Values integers = blockSums(first, together);
-      for (int64_t p = first; p < first + together; ++p)
-        for (int64_t v = 0; v < tile.vectors; ++v)
-          for (int64_t t = 0; t < tile.tokens; ++t) {
-            // Blocks of a record share the activation's scale.
-            Value &sum = joined[v * tile.tokens + t];
-            Value blockSum = l.toFloat(integers[((p - first) * tile.vectors + v) * tile.tokens + t]);
-            sum = p ? l.fma(blockSum, scale(p, v), sum) : l.mulf(blockSum, scale(p, v));
-          }
-    }
-    for (int64_t v = 0; v < tile.vectors; ++v)
-      for (int64_t t = 0; t < tile.tokens; ++t) {
-        Value &sum = sums[v * tile.tokens + t];
-        sum = l.fma(joined[v * tile.tokens + t], l.loadSplat(floats(), activationAt(0, operand.scaleAt(t)), 4), sum);
-      }
+  // Of the run that begins with block `first`.
+  void addDots(int64_t first, Sums &sums) {
+    // For one token a run is read once, in the order of its addresses. For many, the registers hold the integer sums
+    // of one part of a block at a time.
+    const int64_t end = first + layout.runBlocks, together = tile.tokens == 1 ? layout.runBlocks : 1;
+    // Blocks of a pair share the activation's scale: [pair][vector][token].
+    SmallVector<Values> joined(llvm::divideCeil(layout.runBlocks, 2));
+    for (int64_t pair = first; pair < end; pair += std::max<int64_t>(together, 2))
+      for (int64_t part = 0; part < weights.parts(); ++part)
+        for (int64_t b = pair; b < std::min(pair + std::max<int64_t>(together, 2), end); b += together) {
+          if (tile.tokens > 1 && last)
+            weights.reloadAfter(last); // codes are loaded again, not kept in memory
+          Values integers = partSums(b, together, part);
+          for (int64_t i = 0; i < together; ++i)
+            join(b + i, part, ArrayRef(integers).slice(i * sums.size(), sums.size()), joined[(b + i - first) / 2]);
+        }
+    for (auto [pair, values] : llvm::enumerate(joined))
+      for (int64_t v = 0; v < tile.vectors; ++v)
+        for (int64_t t = 0; t < tile.tokens; ++t) {
+          Value &sum = sums[v * tile.tokens + t];
+          Value scale = l.loadSplat(floats(), activationAt(first + 2 * pair, operand.scaleAt(t)), 4);
+          sum = l.fma(values[v * tile.tokens + t], scale, sum);
+        }
   }
 
-  // Sums over the blocks of planes [first, first + count): [plane][vector][token].
-  Values blockSums(int64_t first, int64_t count) {
+  // joined += integers x weight scale.
+  void join(int64_t block, int64_t part, ArrayRef<Value> integers, Values &joined) {
+    const bool isFirst = joined.empty();
+    joined.resize(integers.size());
+    for (int64_t v = 0; v < tile.vectors; ++v)
+      for (int64_t t = 0; t < tile.tokens; ++t) {
+        Value &sum = joined[v * tile.tokens + t];
+        Value partSum = l.toFloat(integers[v * tile.tokens + t]), scale = weights.scale(block, part, v);
+        sum = isFirst ? l.mulf(partSum, scale) : l.fma(partSum, scale, sum);
+      }
+    last = joined.back();
+  }
+
+  void addMins(int64_t first, Sums &sums) {
+    for (int64_t b = first; b < first + layout.runBlocks; ++b)
+      for (int64_t part = 0; part < weights.parts(); ++part)
+        for (int64_t v = 0; v < tile.vectors; ++v) {
+          Value min = weights.min(b, part, v);
+          for (int64_t t = 0; t < tile.tokens; ++t) {
+            Value &sum = sums[v * tile.tokens + t];
+            const int64_t at = operand.sumAt({.columns = format.scaleElements}, part, t);
+            sum = l.fma(min, l.loadSplat(floats(), activationAt(b, at), 4), sum);
+          }
+        }
+  }
+
+  // Sums over a part of blocks [first, first + count): [block][vector][token].
+  Values partSums(int64_t first, int64_t count, int64_t part) {
     Values sums(count * tile.vectors * tile.tokens), highs(sums.size(), l.constantInt(ints(), 0));
     // Tokens outside: a loaded activation meets the vectors one after another.
-    auto forEach = [&](function_ref<void(int64_t index, int64_t p, int64_t v, int64_t t)> f) {
+    auto forEach = [&](function_ref<void(int64_t index, int64_t b, int64_t v, int64_t t)> f) {
       for (int64_t t = 0; t < tile.tokens; ++t)
         for (int64_t v = 0; v < tile.vectors; ++v)
-          for (int64_t p = first; p < first + count; ++p)
-            f(((p - first) * tile.vectors + v) * tile.tokens + t, p, v, t);
+          for (int64_t b = first; b < first + count; ++b)
+            f(((b - first) * tile.vectors + v) * tile.tokens + t, b, v, t);
     };
-    forEach([&](int64_t i, int64_t p, int64_t, int64_t t) { sums[i] = start(p, t); });
-    for (int64_t g = 0; g < OperandLayout::groups; ++g)
-      forEach([&](int64_t i, int64_t p, int64_t v, int64_t t) {
-        sums[i] = dot(sums[i], code(g, v, p), activationAt(p, operand.codesAt(t) + g * 4), p);
+    forEach([&](int64_t i, int64_t b, int64_t, int64_t t) { sums[i] = start(b, part, t); });
+    const int64_t groups = OperandLayout::groups / weights.parts();
+    for (int64_t g = part * groups; g < (part + 1) * groups; ++g)
+      forEach([&](int64_t i, int64_t b, int64_t v, int64_t t) {
+        sums[i] = dot(sums[i], weights.codes(b, g, v), activationAt(b, operand.codesAt(t) + g * 4), b);
         if (operand.allHigh())
-          highs[i] = dot(highs[i], code(g, v, p), activationAt(p, operand.highCodesAt(t) + g * 4), p);
+          highs[i] = dot(highs[i], weights.codes(b, g, v), activationAt(b, operand.highCodesAt(t) + g * 4), b);
       });
     if (operand.allHigh())
       for (auto [sum, high] : llvm::zip_equal(sums, highs))
         sum = l.add(sum, l.shl(high, OperandLayout::highShift));
     else
       for (int64_t peak = 0; peak < operand.peaks; ++peak)
-        forEach([&](int64_t i, int64_t p, int64_t v, int64_t t) { sums[i] = addPeak(sums[i], peak, v, p, t); });
+        forEach([&](int64_t i, int64_t b, int64_t v, int64_t t) { sums[i] = addPeak(sums[i], peak, v, b, part, t); });
     return sums;
   }
 
-  // A plane that lies in the high bits may be used there: then its sums are this many times too large. Codes that are
-  // used for many tokens are better shifted once, which leaves the high bits to those of peaks.
-  int64_t factor(int64_t plane) { return plane && l.takesHighNibbles() && tile.tokens == 1 ? 16 : 1; }
-
   // Sums start at minus the zero point times the sum of the activations' codes.
-  Value start(int64_t plane, int64_t token) {
+  Value start(int64_t block, int64_t part, int64_t token) {
     if (!format.zeroPoint)
       return l.constantInt(ints(), 0);
-    Value start = l.loadSplat(ints(), activationAt(plane, operand.startAt(format.zeroPoint, token)), 4);
-    return factor(plane) == 1 ? start : l.shl(start, llvm::Log2_64(factor(plane)));
+    const int64_t at = operand.sumAt({format.zeroPoint, format.scaleElements}, part, token);
+    return l.shl(l.loadSplat(ints(), activationAt(block, at), 4), llvm::Log2_64(weights.factor(block)));
   }
 
-  Value dot(Value sum, Value codes, Value four, int64_t plane) {
-    unsigned maxCode = ((1u << format.codeBits) - 1) * unsigned(factor(plane));
-    return l.dot4(sum, codes, activations(four), maxCode);
+  Value dot(Value sum, Value codes, Value four, int64_t block) {
+    return l.dot4(sum, codes, activations(l.load(l.i32(), four, 4)), weights.maxCode(block));
   }
-  Value activations(Value four) { return l.bitcast(l.loadSplat(ints(), four, 4), bytes()); }
+  Value activations(Value four) { return l.bitcast(l.splat(four, n), bytes()); }
 
-  // The high bytes of a peak meet the group of columns that they belong to.
-  Value addPeak(Value sum, int64_t peak, int64_t v, int64_t plane, int64_t token) {
-    Value high = activationAt(plane, operand.highAt(peak, token));
-    Value group = l.load(l.i32(), activationAt(plane, operand.groupAt(peak, token)), 4);
-    Value groupAt = l.mul(arith::ExtUIOp::create(l.b, l.i64(), group), groupBytes() / OperandLayout::groupUnit);
-    Value codes = load(l.at(packed, groupAt), v);
-    static_assert(OperandLayout::highShift == 4, "what a high byte counts is what the upper half of a byte counts");
-    if (layout.recordBlocks > 1 && l.takesHighNibbles() && factor(plane) == 1)
-      return l.dot4(sum, l.andi(plane ? codes : shiftBytes(codes, [&](Value x) { return l.shl(x, 4); }), 0xf0),
-                    activations(high), 0xf0);
-    Value dots = dot(l.constantInt(ints(), 0), extract(codes, plane), high, plane);
+  // The high bytes of a peak meet the group of columns that they belong to, if that is in the part.
+  Value addPeak(Value sum, int64_t peak, int64_t v, int64_t block, int64_t part, int64_t token) {
+    Value high = l.load(l.i32(), activationAt(block, operand.highAt(peak, token)), 4);
+    Value unit = l.load(l.i32(), activationAt(block, operand.groupAt(peak, token)), 4);
+    Value group = l.div(arith::ExtUIOp::create(l.b, l.i64(), unit), OperandLayout::groupUnit);
+    if (weights.parts() > 1) {
+      Value isIn = l.equal(l.div(group, OperandLayout::groups / weights.parts()), l.c64(part));
+      high = l.select(isIn, high, l.constantInt(l.i32(), 0));
+    }
+    constexpr int64_t times = 1 << OperandLayout::highShift;
+    const unsigned most = format.maxCode() * times;
+    if (weights.factor(block) == 1 && weights.fitsTimes(times) && l.takesCodes(most))
+      return l.dot4(sum, weights.codesOfGroup(block, group, v, times), activations(high), most);
+    Value codes = weights.codesOfGroup(block, group, v, weights.factor(block));
+    Value dots = l.dot4(l.constantInt(ints(), 0), codes, activations(high), weights.maxCode(block));
     return l.add(sum, l.shl(dots, OperandLayout::highShift));
   }
 
-  Value code(int64_t group, int64_t v, int64_t plane) {
-    Value &raw = codes[{group, v, -1}];
-    if (!raw)
-      raw = load(l.at(packed, group * groupBytes()), v);
-    Value &extracted = codes[{group, v, plane}];
-    if (!extracted)
-      extracted = extract(codes[{group, v, -1}], plane);
-    return extracted;
-  }
-
-  // Codes of vector v of a group of four columns, at `group`.
-  Value load(Value group, int64_t v) {
-    return l.load(bytes(), l.at(l.at(group, l.mul(tile.firstRow, 4)), v * n * 4), alignmentIn(layout, 4 * n));
-  }
-  int64_t groupBytes() const { return layout.tileRows * 4; }
-
-  Value extract(Value codes, int64_t plane) {
-    if (layout.recordBlocks == 1)
-      return codes;
-    if (plane == 0)
-      return l.andi(codes, 0x0f);
-    if (factor(plane) != 1)
-      return l.andi(codes, 0xf0);
-    return l.andi(shiftBytes(codes, [&](Value x) { return l.shr(x, 4); }), 0x0f);
-  }
-  // There are no shifts of bytes; the bits that come in from neighbours are the caller's to clear.
-  Value shiftBytes(Value codes, function_ref<Value(Value)> shift) {
-    return l.bitcast(shift(l.bitcast(codes, l.vec(2 * n, l.i16()))), bytes());
-  }
-
-  Value scale(int64_t plane, int64_t v) {
-    Value &scale = scales[{plane, v}];
-    if (!scale) {
-      scale = halves(layout.scalesAt, plane, v);
-      if (factor(plane) != 1)
-        scale = l.mulf(scale, l.constantLike(floats(), 1.0 / double(factor(plane))));
-    }
-    return scale;
-  }
-  // f16 scales or mins of vector v.
-  Value halves(int64_t at, int64_t plane, int64_t v) {
-    Value row = l.at(packed, l.mul(tile.firstRow, 2));
-    return l.loadFloat(llama::Format::F16, n, l.at(row, at + (plane * layout.tileRows + v * n) * 2),
-                       alignmentIn(layout, 2 * n));
-  }
-
-  // Address in the block of activations that meets a plane.
-  Value activationAt(int64_t plane, int64_t offset) { return l.at(block, plane * operand.blockBytes() + offset); }
+  // Address in the block of activations that meets a block of weights.
+  Value activationAt(int64_t b, int64_t offset) { return l.at(block, b * operand.blockBytes() + offset); }
   Type floats() { return l.vec(n, l.f32()); }
   Type ints() { return l.vec(n, l.i32()); }
   Type bytes() { return l.vec(4 * n, l.i8()); }
@@ -307,9 +278,9 @@ private:
   const FormatInfo &format;
   const OperandLayout &operand;
   int64_t n;
-  Value packed, block; // addresses: of the record, of its first block of activations
-  std::map<std::tuple<int64_t, int64_t, int64_t>, Value> codes; // of (group, vector, plane; -1: as packed)
-  std::map<std::pair<int64_t, int64_t>, Value> scales;          // of (plane, vector)
+  Value block; // address of the record's first block of activations
+  WeightRecord weights;
+  Value last; // what the dots before gave
 };
 
 Sums TilesLowering::integerDots(const Tile &tile, const PackedLayout &layout, const OperandLayout &operand,
@@ -318,7 +289,7 @@ Sums TilesLowering::integerDots(const Tile &tile, const PackedLayout &layout, co
   return l.loop(l.c64(0), l.c64(layout.recordsPerTile), 1, zero, [&](Value record, ValueRange state) {
     Value packed = l.at(weights, l.mul(record, layout.recordBytes));
     prefetch(tile, layout, weights, l.mul(record, layout.recordBytes), layout.recordBytes);
-    Value firstBlock = l.at(block, l.mul(record, layout.recordBlocks * operand.blockBytes()));
+    Value firstBlock = l.at(block, l.mul(record, layout.recordBlocks() * operand.blockBytes()));
     return RecordDots(l, tile, layout, operand, packed, firstBlock).addTo(Sums(state.begin(), state.end()));
   });
 }

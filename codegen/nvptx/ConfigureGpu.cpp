@@ -34,6 +34,18 @@ struct ConfigureGpu : codegen::impl::ConfigureGpuBase<ConfigureGpu> {
       getOperation().emitError("unknown gpu '") << gpu << "'";
       return signalPassFailure();
     }
+    WalkResult formats = getOperation().walk([&](llama::WeightDeclOp weight) {
+      const llama::FormatInfo &format = llama::formatInfo(weight.getWeightType().getFormat());
+      if (hasGpuKernels(format))
+        return WalkResult::advance();
+      weight.emitError("there is no code yet for weights in ")
+          << format.name << " on a GPU, which '" << weight.getSymName()
+          << "' has: expected f32, f16, bf16, q8_0, q4_0 or q4_1; compile for a processor, or quantise the model "
+             "to one of these";
+      return WalkResult::interrupt();
+    });
+    if (formats.wasInterrupted())
+      return signalPassFailure();
     WalkResult result = getOperation().walk([&](TilesOp op) {
       if (int64_t(op.getTileRows()) != rows) {
         op.emitError("expected tiles of ") << rows << " rows for a GPU, got " << op.getTileRows();

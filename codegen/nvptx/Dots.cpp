@@ -19,7 +19,7 @@ Values Dots::add(ValueRange sums, Value packed, Value activations, Value column)
 // Pairs of blocks share the activations' scale: one record of two planes, or two records. The order of operations is
 // that of codegen/cpu's and of many tokens'.
 Values Dots::addInteger(Value sum, Value packed, Value activations, Value column) {
-  const int64_t planes = layout.recordBlocks;
+  const int64_t planes = layout.recordBlocks();
   Value lanePacked = t.at(packed, t.mul(t.lane(), 4)), laneScales = t.at(packed, t.mul(t.lane(), 2));
   Value codes = t.at(activations, column);
   Value words = t.at(t.at(activations, operand.pairsAt()), t.mul(t.shr(column, 6), operand.pairBytes()));
@@ -59,7 +59,7 @@ Values Dots::addInteger(Value sum, Value packed, Value activations, Value column
 Value Dots::blockSum(int64_t record, int64_t plane, int64_t factor, Value lanePacked, Value codes, Value words,
                      int64_t half, ArrayRef<Value> weights) {
   auto planeOf = [&](Value packed) {
-    return layout.recordBlocks == 1 ? packed : t.andi(packed, plane ? 0xf0f0f0f0 : 0x0f0f0f0f);
+    return layout.recordBlocks() == 1 ? packed : t.andi(packed, plane ? 0xf0f0f0f0 : 0x0f0f0f0f);
   };
   auto fours = [&](int64_t at) { // of the activations, all eight groups' four bytes
     Values all;

@@ -42,7 +42,7 @@ void sluice::codegen::lowerEmbed(const Scope &scope, EmbedOp op) {
                                                              : t.bitcast(t.shl(t.extend(bits, t.i32()), 16), t.f32());
       return t.store(value, out, 4);
     }
-    Value plane = t.div(inRecord, format.blockElements), group = t.div(t.rem(inRecord, format.blockElements), each);
+    Value plane = t.div(inRecord, OperandPlan::block), group = t.div(t.rem(inRecord, OperandPlan::block), each);
     Value word = t.loadConstant(
         t.i32(), t.at(record, t.add(t.mul(group, layout.tileRows * 4), t.mul(lane, 4))), 4);
     auto half = [&](int64_t at) {

@@ -126,7 +126,7 @@ Values ManyTilesLowering::integerRecord(const WeightPlan &weight, const OperandP
                                         Value packed, ArrayRef<Value> rows, ArrayRef<Value> columns, Value record) {
   const PackedLayout &layout = weight.layout;
   const llama::FormatInfo &format = *layout.format;
-  const int64_t planes = layout.recordBlocks, parts = tokensOfWarp / mmaTokens;
+  const int64_t planes = layout.recordBlocks(), parts = tokensOfWarp / mmaTokens;
   Value at = t.at(packed, t.mul(record, layout.recordBytes)); // this thread's codes
   // Two groups of columns of four rows.
   Values low = t.unpack(t.loadConstant(t.vec(4, t.i32()), at, 16));

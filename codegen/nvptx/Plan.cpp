@@ -9,6 +9,12 @@ using namespace sluice;
 using namespace sluice::codegen;
 using namespace sluice::stream;
 
+bool sluice::codegen::hasGpuKernels(const llama::FormatInfo &format) {
+  return format.isFloat || ((format.codeBits == 4 || format.codeBits == 8) && format.table.empty() &&
+                            !format.hasSubScales() && format.scaleKind == llama::ScaleKind::Half &&
+                            format.scaleElements == OperandPlan::block);
+}
+
 SlicePlan SlicePlan::get(const PackedLayout &layout) {
   constexpr int64_t columns = 128, bytes = 4096, most = 64;
   SlicePlan plan{std::max<int64_t>(1, columns / layout.recordK), 0};

@@ -21,6 +21,10 @@
 
 namespace sluice::codegen {
 
+// Whether the lane program can unpack a format: codes of 4 or 8 bits that stand for themselves, with an f16 scale (and min)
+// for every 32 columns; or floats.
+bool hasGpuKernels(const llama::FormatInfo &format);
+
 // How K of a weight is cut. It depends on the weight alone, not on the chip: every chip gives the same bits.
 struct SlicePlan {
   int64_t sliceRecords, slices; // the last slice may be shorter

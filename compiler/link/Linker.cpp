@@ -1,4 +1,4 @@
-//===- Linker.cpp - objects and the runtime become a static executable -------------===//
+//===- Linker.cpp - objects and the runtime become an executable -------------===//
 
 #include "compiler/link/Linker.h"
 #include "lld/Common/Driver.h"
@@ -53,6 +53,8 @@ llvm::Error sluice::linkExecutable(llvm::ArrayRef<llvm::StringRef> objects, llvm
                                    const RuntimeObjects &runtime) {
   llvm::SmallVector<llvm::StringRef> inputs{runtime.prelinked};
   inputs.append(objects.begin(), objects.end());
+  if (!runtime.isStatic())
+    inputs.append({runtime.libc, runtime.libm});
   inputs.append({runtime.crtend, runtime.crtn});
   std::vector<MemoryFile> files;
   for (llvm::StringRef input : inputs) {
@@ -64,8 +66,12 @@ llvm::Error sluice::linkExecutable(llvm::ArrayRef<llvm::StringRef> objects, llvm
 
   std::string output = outputPath.str();
   // The unwinder finds its tables by --eh-frame-hdr. Symbols stay: profilers and backtraces name kernels by them.
-  llvm::SmallVector<const char *> args{"ld.lld",      "-static", "--eh-frame-hdr", "--strip-debug", "-z", "noexecstack",
-                                       "--threads=2", "-o",      output.c_str()};
+  llvm::SmallVector<const char *> args{"ld.lld", "--eh-frame-hdr", "--strip-debug", "-z", "noexecstack", "--threads=2",
+                                       "-o",     output.c_str()};
+  if (runtime.isStatic())
+    args.push_back("-static");
+  else
+    args.append({"-pie", "--gc-sections", "--dynamic-linker", "/lib64/ld-linux-x86-64.so.2"});
   for (const MemoryFile &file : files)
     args.push_back(file.path());
 

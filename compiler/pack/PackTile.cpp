@@ -13,59 +13,81 @@ using namespace sluice;
 using namespace sluice::stream;
 using llama::FormatInfo;
 
-// The widest block that the code buffers below hold.
-static constexpr unsigned maxBlock = 256;
+// The most columns of a record.
+static constexpr unsigned maxRecord = 256;
 
-// The codes of a block as unsigned numbers, one a byte. `flip` turns two's complement into unsigned: adding half the
-// range is flipping the top bit.
-static void unpackCodes(const FormatInfo &format, const uint8_t *block, uint8_t *codes) {
-  const uint8_t *bytes = block + format.codesAt;
-  uint8_t flip = format.signedCodes ? format.zeroPoint : 0;
-  if (format.codeBits == 8) {
-    for (unsigned i = 0; i < format.blockElements; ++i)
-      codes[i] = bytes[i] ^ flip;
-    return;
-  }
-  unsigned half = format.blockElements / 2;
-  for (unsigned i = 0; i < half; ++i) {
-    codes[i] = (bytes[i] & 15) ^ flip;
-    codes[half + i] = (bytes[i] >> 4) ^ flip;
-  }
+// Four numbers of a step, as bytes, into the words of one row: `row` is its first word's.
+static void packStep(const PackedBits &bits, int64_t step, const uint8_t *numbers, int64_t wordBytes, uint8_t *row) {
+  uint32_t four;
+  std::memcpy(&four, numbers, 4);
+  auto add = [&](PackedBits::Place place, uint32_t part) {
+    uint8_t *at = row + place.word * wordBytes;
+    uint32_t word = part << place.shift;
+    if (place.shift) {
+      uint32_t before;
+      std::memcpy(&before, at, 4);
+      word |= before;
+    }
+    std::memcpy(at, &word, 4);
+  };
+  constexpr uint32_t everyByte = 0x01010101;
+  add(bits.low(step), four & ((1u << bits.lowBits) - 1) * everyByte);
+  if (bits.highBits)
+    add(bits.high(step), four >> bits.lowBits & ((1u << bits.highBits) - 1) * everyByte);
 }
 
-// One row's part of one record.
+// One row's part of one record, of which `blockCount` blocks of the checkpoint are there.
 static void packRecordRow(const PackedLayout &layout, const uint8_t *blocks, int64_t blockCount, int64_t row,
                           uint8_t *record) {
   const FormatInfo &format = *layout.format;
-  uint8_t codes[maxBlock], high[maxBlock];
-  unpackCodes(format, blocks, codes);
-  if (blockCount > 1) {
-    unpackCodes(format, blocks + format.blockBytes, high);
-    for (unsigned i = 0; i < format.blockElements; ++i)
-      codes[i] |= high[i] << 4;
-  }
-  uint8_t *out = record + row * 4;
-  for (unsigned i = 0; i < format.blockElements; i += 4, out += layout.tileRows * 4)
-    std::memcpy(out, codes + i, 4);
+  uint8_t codes[maxRecord] = {};
+  for (int64_t b = 0; b < blockCount; ++b)
+    llama::unpackCodes(format, blocks + b * format.blockBytes, codes + b * format.blockElements);
+  for (int64_t run = 0; run < layout.runs; ++run)
+    for (int64_t group = 0; group < PackedLayout::blockGroups; ++group)
+      for (int64_t block = 0; block < layout.runBlocks; ++block)
+        packStep(layout.codes, layout.codeStep(block, group),
+                 codes + (run * layout.runBlocks + block) * PackedLayout::blockColumns + group * 4, layout.wordBytes(),
+                 record + layout.codesAt + run * layout.runBytes() + row * 4);
+
+  // With sub-scales a record is one block.
+  const int64_t scaleBytes = layout.scaleBytes();
   for (int64_t b = 0; b < blockCount; ++b) {
     const uint8_t *block = blocks + b * format.blockBytes;
-    int64_t at = (b * layout.tileRows + row) * 2;
-    std::memcpy(record + layout.scalesAt + at, block + format.scaleAt, 2);
-    if (format.hasMin())
-      std::memcpy(record + layout.minsAt + at, block + format.minAt, 2);
+    const int64_t at = b * layout.tileRows + row;
+    std::memcpy(record + layout.scalesAt + at * scaleBytes, block + format.scaleAt, scaleBytes);
+    if (format.hasMin()) {
+      const uint16_t min = llama::minBits(format, block);
+      std::memcpy(record + layout.minsAt + at * 2, &min, 2);
+    }
   }
+  if (!format.hasSubScales())
+    return;
+  uint8_t numbers[llama::SubScales::most] = {};
+  const int64_t parts = layout.partsOfRun();
+  for (int64_t run = 0; run < layout.runs; ++run)
+    for (int64_t part = 0; part < parts; ++part) {
+      const unsigned index = run * parts + part;
+      numbers[layout.subScaleOf(run, part)] = llama::subScale(format, blocks, index);
+      if (format.hasMin())
+        numbers[layout.subMinOf(run, part)] = llama::subScale(format, blocks, format.scalesOfBlock() + index);
+    }
+  for (int64_t step = 0; step < layout.subScales.steps; ++step)
+    packStep(layout.subScales, step, numbers + step * 4, layout.wordBytes(), record + layout.subScalesAt + row * 4);
 }
 
 static void packInteger(const PackedLayout &layout, const uint8_t *rows, int64_t rowCount, uint8_t *out) {
-  int64_t blocks = layout.cols / layout.format->blockElements, rowBytes = blocks * layout.format->blockBytes;
-  constexpr int64_t group = 8;
+  const FormatInfo &format = *layout.format;
+  int64_t blocks = layout.cols / format.blockElements, rowBytes = blocks * format.blockBytes;
+  int64_t recordBlocks = layout.recordK / format.blockElements; // of the checkpoint
+  const int64_t group = std::max<int64_t>(1, 8 * 64 / layout.recordK);
   for (int64_t first = 0; first < layout.recordsPerTile; first += group) {
     int64_t last = std::min(first + group, layout.recordsPerTile);
     for (int64_t row = 0; row < rowCount; ++row)
       for (int64_t record = first; record < last; ++record) {
-        int64_t block = record * layout.recordBlocks;
-        packRecordRow(layout, rows + row * rowBytes + block * layout.format->blockBytes,
-                      std::min(layout.recordBlocks, blocks - block), row, out + record * layout.recordBytes);
+        int64_t block = record * recordBlocks;
+        packRecordRow(layout, rows + row * rowBytes + block * format.blockBytes, std::min(recordBlocks, blocks - block),
+                      row, out + record * layout.recordBytes);
       }
   }
 }
@@ -85,7 +107,7 @@ static void packFloat(const PackedLayout &layout, const uint8_t *rows, int64_t r
 
 void sluice::packTile(const PackedLayout &layout, const uint8_t *matrix, int64_t tile, uint8_t *out) {
   const FormatInfo &format = *layout.format;
-  assert(format.blockElements <= maxBlock && layout.recordBlocks <= 2);
+  assert(format.isFloat || layout.recordK <= maxRecord);
   int64_t firstRow = tile * layout.tileRows, rowCount = std::min(layout.tileRows, layout.rows - firstRow);
   const uint8_t *rows = matrix + firstRow * (layout.cols / format.blockElements * format.blockBytes);
   // Rows past the last, missing blocks and the end of the tile.

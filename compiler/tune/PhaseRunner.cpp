@@ -22,8 +22,8 @@ PhaseRunner::Memory PhaseRunner::allocate(int64_t bytes) {
 
 static int64_t tokensOf(PhaseOp phase) { return phase->getParentOfType<ProgramOp>().getMaxTokens(); }
 
-PhaseRunner::PhaseRunner(llama::ModelOp model, const codegen::HostTarget &target, int64_t position)
-    : target(target), position(position), weightBytes(256 << 20) { // more than caches hold
+PhaseRunner::PhaseRunner(llama::ModelOp model, const codegen::HostTarget &target, int64_t position, int64_t weightBytes)
+    : target(target), position(position), weightBytes(weightBytes) {
   int64_t arenaBytes = 0, tokens = 0, kvHeads = 0, blockBytes = 0;
   model.walk([&](ProgramOp program) {
     int64_t bytes = 0;
@@ -31,14 +31,14 @@ PhaseRunner::PhaseRunner(llama::ModelOp model, const codegen::HostTarget &target
     arenaBytes = std::max(arenaBytes, bytes);
     tokens = std::max<int64_t>(tokens, program.getMaxTokens());
   });
-  model.walk([&](PhaseOp phase) { weightBytes = std::max(weightBytes, PhaseStream::get(phase).bytes); });
+  model.walk([&](PhaseOp phase) { this->weightBytes = std::max(this->weightBytes, PhaseStream::get(phase).bytes); });
   model.walk([&](AttentionOp attention) {
     auto cache = mlir::cast<llama::CacheType>(attention.getCache());
     kvHeads = cache.getKvHeads();
     blockBytes = sluice_kv_block_bytes(cacheType, cache.getHeadDim());
   });
   kvHeadStride = llvm::divideCeil(position + tokens, SLUICE_KV_BLOCK) * blockBytes;
-  weights = allocate(weightBytes);
+  weights = allocate(this->weightBytes);
   arena = allocate(arenaBytes);
   kv = allocate(kvHeads * kvHeadStride);
   ids.resize(tokens);

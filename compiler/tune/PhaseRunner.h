@@ -17,8 +17,10 @@ namespace sluice {
 class PhaseRunner {
 public:
   // For phases of `model`, which is configured for `target`, and of copies of it configured otherwise; `position`
-  // tokens lie in the cache.
-  PhaseRunner(llama::ModelOp model, const codegen::HostTarget &target, int64_t position);
+  // tokens lie in the cache. `weightBytes` of weights, or as many as a phase has, are read one after another.
+  static constexpr int64_t moreThanCachesHold = 256 << 20;
+  PhaseRunner(llama::ModelOp model, const codegen::HostTarget &target, int64_t position,
+              int64_t weightBytes = moreThanCachesHold);
 
   // What runs `kernel`, which is `phase` compiled, for as many tokens as its program takes.
   std::function<void()> bind(stream::PhaseOp phase, const sluice_kernel &kernel);

@@ -20,7 +20,11 @@ def Llama_Dialect : Dialect {
 
 def Llama_Format : I32EnumAttr<"Format", "how a weight's numbers are stored; facts in Formats.h", [
     I32EnumAttrCase<"F32", 0, "f32">, I32EnumAttrCase<"F16", 1, "f16">, I32EnumAttrCase<"BF16", 2, "bf16">,
-    I32EnumAttrCase<"Q8_0", 3, "q8_0">, I32EnumAttrCase<"Q4_0", 4, "q4_0">, I32EnumAttrCase<"Q4_1", 5, "q4_1">]> {
+    I32EnumAttrCase<"Q8_0", 3, "q8_0">, I32EnumAttrCase<"Q4_0", 4, "q4_0">, I32EnumAttrCase<"Q4_1", 5, "q4_1">,
+    I32EnumAttrCase<"Q5_0", 6, "q5_0">, I32EnumAttrCase<"Q5_1", 7, "q5_1">, I32EnumAttrCase<"Q2_K", 8, "q2_k">,
+    I32EnumAttrCase<"Q3_K", 9, "q3_k">, I32EnumAttrCase<"Q4_K", 10, "q4_k">, I32EnumAttrCase<"Q5_K", 11, "q5_k">,
+    I32EnumAttrCase<"Q6_K", 12, "q6_k">, I32EnumAttrCase<"IQ4_NL", 13, "iq4_nl">,
+    I32EnumAttrCase<"IQ4_XS", 14, "iq4_xs">, I32EnumAttrCase<"MXFP4", 15, "mxfp4">]> {
   let cppNamespace = "::sluice::llama";
   let genSpecializedAttr = 0;
 }

@@ -2,6 +2,7 @@
 
 #include "test/codegen/KernelHarness.h"
 #include "codegen/cpu/CpuTarget.h"
+#include "compiler/pack/PackTile.h"
 #include "mlir/Parser/Parser.h"
 #include "llvm/Support/SmallVectorMemoryBuffer.h"
 #include "gtest/gtest.h"
@@ -29,7 +30,10 @@ Weight Weight::random(llama::Format format, int64_t rows, int64_t cols, std::mt1
       std::memcpy(block + offset, &bits, 2);
     };
     if (!info.isFloat) {
-      putHalf(info.scaleAt);
+      if (info.scaleKind == llama::ScaleKind::Exponent8)
+        block[info.scaleAt] = 120 + rng() % 8;
+      else
+        putHalf(info.scaleAt);
       if (info.hasMin())
         putHalf(info.minAt);
     } else if (format == llama::Format::F16) {
@@ -52,36 +56,14 @@ float Weight::at(int64_t row, int64_t col) const {
 }
 
 void sluice::test::packTiles(llvm::ArrayRef<const Weight *> weights, int64_t tileRows, uint8_t *out) {
-  int64_t tiles = (weights[0]->rows + tileRows - 1) / tileRows;
-  for (int64_t tile = 0; tile < tiles; ++tile)
+  MLIRContext context;
+  context.loadDialect<llama::LlamaDialect>();
+  for (int64_t tile = 0; tile < (weights[0]->rows + tileRows - 1) / tileRows; ++tile)
     for (const Weight *weight : weights) {
-      const llama::FormatInfo &f = *weight->format;
-      const int64_t blocks = f.isFloat ? 1 : 8 / f.codeBits, recordK = !f.isFloat ? 32 * blocks : f.inPairs ? 2 : 1;
-      const int64_t records = (weight->cols + recordK - 1) / recordK;
-      const int64_t record =
-          f.isFloat ? tileRows * recordK * f.blockBytes : tileRows * 32 + blocks * tileRows * (f.hasMin() ? 4 : 2);
-      const int64_t tileBytes = (records * record + 63) / 64 * 64;
-      std::memset(out, 0, tileBytes);
-      for (int64_t lane = 0; lane < tileRows && tile * tileRows + lane < weight->rows; ++lane)
-        for (int64_t k = 0; k < weight->cols; ++k) {
-          int64_t element = (tile * tileRows + lane) * weight->cols + k;
-          const uint8_t *block = weight->bytes.data() + element / f.blockElements * f.blockBytes;
-          uint8_t *to = out + k / recordK * record;
-          if (f.isFloat) {
-            std::memcpy(to + (lane * recordK + k % recordK) * f.blockBytes, block, f.blockBytes);
-            continue;
-          }
-          int64_t plane = k % recordK / 32, i = k % 32;
-          unsigned code = f.codeBits == 8 ? block[f.codesAt + i] : (block[f.codesAt + i % 16] >> (i < 16 ? 0 : 4)) & 15;
-          if (f.signedCodes)
-            code = uint8_t(code + f.zeroPoint);
-          to[(i / 4 * tileRows + lane) * 4 + i % 4] |= code << (plane * f.codeBits);
-          uint8_t *scales = to + tileRows * 32 + (plane * tileRows + lane) * 2;
-          std::memcpy(scales, block + f.scaleAt, 2);
-          if (f.hasMin())
-            std::memcpy(scales + blocks * tileRows * 2, block + f.minAt, 2);
-        }
-      out += tileBytes;
+      auto type = llama::WeightType::get(&context, weight->rows, weight->cols, weight->format->format);
+      stream::PackedLayout layout = stream::PackedLayout::get(type, tileRows);
+      packTile(layout, weight->bytes.data(), tile, out);
+      out += layout.tileBytes;
     }
 }
 

@@ -31,7 +31,7 @@ struct Weight {
   float at(int64_t row, int64_t col) const;
 };
 
-// Re-lays weights as PackedLayout.h says, tile t of each in turn. Slow and obvious; shares no code with the packer.
+// Packs weights, tile t of each in turn.
 void packTiles(llvm::ArrayRef<const Weight *> weights, int64_t tileRows, uint8_t *out);
 
 class Kernels {

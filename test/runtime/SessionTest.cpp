@@ -1,6 +1,7 @@
 //===- SessionTest.cpp - programs run right, however tokens are grouped and units shared -===//
 
 #include "runtime/Session.h"
+#include "runtime/CpuEngine.h"
 #include "runtime/Error.h"
 #include "test/runtime/ModelImage.h"
 #include <cmath>
@@ -12,7 +13,8 @@ using namespace sluice::test;
 namespace {
 class SessionTest : public testing::TestWithParam<unsigned> {
 protected:
-  SessionTest() : path(writeTemporary(toyFile(), "session")), model(path.c_str()), team(GetParam()) {
+  SessionTest()
+      : path(writeTemporary(toyFile(), "session")), model(path.c_str()), engine(model, toyVariant, GetParam(), 100) {
     std::remove(path.c_str());
     for (int i = 0; i < 100; ++i)
       ids.push_back((i * 7 + 3) % int(toyVocabulary));
@@ -32,29 +34,32 @@ protected:
 
   std::string path;
   Model model;
-  Workers team;
+  CpuEngine engine;
   std::vector<int32_t> ids;
 };
 } // namespace
 
 TEST_P(SessionTest, DecodesTokenByToken) {
-  Session session(model, toyVariant, team, 100);
-  for (uint64_t i = 0; i < ids.size(); ++i)
-    check(session.decode(ids[i]), i + 1);
+  Session session(model, engine);
+  for (uint64_t i = 0; i < ids.size(); ++i) {
+    session.decode(ids[i]);
+    check(session.logits(), i + 1);
+  }
 }
 
 TEST_P(SessionTest, PrefillsInChunksFromAnyPosition) {
   for (uint64_t before : {0, 1, 15, 16, 17, 64, 99}) {
-    Session session(model, toyVariant, team, 100);
+    Session session(model, engine);
     std::span<const int32_t> all(ids);
-    EXPECT_EQ(session.prefill(all.first(before), Logits::None), nullptr);
-    check(session.prefill(all.subspan(before), Logits::Last), 100);
+    EXPECT_TRUE(session.prefill(all.first(before), Logits::None));
+    EXPECT_TRUE(session.prefill(all.subspan(before), Logits::Last));
+    check(session.logits(), 100);
     EXPECT_EQ(session.position(), 100u);
   }
 }
 
 TEST_P(SessionTest, GivesAllLogitsInOrder) {
-  Session session(model, toyVariant, team, 100);
+  Session session(model, engine);
   uint64_t next = 0;
   session.prefill(ids, Logits::All, [&](uint64_t index, const float *logits) {
     EXPECT_EQ(index, next++);
@@ -64,29 +69,33 @@ TEST_P(SessionTest, GivesAllLogitsInOrder) {
 }
 
 TEST_P(SessionTest, ComputesNoLogitsThatNobodyWants) {
-  Session session(model, toyVariant, team, 100);
+  Session session(model, engine);
   session.prefill(ids, Logits::Last);
   session.truncate(0);
-  std::fill_n(session.prefillProgram().output(), toyChunk * toyPadded, -1.0f);
+  auto logit = [&](uint64_t token) -> float & { return const_cast<float *>(engine.logits(token))[0]; };
+  logit(14) = logit(15) = -1;
   session.prefill(std::span<const int32_t>(ids).first(16), Logits::None);
-  EXPECT_EQ(session.prefillProgram().output()[15 * toyPadded], -1);
+  EXPECT_EQ(logit(15), -1);
   session.truncate(0);
   session.prefill(std::span<const int32_t>(ids).first(16), Logits::Last);
-  EXPECT_EQ(session.prefillProgram().output()[14 * toyPadded], -1);
-  EXPECT_NE(session.prefillProgram().output()[15 * toyPadded], -1);
+  EXPECT_EQ(logit(14), -1);
+  EXPECT_NE(logit(15), -1);
 }
 
 TEST_P(SessionTest, ContinuesAfterTruncation) {
-  Session session(model, toyVariant, team, 100);
+  Session session(model, engine);
   session.prefill(ids, Logits::None);
   session.truncate(40);
   EXPECT_EQ(session.tokens().size(), 40u);
-  check(session.decode(ids[40]), 41);
-  check(session.prefill(std::span<const int32_t>(ids).subspan(41, 20), Logits::Last), 61);
+  session.decode(ids[40]);
+  check(session.logits(), 41);
+  session.prefill(std::span<const int32_t>(ids).subspan(41, 20), Logits::Last);
+  check(session.logits(), 61);
 }
 
 TEST_P(SessionTest, RefusesWhatDoesNotFit) {
-  Session session(model, toyVariant, team, 99);
+  CpuEngine small(model, toyVariant, 1, 99);
+  Session session(model, small);
   EXPECT_THROW(session.prefill(ids, Logits::None), Error);
   EXPECT_EQ(session.position(), 0u);
   session.prefill(std::span<const int32_t>(ids).first(99), Logits::None);
@@ -98,44 +107,40 @@ TEST_P(SessionTest, RefusesWhatDoesNotFit) {
 }
 
 TEST_P(SessionTest, StopsBetweenChunks) {
-  Session session(model, toyVariant, team, 100);
+  Session session(model, engine);
   volatile std::sig_atomic_t stop = 0;
   session.stopWhen(&stop);
-  check(session.prefill(ids, Logits::Last), 100);
+  EXPECT_TRUE(session.prefill(ids, Logits::Last));
+  check(session.logits(), 100);
   session.truncate(0);
   stop = 1;
-  EXPECT_EQ(session.prefill(ids, Logits::Last), nullptr);
+  EXPECT_FALSE(session.prefill(ids, Logits::Last));
   EXPECT_EQ(session.position(), 0u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Threads, SessionTest, testing::Values(1, 2, 3, 8));
-
-TEST(SoftmaxProgram, GivesProbabilitiesAndTheLogOfTheSum) {
-  const std::string path = writeTemporary(toyFile(), "softmax");
-  Model model(path.c_str());
-  std::remove(path.c_str());
-  Softmax softmax(model, toyVariant);
-  for (int i = 0; i < 3; ++i)
-    softmax.input()[i] = float(i);
-  std::span<const float> p = softmax(3, 2);
+TEST_P(SessionTest, SoftmaxGivesProbabilitiesAndTheLogOfTheSum) {
+  const float values[] = {0, 1, 2};
+  std::span<const float> p = engine.softmax(values, 2);
   const double sum = 1 + std::exp(2.0) + std::exp(4.0);
   ASSERT_EQ(p.size(), 3u);
   EXPECT_NEAR(p[2], std::exp(4.0) / sum, 1e-6);
-  EXPECT_NEAR(softmax.logSum(), std::log(sum), 1e-5);
+  EXPECT_NEAR(engine.logSum(), std::log(sum), 1e-5);
 }
+
+INSTANTIATE_TEST_SUITE_P(Threads, SessionTest, testing::Values(1, 2, 3, 8));
 
 TEST(Profile, AddsTheTimeOfEveryStep) {
   const std::string path = writeTemporary(toyFile(), "profile");
   Model model(path.c_str());
   std::remove(path.c_str());
-  Workers team(2);
-  Session session(model, toyVariant, team, 100);
+  CpuEngine engine(model, toyVariant, 2, 100);
+  Session session(model, engine);
   session.decode(1);
-  session.decodeProgram().startProfile();
+  engine.startProfile(SLUICE_PROGRAM_DECODE);
   session.decode(1);
-  ASSERT_EQ(session.decodeProgram().steps().size(), 8u);
+  ASSERT_EQ(model.program(SLUICE_PROGRAM_DECODE).step_count, 8u);
   for (size_t step = 0; step < 8; ++step) {
-    const Program::StepTime time = session.decodeProgram().timeOf(step);
+    const StepTime time = engine.timeOf(SLUICE_PROGRAM_DECODE, step);
     EXPECT_GT(time.waiting, 0);
     EXPECT_GT(time.nanoseconds, time.waiting);
   }

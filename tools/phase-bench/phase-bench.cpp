@@ -19,6 +19,9 @@ static cl::opt<std::string> file(cl::Positional, cl::Required,
                                  cl::desc("<model.mlir after phase schedule, - for stdin>"));
 static cl::opt<std::string> targetName("target", cl::init("host"), cl::desc("target or processor to make code for"));
 static cl::opt<int64_t> position("position", cl::init(512), cl::desc("tokens in the KV cache (default: 512)"));
+static cl::opt<int64_t> weightBytes("weight-bytes", cl::init(PhaseRunner::moreThanCachesHold),
+                                    cl::desc("weights to read in turn; few stay in a cache, which shows what the code "
+                                             "itself takes (default: more than caches hold)"));
 static cl::list<std::string> benchmarkOptions(cl::Sink,
                                               cl::desc("--benchmark_filter=REGEX and others of Google Benchmark"));
 
@@ -52,7 +55,7 @@ int main(int argc, char **argv) {
   if (!jit)
     return fail(toString(jit.takeError()));
 
-  PhaseRunner runner(models[0], *target->asHost(), position);
+  PhaseRunner runner(models[0], *target->asHost(), position, weightBytes);
   stream::Schedule schedule = stream::Schedule::get(models[0]);
   for (size_t index = 0; index < schedule.kernels().size(); ++index) {
     stream::PhaseOp phase = schedule.kernels()[index];

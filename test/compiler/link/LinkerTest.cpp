@@ -6,19 +6,15 @@
 #include "llvm/Support/Program.h"
 #include "gtest/gtest.h"
 
-#define EMBEDDED(NAME) extern "C" const char LinkerTestRuntime_##NAME[], LinkerTestRuntime_##NAME##_end[];
-EMBEDDED(prelinked)
-EMBEDDED(crtend)
-EMBEDDED(crtn)
+SLUICE_DECLARE_RUNTIME(LinkerTestRuntime)
+SLUICE_DECLARE_RUNTIME(LinkerTestDynamicRuntime)
 
 using namespace sluice;
 
 namespace {
-#define BETWEEN(NAME)                                                                                                  \
-  llvm::StringRef(LinkerTestRuntime_##NAME, size_t(LinkerTestRuntime_##NAME##_end - LinkerTestRuntime_##NAME))
-const RuntimeObjects runtime{BETWEEN(prelinked), BETWEEN(crtend), BETWEEN(crtn)};
-
-struct LinkerTest : testing::Test {
+// Of a static runtime and of a dynamic one.
+struct LinkerTest : testing::TestWithParam<RuntimeObjects> {
+  const RuntimeObjects &runtime = GetParam();
   llvm::SmallString<128> folder;
   std::unique_ptr<llvm::MemoryBuffer> kernel = std::move(*llvm::MemoryBuffer::getFile(KERNEL_OBJECT));
 
@@ -35,7 +31,7 @@ struct LinkerTest : testing::Test {
   }
 };
 
-TEST_F(LinkerTest, ProgramRunsAfterBeingCopied) {
+TEST_P(LinkerTest, ProgramRunsAfterBeingCopied) {
   ASSERT_FALSE(linkExecutable({kernel->getBuffer()}, in("a"), runtime));
   ASSERT_FALSE(llvm::sys::fs::copy_file(in("a"), in("b")));
   ASSERT_FALSE(llvm::sys::fs::setPermissions(in("b"), llvm::sys::fs::all_perms));
@@ -43,19 +39,23 @@ TEST_F(LinkerTest, ProgramRunsAfterBeingCopied) {
   EXPECT_EQ(run(in("b")), "10 22 34 46 1 initialised 3\n");
 }
 
-TEST_F(LinkerTest, LinksAgainInTheSameProcess) {
+TEST_P(LinkerTest, LinksAgainInTheSameProcess) {
   for (llvm::StringRef name : {"a", "b"})
     ASSERT_FALSE(linkExecutable({kernel->getBuffer()}, in(name), runtime));
   EXPECT_EQ((*llvm::MemoryBuffer::getFile(in("a")))->getBuffer(), (*llvm::MemoryBuffer::getFile(in("b")))->getBuffer());
 }
 
-TEST_F(LinkerTest, MissingSymbolIsNamedAndLeavesNoFile) {
+TEST_P(LinkerTest, MissingSymbolIsNamedAndLeavesNoFile) {
   std::string message = toString(linkExecutable({}, in("a"), runtime));
   EXPECT_NE(message.find("undefined symbol: kernel"), std::string::npos) << message;
   EXPECT_FALSE(llvm::sys::fs::exists(in("a")));
 }
 
-TEST_F(LinkerTest, NoSuchFolderIsAnError) {
+TEST_P(LinkerTest, NoSuchFolderIsAnError) {
   EXPECT_NE(toString(linkExecutable({kernel->getBuffer()}, in("none/a"), runtime)).find("none/a"), std::string::npos);
 }
+INSTANTIATE_TEST_SUITE_P(Runtimes, LinkerTest,
+                         testing::Values(SLUICE_RUNTIME_OBJECTS(LinkerTestRuntime),
+                                         SLUICE_RUNTIME_OBJECTS(LinkerTestDynamicRuntime)),
+                         [](const auto &info) { return info.param.isStatic() ? "Static" : "Dynamic"; });
 } // namespace

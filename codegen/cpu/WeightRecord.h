@@ -1,0 +1,79 @@
+//===- WeightRecord.h - one record of an integer weight, as vectors of rows ----------===//
+//
+// Codes, scales and mins of a record (PackedLayout.h), loaded and unpacked where they are first asked for and then
+// kept: who asks in the order of the record reads memory in the order of its addresses. Knows formats by their
+// properties.
+//
+//===------------------------------------------------------------------------------===//
+#ifndef SLUICE_CODEGEN_CPU_WEIGHTRECORD_H
+#define SLUICE_CODEGEN_CPU_WEIGHTRECORD_H
+
+#include "codegen/cpu/Lanes.h"
+#include "dialects/stream/PackedLayout.h"
+#include <map>
+
+namespace sluice::codegen {
+
+class WeightRecord {
+public:
+  // Vectors of `lanes` rows, the first from row `firstRow` of the tile. `usedOnce`: codes are for one product each, so
+  // that it does not pay to move them to the lowest bits first.
+  WeightRecord(Lanes &l, const stream::PackedLayout &layout, int64_t lanes, Value firstRow, Value record, bool usedOnce)
+      : l(l), layout(layout), format(*layout.format), n(lanes), firstRow(firstRow), record(record), usedOnce(usedOnce) {
+  }
+
+  // Forgets all, and loads again after `value` is computed: what is needed much later is not kept in registers.
+  void reloadAfter(Value value);
+
+  // Blocks of 32 columns are numbered in the record; parts of a block have a scale each.
+  int64_t blocks() const { return layout.recordBlocks(); }
+  int64_t parts() const { return stream::PackedLayout::blockColumns / format.scaleElements; }
+
+  // Unsigned codes of four columns, [row][4] bytes, factor(block) times what they are.
+  Value codes(int64_t block, int64_t group, int64_t v);
+  int64_t factor(int64_t block) const;
+  unsigned maxCode(int64_t block) const { return format.maxCode() * unsigned(factor(block)); }
+  // Codes of a group that is known when the code runs, `times` what they are: 1, or fitsTimes(times).
+  Value codesOfGroup(int64_t block, Value group, int64_t v, int64_t times);
+  bool fitsTimes(int64_t times) const { return format.table.empty() && format.maxCode() * times <= 255; }
+
+  // Of f32 lanes: what one code counts, divided by factor(block).
+  Value scale(int64_t block, int64_t part, int64_t v);
+  Value min(int64_t block, int64_t part, int64_t v);
+
+private:
+  struct Words {
+    Value low, high;
+  };
+  // Bytes from bit `shift` on to bit `to`, `bits` of each.
+  Value field(Value bytes, int64_t shift, int64_t bits, int64_t to);
+  Value unpack(const stream::PackedBits &bits, int64_t step, Words words, int64_t to);
+  Value word(int64_t at, int64_t v);
+  // The word at byte `at` of the record plus `offset`.
+  Value loadWord(int64_t at, Value offset, int64_t v);
+  // f16 numbers, or the scale's kind, [tileRows] from byte `at` of the record on.
+  Value halves(int64_t at, int64_t v);
+  Value exponents(int64_t at, int64_t v);
+  // Sub-scale `number` of the record, as f32.
+  Value subScale(int64_t number, int64_t v);
+  Value superScale(int64_t v, int64_t divisor);
+  Value superMin(int64_t v);
+
+  Value kept(std::tuple<int, int64_t, int64_t> key, llvm::function_ref<Value()> make);
+  int64_t runAt(int64_t block) const { return layout.codesAt + block / layout.runBlocks * layout.runBytes(); }
+  unsigned alignment(int64_t at, int64_t wanted) const;
+  Type floats() { return l.vec(n, l.f32()); }
+  Type ints() { return l.vec(n, l.i32()); }
+  Type bytes() { return l.vec(4 * n, l.i8()); }
+
+  Lanes &l;
+  const stream::PackedLayout &layout;
+  const llama::FormatInfo &format;
+  int64_t n;
+  Value firstRow, record;
+  bool usedOnce;
+  std::map<std::tuple<int, int64_t, int64_t>, Value> values; // what was made, by kind, number and vector
+};
+
+} // namespace sluice::codegen
+#endif
