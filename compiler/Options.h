@@ -20,7 +20,7 @@ struct Options {
   std::string remarks;                      // print the passes' remarks of the categories this expression matches
   std::vector<std::string> passPlugins;     // shared libraries with further passes
   std::vector<std::pair<std::string, std::string>> extraPasses; // (phase, pass pipeline to run after it)
-  int64_t peaks = 1;                                            // see the pass schedule-phases
+  double outliers = 4;                                          // see the pass schedule-phases
   std::string tuning;            // file with a configuration of tiles, "" for none; see the pass apply-tuning
   std::string cacheType = "f16"; // explain: of SLUICE_CACHE_NAMES
   int64_t depth = 0;             // explain: positions in the KV cache before what is counted

@@ -30,7 +30,7 @@ static void addFusion(OpPassManager &manager, const Target *, const Options &) {
 
 static void addScheduling(OpPassManager &manager, const Target *, const Options &options) {
   SchedulePhasesOptions schedule;
-  schedule.peaks = options.peaks;
+  schedule.outliers = options.outliers;
   manager.nest<llama::ModelOp>().addPass(createSchedulePhases(schedule));
 }
 

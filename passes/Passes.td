@@ -46,12 +46,11 @@ def SchedulePhases : Pass<"schedule-phases", "::sluice::llama::ModelOp"> {
   let description = [{
     Makes `stream.program`s @decode (one token), @prefill (a chunk), @softmax and @peak. Expects every operation of the blocks and
     the graph to be in a stage; one that is not is an error that names it. From here on activations that meet integer
-    weights are quantised to int8 with `peaks` (see `stream.prepare`), one fewer for
-    what attention gives; those of the logits, which a chunk of a prompt needs for its last token at most, have two bytes each.
-    0 turns all but the last off.
+    weights are quantised to int8, with `outliers` apart (see `stream.prepare`) but for what attention gives, which has none
+    that count; those of the logits, which a chunk of a prompt needs for its last token at most, have two bytes each.
   }];
   let options = [Option<"prefillTokens", "prefill-tokens", "int64_t", "128", "capacity of a chunk of @prefill">,
-                 Option<"peaks", "peaks", "int64_t", "1", "of stream.prepare, of phases that read every token of a prompt">];
+                 Option<"outliers", "outliers", "double", "4.0", "of stream.prepare, of phases that read every token of a prompt; 0: none">];
   let dependentDialects = ["::sluice::stream::StreamDialect"];
 }
 

@@ -49,8 +49,8 @@ StringRef originOf(Value value) {
 // Builds one program.
 class ProgramBuilder {
 public:
-  ProgramBuilder(ModelOp model, GraphOp graph, StringRef name, int64_t maxTokens, int64_t peaks)
-      : model(model), graph(graph), maxTokens(maxTokens), peaks(peaks), b(model.getLoc(), model.getContext()) {
+  ProgramBuilder(ModelOp model, GraphOp graph, StringRef name, int64_t maxTokens, double outliers)
+      : model(model), graph(graph), maxTokens(maxTokens), outliers(outliers), b(model.getLoc(), model.getContext()) {
     b.setInsertionPointToEnd(&model.getBody().front());
     program = stream::ProgramOp::create(b, name, maxTokens);
     bufferEnd = b.createBlock(&program.getBody());
@@ -275,10 +275,11 @@ private:
       Value &operand = prepared[{linear.getInput(), int(kind)}];
       if (!operand) {
         Value values = prologueValue(linear.getInput(), stage);
-        const int64_t peaks = kind == stream::OperandKind::Int8 ? peaksFor(linear, head) : 0;
+        const bool isInt8 = kind == stream::OperandKind::Int8;
         operand =
             stream::PrepareOp::create(b, stream::OperandType::get(b.getContext(), widthOf(linear.getInput()), kind),
-                                      values, b.getI64IntegerAttr(peaks));
+                                      values, llvm::APFloat(isInt8 && !head && !isOfAttention(linear) ? outliers : 0.0),
+                                      /*two_bytes=*/isInt8 && head);
       }
       return operand;
     };
@@ -321,13 +322,8 @@ private:
     return success();
   }
 
-  // Of the int8 operand of `linear`. One fewer for what attention gives: means of values have short tails.
-  int64_t peaksFor(LinearOp linear, bool head) {
-    constexpr int64_t all = 8;
-    if (head)
-      return all;
-    return std::max<int64_t>(0, peaks - isa_and_nonnull<AttentionOp>(yieldedBy(linear.getInput())));
-  }
+  // Means of values have no outliers that count.
+  bool isOfAttention(LinearOp linear) { return isa_and_nonnull<AttentionOp>(yieldedBy(linear.getInput())); }
 
   // The operation in a stage that makes a stage's result; null for other values.
   static Operation *yieldedBy(Value value) {
@@ -420,7 +416,7 @@ private:
   ModelOp model;
   GraphOp graph;
   int64_t maxTokens;
-  int64_t peaks;
+  double outliers;
   ImplicitLocOpBuilder b;
   stream::ProgramOp program;
   Block *bufferEnd;                // the program's block: buffers, then phases
@@ -444,8 +440,8 @@ struct SchedulePhases : sluice::impl::SchedulePhasesBase<SchedulePhases> {
     if (failed(checkInStages(model)))
       return signalPassFailure();
     GraphOp graph = graphs[0];
-    if (failed(ProgramBuilder(model, graph, "decode", 1, peaks).build()) ||
-        failed(ProgramBuilder(model, graph, "prefill", prefillTokens, peaks).build()))
+    if (failed(ProgramBuilder(model, graph, "decode", 1, outliers).build()) ||
+        failed(ProgramBuilder(model, graph, "prefill", prefillTokens, outliers).build()))
       return signalPassFailure();
     addSoftmax(model, widthOf(cast<ReturnOp>(graph.getBody().front().getTerminator()).getLogits()));
     addPeak(model);

@@ -86,21 +86,28 @@ private:
       return Instructions{0, products, widenings, products / rowVectors + 1 / tokens} *
              (vectorsOfTile * double(layout.recordsPerTile));
     }
-    const double groups = double(OperandLayout::groups), peaks = operand.allHigh() ? groups : double(operand.peaks);
+    const double groups = double(OperandLayout::groups);
     Instructions record;
-    record.dots = planes * (groups + peaks);
+    record.dots = planes * groups * (operand.twoBytes ? 2 : 1);
     record.loads = (record.dots + planes) / rowVectors + planes * groups / tokens;
     // Codes of two planes: a mask, and for many tokens a shift.
     if (planes > 1)
       record.others += groups * (tokens > 1 ? 3 : 2) / tokens;
-    if (!operand.allHigh()) {
-      record.loads += peaks * planes * (1 + 1 / rowVectors);
-      record.others += peaks * (planes > 1 ? 3 : 2);
-    }
     // Blocks to floats, times their scale; the sum of all times the activation's.
     record.others += planes * (1 + 1 / tokens);
     record.multiplies += planes + 1 + (format.hasMin() ? planes : 0);
-    return record * (vectorsOfTile * double(layout.recordsPerTile));
+    Instructions tile = record * double(layout.recordsPerTile);
+    if (operand.outliers.threshold) // codes of an entry, to floats, times their scale; the start is loaded
+      tile += Instructions{1, 1, planes > 1 ? 4.0 : 2.0, 3 + 2 / rowVectors} * entries(operand.outliers, tokens);
+    return tile * vectorsOfTile;
+  }
+
+  // Of a token's list; those of several tokens are as long as the longest, and leaving the loop takes as long as some
+  // more. The share of groups with outliers is that of SmolLM2's activations (docs/notes/zen5.md).
+  static double entries(const OutlierList &list, double tokens) {
+    const double groups = double(list.width / OperandLayout::groups * 2);
+    const double share = std::min(1.0, 0.4 / (list.threshold * list.threshold));
+    return groups * share * (tokens > 1 ? 1.35 : 1) + 4 / tokens;
   }
 
   // Attention to one position: a product of each head with a key and a value, whose elements are widened for the rows
@@ -115,14 +122,13 @@ private:
     return head * double(op.getHeads());
   }
 
-  // Of quantising one token: short reductions for a pair of blocks, and more for each peak (docs/notes/zen5.md).
+  // Of quantising one token: short reductions for a pair of blocks (docs/notes/zen5.md).
   double cyclesOf(PrepareOp op) const {
     const OperandLayout &layout = scope.operand(op);
     if (layout.kind != OperandKind::Int8) // for many tokens, a store for each channel
       return layout.tokens == 1 ? vectors(layout.width) : double(layout.width) / (layout.inPairs ? 2 : 1);
-    constexpr double pair = 45, perPeak = 50, lanes = 16; // cycles, measured with vectors of so many lanes
-    const double peaks = layout.allHigh() ? 0 : double(layout.peaks);
-    return (pair + perPeak * peaks) * lanes / facts.lanes() * double(layout.blocks() / 2);
+    constexpr double pair = 45, outliers = 20, lanes = 16; // cycles, measured with vectors of so many lanes
+    return (pair + (layout.outliers.threshold ? outliers : 0)) * lanes / facts.lanes() * double(layout.blocks() / 2);
   }
 
   PhaseScope scope;

@@ -65,9 +65,13 @@ Value Lanes::shl(Value x, int64_t y) {
 Value Lanes::shr(Value x, int64_t y) {
   return y == 0 ? x : Value(arith::ShRUIOp::create(b, x, constantInt(x.getType(), y)));
 }
+Value Lanes::shr(Value x, Value y) { return arith::ShRUIOp::create(b, x, y); }
 Value Lanes::sar(Value x, int64_t y) { return arith::ShRSIOp::create(b, x, constantInt(x.getType(), y)); }
 Value Lanes::less(Value x, Value y) { return arith::CmpIOp::create(b, arith::CmpIPredicate::ult, x, y); }
 Value Lanes::equal(Value x, Value y) { return arith::CmpIOp::create(b, arith::CmpIPredicate::eq, x, y); }
+Value Lanes::widen(Value x) { return arith::ExtUIOp::create(b, i64(), x); }
+Value Lanes::narrow(Value x) { return arith::TruncIOp::create(b, i32(), x); }
+Value Lanes::any(Value bits) { return vector::ReductionOp::create(b, vector::CombiningKind::OR, bits); }
 Value Lanes::select(Value condition, Value yes, Value no) { return arith::SelectOp::create(b, condition, yes, no); }
 Value Lanes::lessOrEqual(Value x, Value y) { return arith::CmpIOp::create(b, arith::CmpIPredicate::ule, x, y); }
 
@@ -126,6 +130,9 @@ Value Lanes::divf(Value x, Value y) { return arith::DivFOp::create(b, x, y); }
 Value Lanes::maxf(Value x, Value y) {
   // A compare and a select is maxps; maxnumf would add code for NaN.
   return arith::SelectOp::create(b, arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, x, y), x, y);
+}
+Value Lanes::greater(Value x, Value y) {
+  return arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, x, y);
 }
 Value Lanes::fma(Value x, Value y, Value z) {
   return facts.hasFma ? Value(math::FmaOp::create(b, x, y, z)) : addf(mulf(x, y), z);

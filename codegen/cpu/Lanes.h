@@ -56,11 +56,15 @@ public:
   Value ori(Value x, Value y);
   Value shl(Value x, int64_t y);
   Value shr(Value x, int64_t y); // logical
+  Value shr(Value x, Value y);   // logical
   Value sar(Value x, int64_t y);
   Value smax(Value x, Value y);
   Value less(Value x, Value y);        // unsigned, i1
   Value equal(Value x, Value y);       // i1
   Value lessOrEqual(Value x, Value y); // unsigned, i1
+  Value widen(Value x);                // i32 -> i64, unsigned
+  Value narrow(Value x);               // i64 -> i32
+  Value any(Value bits);               // of lanes of i1
 
   Value select(Value condition, Value yes, Value no);
 
@@ -85,6 +89,7 @@ public:
   Value mulf(Value x, Value y);
   Value divf(Value x, Value y);
   Value maxf(Value x, Value y); // neither is NaN
+  Value greater(Value x, Value y); // false if one is NaN
   Value fma(Value x, Value y, Value z);
   Value splat(Value scalar, int64_t n);
   Value extract(Value vector, int64_t lane);

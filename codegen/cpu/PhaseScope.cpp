@@ -9,9 +9,13 @@ using namespace sluice;
 using namespace sluice::codegen;
 using namespace sluice::stream;
 
+int64_t OperandLayout::outliersAt(int64_t token) const {
+  return llvm::alignTo(blocks() * blockBytes(), 64) + token * outliers.bytes();
+}
+
 int64_t OperandLayout::tokenBlockBytes() const {
   if (kind == OperandKind::Int8)
-    return llvm::alignTo(blocks() * blockBytes(), 64);
+    return outliersAt(tokens);
   const int64_t padded = llvm::alignTo(width, kind == OperandKind::BFloat16 ? 2 : 1);
   return llvm::alignTo((inPairs ? padded / 2 : padded) * tokens * 4, 64);
 }
@@ -37,14 +41,16 @@ PhaseScope::PhaseScope(PhaseOp phase, const CpuFacts &facts)
       scratchOffsets[&op] = reserve(memory.scratch, paddedWidth(norm.getInput().getType().getWidth()) * 4);
     } else if (auto prepare = dyn_cast<PrepareOp>(op)) {
       OperandType type = prepare.getResult().getType();
-      OperandLayout layout{.kind = type.getKind(), .width = type.getWidth(), .peaks = int64_t(prepare.getPeaks())};
+      OperandLayout layout{.kind = type.getKind(), .width = type.getWidth(), .twoBytes = prepare.getTwoBytes()};
+      layout.outliers = {.threshold = prepare.getOutliers().convertToDouble(), .width = layout.width};
       layout.inPairs = layout.kind == OperandKind::BFloat16 && facts.hasBFloat16;
       for (OpOperand &use : prepare.getResult().getUses()) {
         auto tiles = cast<TilesOp>(use.getOwner());
         auto weight = cast<FlatSymbolRefAttr>(tiles.getWeights()[use.getOperandNumber()]);
-        const llama::FormatInfo &format =
-            llama::formatInfo(llama::lookupWeight(tiles, weight).getWeightType().getFormat());
+        auto packed = PackedLayout::get(llama::lookupWeight(tiles, weight).getWeightType(), tiles.getTileRows());
+        const llama::FormatInfo &format = *packed.format;
         layout.tokens = tiles.getTokenBlock().value_or(1);
+        layout.outliers.add(packed);
         auto add = [&](ActivationSum sum) {
           if (!llvm::is_contained(layout.sums, sum))
             layout.sums.push_back(sum);

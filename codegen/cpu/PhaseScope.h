@@ -9,6 +9,7 @@
 
 #include "codegen/Target.h"
 #include "codegen/cpu/Lanes.h"
+#include "codegen/cpu/Outliers.h"
 #include "dialects/stream/Schedule.h"
 #include "llvm/ADT/DenseMap.h"
 
@@ -18,11 +19,11 @@ namespace sluice::codegen {
 //   f32: [width][tokens] f32. bf16: the same, rounded, with a zero after an odd width; where pairs are multiplied,
 //     [width / 2][tokens] of them.
 //   i8: for every 32 channels (an even number of times, the last zero if it pads), each field for all tokens:
-//     [tokens][32] i8 low bytes; if all groups of four channels are peaks, as many high bytes
+//     [tokens][32] i8 low bytes; if all channels have two, as many high bytes
 //     [tokens] f32 scale, the same for two such blocks
 //     for each sum that weights ask for, and each part of the block, [tokens] of it: i32 minus a zero point times the
 //       sum of the codes, or f32, for mins, the sum of what the codes stand for
-//     for each peak, unless all groups are, [tokens] four i8 high bytes and [tokens] i32 group, in groupUnits
+//     then, from a multiple of 64 bytes on, each token's list of outliers.
 //   A code is low + 16 high.
 // A sum over each `columns` channels that weights ask for: of codes times minus a zero point, or of values if that is
 // 0.
@@ -35,18 +36,15 @@ struct OperandLayout {
   stream::OperandKind kind;
   int64_t width;
   int64_t tokens = 1;
-  int64_t peaks;
+  bool twoBytes = false;
+  OutlierList outliers = {};
   mlir::SmallVector<ActivationSum> sums = {};
   bool inPairs = false;   // bf16
   int64_t preparedAt = 0; // of the first block of tokens
 
   static constexpr int64_t channels = 32, groups = channels / 4; // of one quantised block
   static constexpr int64_t highShift = 4;                        // a high byte counts 16 low ones
-  static constexpr int64_t groupUnit =
-      16; // groups are stored as multiples, which an address can scale to bytes of a tile
   int64_t blocks() const { return (width / channels + 1) / 2 * 2; }
-  // Every group is a peak: the high bytes lie like the low ones, after those of all tokens.
-  bool allHigh() const { return peaks == groups; }
   int64_t codesAt(int64_t token) const { return token * channels; }
   int64_t highCodesAt(int64_t token) const { return (tokens + token) * channels; }
   int64_t scaleAt(int64_t token) const { return wordAt(0, token); }
@@ -54,9 +52,8 @@ struct OperandLayout {
   int64_t sumAt(ActivationSum sum, int64_t part, int64_t token) const {
     return wordAt(wordsBefore(llvm::find(sums, sum) - sums.begin()) + part, token);
   }
-  int64_t highAt(int64_t peak, int64_t token) const { return wordAt(wordsBefore(sums.size()) + 2 * peak, token); }
-  int64_t groupAt(int64_t peak, int64_t token) const { return highAt(peak, token) + tokens * 4; }
-  int64_t blockBytes() const { return highAt(allHigh() ? 0 : peaks, 0); }
+  int64_t blockBytes() const { return wordAt(wordsBefore(sums.size()), 0); }
+  int64_t outliersAt(int64_t token) const;
   int64_t tokenBlockBytes() const; // multiple of 64
 
 private:
@@ -69,7 +66,7 @@ private:
   }
   // Word `index` of those that every token has in a block.
   int64_t wordAt(int64_t index, int64_t token) const {
-    return highCodesAt(allHigh() ? tokens : 0) + (index * tokens + token) * 4;
+    return highCodesAt(twoBytes ? tokens : 0) + (index * tokens + token) * 4;
   }
 };
 

@@ -89,17 +89,21 @@ class Quantizer {
 public:
   Quantizer(const OperandLayout &layout, Lanes &l, Value tokenInBlock)
       : layout(layout), l(l), n(std::min<int64_t>(l.facts.lanes(), OperandLayout::channels)),
-        tokenCodes(l.mul(tokenInBlock, OperandLayout::channels)), tokenWord(l.mul(tokenInBlock, 4)) {}
+        token(tokenInBlock), tokenCodes(l.mul(tokenInBlock, OperandLayout::channels)), tokenWord(l.mul(tokenInBlock, 4)) {}
 
   // Pairs of blocks share a scale. Two pairs are worked on at a time: one alone is a chain of short reductions, which
   // leaves the processor waiting.
   void lower(Value input, Value block) {
+    if (layout.outliers.threshold) {
+      Value list = l.at(l.at(block, layout.outliersAt(0)), l.mul(token, layout.outliers.bytes()));
+      outliers.emplace(l, layout.outliers, meanSquare(l, input, layout.width), list, n);
+    }
     constexpr int64_t together = 2;
     const int64_t blocks = layout.width / OperandLayout::channels, pairs = blocks / 2;
     auto lowerAt = [&](Value pair, int64_t pairCount, int64_t blocksOfPair) {
       Value first = l.mul(pair, 2);
       lowerPairs(l.at(input, l.mul(first, OperandLayout::channels * 4)), l.at(block, l.mul(first, layout.blockBytes())),
-                 pairCount, blocksOfPair);
+                 first, pairCount, blocksOfPair);
     };
     const int64_t whole = pairs / together * together;
     if (whole)
@@ -110,6 +114,8 @@ public:
       lowerAt(l.c64(pairs), 1, 1);
       lowerPadding(l.at(block, blocks * layout.blockBytes()));
     }
+    if (outliers)
+      outliers->finish();
   }
 
 private:
@@ -119,16 +125,6 @@ private:
   Value codesAt(Value block, int64_t offset) { return l.at(l.at(block, tokenCodes), offset); }
   Value wordAt(Value block, int64_t offset) { return l.at(l.at(block, tokenWord), offset); }
 
-  // Each lane's largest of its group of four lanes.
-  Value largestOfGroup(Value x) {
-    for (int64_t distance : {1, 2}) {
-      SmallVector<int64_t> partner(n);
-      for (int64_t i = 0; i < n; ++i)
-        partner[i] = i ^ distance;
-      x = arith::MaxSIOp::create(l.b, x, vector::ShuffleOp::create(l.b, x, x, partner));
-    }
-    return x;
-  }
   Value reduceMax(ArrayRef<Value> xs) {
     Value largest = xs[0];
     for (Value x : xs.drop_front())
@@ -136,25 +132,18 @@ private:
     return l.reduceMax(largest);
   }
 
-  struct Peak {
-    Values lanes; // [vector] of i1: the lanes of the group
-    Value group;  // i32, in units
-  };
   struct Block {
-    Values x, magnitudes; // magnitudes: bits of |x|, ordered like the floats
-    SmallVector<Peak> peaks;
+    Values x, outliers; // of which the codes are made; what was taken away from it before, if there may be something
   };
 
-  // `pairs` of `each` blocks, one or two, that share a scale.
-  void lowerPairs(Value in, Value out, int64_t pairs, int64_t each) {
+  // `pairs` of `each` blocks, one or two, that share a scale; `first` is the number of the first block.
+  void lowerPairs(Value in, Value out, Value first, int64_t pairs, int64_t each) {
     SmallVector<Block> blocks(pairs * each);
     for (auto [b, block] : llvm::enumerate(blocks)) {
-      for (int64_t v = 0; v < vectors(); ++v) {
+      for (int64_t v = 0; v < vectors(); ++v)
         block.x.push_back(l.load(floats(), l.at(in, (b * vectors() + v) * n * 4), 4));
-        block.magnitudes.push_back(l.andi(l.bitcast(block.x.back(), ints()), 0x7fffffff));
-      }
-      if (!layout.allHigh())
-        block.peaks = findPeaks(block.magnitudes);
+      if (outliers)
+        block.outliers = outliers->take(block.x, l.add(first, b));
     }
     Values scales, factors; // of the pairs
     for (int64_t pair = 0; pair < pairs; ++pair) {
@@ -176,63 +165,44 @@ private:
   }
 
   Value scaleOf(ArrayRef<Block> blocks) {
-    Values all, rest; // magnitudes, and those that one byte must hold
+    Values magnitudes; // bits of |x|, ordered like the floats
     for (const Block &block : blocks)
-      for (auto [v, magnitude] : llvm::enumerate(block.magnitudes)) {
-        all.push_back(magnitude);
-        rest.push_back(magnitude);
-        for (const Peak &peak : block.peaks)
-          rest.back() = l.select(peak.lanes[v], l.constantInt(ints(), 0), rest.back());
-      }
-    auto scaleFor = [&](ArrayRef<Value> magnitudes, double most) {
-      return l.mulf(l.bitcast(reduceMax(magnitudes), l.f32()), l.constantLike(l.f32(), 1 / most));
-    };
+      for (Value x : block.x)
+        magnitudes.push_back(l.andi(l.bitcast(x, ints()), 0x7fffffff));
     constexpr double most = 127, mostOfTwo = 127 << OperandLayout::highShift;
-    if (layout.allHigh())
-      return scaleFor(all, mostOfTwo);
-    Value scale = scaleFor(rest, most);
-    return layout.peaks ? l.maxf(scale, scaleFor(all, mostOfTwo)) : scale;
+    Value largest = l.bitcast(reduceMax(magnitudes), l.f32());
+    return l.mulf(largest, l.constantLike(l.f32(), 1 / (layout.twoBytes ? mostOfTwo : most)));
   }
 
   void quantize(const Block &block, Value factor, Value scale, Value out) {
-    Values codes, highs(vectors());
-    for (auto [v, value] : llvm::enumerate(block.x)) {
+    Values codes;
+    for (Value value : block.x)
       codes.push_back(l.round(l.mulf(value, factor)));
-      if (layout.peaks)
-        highs[v] = l.sar(l.add(codes[v], 1 << (OperandLayout::highShift - 1)), OperandLayout::highShift);
-    }
-    storeSums(codes, scale, out);
-    for (auto [i, peak] : llvm::enumerate(block.peaks)) {
-      Value four;
-      for (int64_t v = 0; v < vectors(); ++v) {
-        Value high = l.select(peak.lanes[v], highs[v], l.constantInt(ints(), 0));
-        codes[v] = l.sub(codes[v], l.shl(high, OperandLayout::highShift));
-        four = v ? l.add(four, high) : high; // only one of the vectors has the group
+    storeSums(block, codes, scale, out);
+    for (auto [v, code] : llvm::enumerate(codes)) {
+      if (layout.twoBytes) {
+        Value high = l.sar(l.add(code, 1 << (OperandLayout::highShift - 1)), OperandLayout::highShift);
+        code = l.sub(code, l.shl(high, OperandLayout::highShift));
+        l.store(bytes(high), codesAt(out, layout.highCodesAt(0) + v * n), 1);
       }
-      l.store(bytes(foldToGroup(four)), wordAt(out, layout.highAt(i, 0)), 4);
-      l.store(peak.group, wordAt(out, layout.groupAt(i, 0)), 4);
-    }
-    if (layout.allHigh())
-      for (auto [v, code] : llvm::enumerate(codes)) {
-        code = l.sub(code, l.shl(highs[v], OperandLayout::highShift));
-        l.store(bytes(highs[v]), codesAt(out, layout.highCodesAt(0) + v * n), 1);
-      }
-    for (auto [v, code] : llvm::enumerate(codes))
       l.store(bytes(code), codesAt(out, layout.codesAt(0) + v * n), 1);
+    }
     l.store(scale, wordAt(out, layout.scaleAt(0)), 4);
   }
 
-  // Sums of whole codes, high bytes included.
-  void storeSums(ArrayRef<Value> codes, Value scale, Value out) {
+  // Sums of whole codes, high bytes included, and of what the codes and the outliers stand for.
+  void storeSums(const Block &block, ArrayRef<Value> codes, Value scale, Value out) {
     llvm::SmallMapVector<std::pair<int64_t, int64_t>, Value, 4> sums; // of [begin, end) of the vectors
+    auto reduce = [&](ArrayRef<Value> vectors) {
+      Value lanes = vectors[0];
+      for (Value more : vectors.drop_front())
+        lanes = l.add(lanes, more);
+      return l.reduceAdd(lanes);
+    };
     auto sumOf = [&](int64_t begin, int64_t end) {
       Value &sum = sums[{begin, end}];
-      if (!sum) {
-        Value lanes = codes[begin];
-        for (Value more : codes.slice(begin + 1, end - begin - 1))
-          lanes = l.add(lanes, more);
-        sum = l.reduceAdd(lanes);
-      }
+      if (!sum)
+        sum = reduce(codes.slice(begin, end - begin));
       return sum;
     };
     for (const ActivationSum &wanted : layout.sums) {
@@ -240,50 +210,21 @@ private:
       for (int64_t part = 0; part < parts; ++part) {
         Value sum = sumOf(part * each, (part + 1) * each);
         sum = wanted.zeroPoint ? l.mul(sum, -wanted.zeroPoint) : l.mulf(scale, l.toFloat(sum));
+        if (outliers && !wanted.zeroPoint)
+          sum = l.fma(l.toFloat(reduce(ArrayRef(block.outliers).slice(part * each, each))), outliers->step, sum);
         l.store(sum, wordAt(out, layout.sumAt(wanted, part, 0)), 4);
       }
     }
   }
 
-  SmallVector<Peak> findPeaks(ArrayRef<Value> magnitudes) {
-    // A group's key is its largest magnitude, with the number of the group in the last bits so that no two are equal.
-    constexpr int64_t mask = OperandLayout::groups - 1;
-    Values keys;
-    for (int64_t v = 0; v < vectors() && layout.peaks; ++v) {
-      Value group = l.shr(l.add(l.iota(n), v * n), 2);
-      keys.push_back(arith::OrIOp::create(l.b, l.andi(largestOfGroup(magnitudes[v]), ~mask), group));
-    }
-    SmallVector<Peak> peaks;
-    for (int64_t i = 0; i < layout.peaks; ++i) {
-      Value key = reduceMax(keys), splat = l.splat(key, n);
-      Peak peak{{}, l.mul(l.andi(key, mask), OperandLayout::groupUnit)};
-      for (Value &lanes : keys) {
-        peak.lanes.push_back(l.equal(lanes, splat));
-        lanes = l.select(peak.lanes.back(), l.constantInt(ints(), -1), lanes);
-      }
-      peaks.push_back(peak);
-    }
-    return peaks;
-  }
-
   Value bytes(Value codes) { return arith::TruncIOp::create(l.b, withLanes(codes, l.i8()), codes); }
   Type withLanes(Value like, Type element) { return l.vec(cast<VectorType>(like.getType()).getNumElements(), element); }
-  // Of a vector that is zero outside one group of four lanes, those four.
-  Value foldToGroup(Value x) {
-    for (int64_t lanes = n; lanes > 4; lanes /= 2) {
-      auto low = llvm::to_vector(llvm::seq<int64_t>(0, lanes / 2)),
-           high = llvm::to_vector(llvm::seq<int64_t>(lanes / 2, lanes));
-      x = l.add(vector::ShuffleOp::create(l.b, x, x, low), vector::ShuffleOp::create(l.b, x, x, high));
-    }
-    return x;
-  }
-
   // The block that only pads: its weights have scale 0, so anything finite will do.
   void lowerPadding(Value out) {
     Value zero = l.constantInt(l.i32(), 0);
     for (int64_t i = 0; i < OperandLayout::channels; i += 4) {
       l.store(zero, codesAt(out, layout.codesAt(0) + i), 1);
-      if (layout.allHigh())
+      if (layout.twoBytes)
         l.store(zero, codesAt(out, layout.highCodesAt(0) + i), 1);
     }
     for (int64_t at = layout.scaleAt(0); at < layout.blockBytes(); at += layout.tokens * 4)
@@ -292,8 +233,10 @@ private:
 
   const OperandLayout &layout;
   Lanes &l;
-  int64_t n;                   // lanes
+  int64_t n; // lanes
+  Value token; // in its block of tokens
   Value tokenCodes, tokenWord; // offsets of the token in a block
+  std::optional<OutlierWriter> outliers;
 };
 
 // f32 and bf16 operands.

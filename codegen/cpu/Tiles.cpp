@@ -223,15 +223,12 @@ private:
     for (int64_t g = part * groups; g < (part + 1) * groups; ++g)
       forEach([&](int64_t i, int64_t b, int64_t v, int64_t t) {
         sums[i] = dot(sums[i], weights.codes(b, g, v), activationAt(b, operand.codesAt(t) + g * 4), b);
-        if (operand.allHigh())
+        if (operand.twoBytes)
           highs[i] = dot(highs[i], weights.codes(b, g, v), activationAt(b, operand.highCodesAt(t) + g * 4), b);
       });
-    if (operand.allHigh())
+    if (operand.twoBytes)
       for (auto [sum, high] : llvm::zip_equal(sums, highs))
         sum = l.add(sum, l.shl(high, OperandLayout::highShift));
-    else
-      for (int64_t peak = 0; peak < operand.peaks; ++peak)
-        forEach([&](int64_t i, int64_t b, int64_t v, int64_t t) { sums[i] = addPeak(sums[i], peak, v, b, part, t); });
     return sums;
   }
 
@@ -247,24 +244,6 @@ private:
     return l.dot4(sum, codes, activations(l.load(l.i32(), four, 4)), weights.maxCode(block));
   }
   Value activations(Value four) { return l.bitcast(l.splat(four, n), bytes()); }
-
-  // The high bytes of a peak meet the group of columns that they belong to, if that is in the part.
-  Value addPeak(Value sum, int64_t peak, int64_t v, int64_t block, int64_t part, int64_t token) {
-    Value high = l.load(l.i32(), activationAt(block, operand.highAt(peak, token)), 4);
-    Value unit = l.load(l.i32(), activationAt(block, operand.groupAt(peak, token)), 4);
-    Value group = l.div(arith::ExtUIOp::create(l.b, l.i64(), unit), OperandLayout::groupUnit);
-    if (weights.parts() > 1) {
-      Value isIn = l.equal(l.div(group, OperandLayout::groups / weights.parts()), l.c64(part));
-      high = l.select(isIn, high, l.constantInt(l.i32(), 0));
-    }
-    constexpr int64_t times = 1 << OperandLayout::highShift;
-    const unsigned most = format.maxCode() * times;
-    if (weights.factor(block) == 1 && weights.fitsTimes(times) && l.takesCodes(most))
-      return l.dot4(sum, weights.codesOfGroup(block, group, v, times), activations(high), most);
-    Value codes = weights.codesOfGroup(block, group, v, weights.factor(block));
-    Value dots = l.dot4(l.constantInt(ints(), 0), codes, activations(high), weights.maxCode(block));
-    return l.add(sum, l.shl(dots, OperandLayout::highShift));
-  }
 
   // Address in the block of activations that meets a block of weights.
   Value activationAt(int64_t b, int64_t offset) { return l.at(block, b * operand.blockBytes() + offset); }
@@ -286,12 +265,16 @@ private:
 Sums TilesLowering::integerDots(const Tile &tile, const PackedLayout &layout, const OperandLayout &operand,
                                 Value weights, Value block) {
   Sums zero(tile.vectors * tile.tokens, l.constantLike(l.vec(tile.lanes, l.f32()), 0.0));
-  return l.loop(l.c64(0), l.c64(layout.recordsPerTile), 1, zero, [&](Value record, ValueRange state) {
+  Sums sums = l.loop(l.c64(0), l.c64(layout.recordsPerTile), 1, zero, [&](Value record, ValueRange state) {
     Value packed = l.at(weights, l.mul(record, layout.recordBytes));
     prefetch(tile, layout, weights, l.mul(record, layout.recordBytes), layout.recordBytes);
     Value firstBlock = l.at(block, l.mul(record, layout.recordBlocks() * operand.blockBytes()));
     return RecordDots(l, tile, layout, operand, packed, firstBlock).addTo(Sums(state.begin(), state.end()));
   });
+  if (operand.outliers.threshold)
+    addOutliers(l, operand.outliers, layout, weights, tile.firstRow, tile.lanes, l.at(block, operand.outliersAt(0)),
+                tile.tokens, sums);
+  return sums;
 }
 
 Sums TilesLowering::floatDots(const Tile &tile, const PackedLayout &layout, const OperandLayout &operand, Value weights,

@@ -155,19 +155,26 @@ def Stream_MergeOp : Stream_SymbolOp<"merge", [HasParent<"PhaseOp">]> {
 def Stream_PrepareOp : Stream_Op<"prepare", [Pure, HasParent<"PhaseOp">]> {
   let summary = "puts activations in the form that dots read";
   let description = [{
-    An f32 operand is the activations, a bf16 one is rounded to nearest even. An i8 operand is quantised in blocks of 64 channels. Of each half, eight groups of four, the `peaks` groups with the largest
-    magnitudes get a second byte, worth 16 times the first: so a few large channels do not make the codes of their
-    neighbours coarse, and a dot product costs one more instruction for each. 0: plain int8; 8: every channel has two bytes.
-    The block's scale is the larger of (largest magnitude elsewhere) / 127 and (largest of all) / (16 x 127).
+    An f32 operand is the activations, a bf16 one is rounded to nearest even. An i8 operand is quantised in blocks of 64 channels,
+    symmetrically; the scale is the largest magnitude / 127.
+
+    `outliers`: channels beyond so many times the root mean square of the token are outliers, which would make the codes of
+    their neighbours coarse. Of them x = step * high + rest, where step is the power of two above (norm of the token) / 127 and
+    high is x / step rounded to nearest even, a byte; rest is quantised in place of x, and high enters dot products
+    apart. A group of four channels with an outlier costs about half as much as the other seven of a block do.
+    `two_bytes`: every channel has a second byte, worth 16 times the first, and the scale is the largest magnitude / (16 x 127).
 
     1. the result is as wide as the input
-    2. peaks is from 0 to 8
+    2. outliers is 0, for none, or from 1 to 1000
+    3. outliers and two_bytes exclude each other
+    4. they are for i8 operands
 
     ```mlir
-    %q = stream.prepare %a {peaks = 1 : i64} : !stream.values<576> -> !stream.operand<576, i8>
+    %q = stream.prepare %a {outliers = 4.0 : f64} : !stream.values<576> -> !stream.operand<576, i8>
     ```
   }];
-  let arguments = (ins Stream_ValuesType:$input, DefaultValuedAttr<I64Attr, "0">:$peaks);
+  let arguments = (ins Stream_ValuesType:$input, DefaultValuedAttr<F64Attr, "::llvm::APFloat(0.0)">:$outliers,
+                       UnitAttr:$two_bytes);
   let results = (outs Stream_OperandType:$result);
   let assemblyFormat = "$input attr-dict `:` type($input) `->` type($result)";
   let hasVerifier = 1;

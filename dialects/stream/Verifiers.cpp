@@ -131,8 +131,13 @@ LogicalResult PrepareOp::verify() {
   if (getInput().getType().getWidth() != getResult().getType().getWidth())
     return emitOpError("(1) expected a result ")
            << getInput().getType().getWidth() << " wide, got " << getResult().getType().getWidth();
-  if (int64_t peaks = getPeaks(); peaks < 0 || peaks > 8)
-    return emitOpError("(2) expected peaks from 0 to 8, got ") << peaks;
+  const double outliers = getOutliers().convertToDouble();
+  if (outliers && !(outliers >= 1 && outliers <= 1000))
+    return emitOpError("(2) expected outliers of 0 or from 1 to 1000, got ") << outliers;
+  if (outliers && getTwoBytes())
+    return emitOpError("(3) expected outliers or two_bytes, got both");
+  if ((outliers || getTwoBytes()) && getResult().getType().getKind() != OperandKind::Int8)
+    return emitOpError("(4) expected an i8 operand for ") << (outliers ? "outliers" : "two_bytes");
   return success();
 }
 

@@ -230,7 +230,7 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
 
 // -----
 
-// stream.prepare 2: peaks
+// stream.prepare 2: outliers
 llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
   llama.weight @w from "w" : !llama.weight<64x64, q4_1>
   stream.program @p max_tokens 1 {
@@ -238,8 +238,52 @@ llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
     stream.buffer @y width 64
     stream.phase "a" {
       %v = stream.read @x : !stream.values<64>
-      // expected-error @+1 {{(2) expected peaks from 0 to 8, got 9}}
-      %q = stream.prepare %v {peaks = 9 : i64} : !stream.values<64> -> !stream.operand<64, i8>
+      // expected-error @+1 {{(2) expected outliers of 0 or from 1 to 1000, got 5.000000e-01}}
+      %q = stream.prepare %v {outliers = 0.5 : f64} : !stream.values<64> -> !stream.operand<64, i8>
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        stream.write_rows %r, @y
+      }
+    }
+  }
+}
+
+// -----
+
+// stream.prepare 3: one of both
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      %v = stream.read @x : !stream.values<64>
+      // expected-error @+1 {{(3) expected outliers or two_bytes, got both}}
+      %q = stream.prepare %v {outliers = 4.0 : f64, two_bytes} : !stream.values<64> -> !stream.operand<64, i8>
+      %x = stream.read @x : !stream.values<64>
+      %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
+      stream.tiles (%a) [@w] : !stream.operand<64, i8> {
+      ^bb0(%r: !stream.lanes):
+        stream.write_rows %r, @y
+      }
+    }
+  }
+}
+
+// -----
+
+// stream.prepare 4: of bytes
+llama.model @m attributes {architecture = "llama", context_length = 8 : i64} {
+  llama.weight @w from "w" : !llama.weight<64x64, q4_1>
+  stream.program @p max_tokens 1 {
+    stream.buffer @x width 64
+    stream.buffer @y width 64
+    stream.phase "a" {
+      %v = stream.read @x : !stream.values<64>
+      // expected-error @+1 {{(4) expected an i8 operand for two_bytes}}
+      %q = stream.prepare %v {two_bytes} : !stream.values<64> -> !stream.operand<64, f32>
       %x = stream.read @x : !stream.values<64>
       %a = stream.prepare %x : !stream.values<64> -> !stream.operand<64, i8>
       stream.tiles (%a) [@w] : !stream.operand<64, i8> {

@@ -1,7 +1,7 @@
 // A whole model becomes programs; the order of phases, their buffers and their barriers are written out.
 // RUN: sluice-opt %S/../dialects/llama-model.mlir --pass-pipeline='builtin.module(llama.model(form-stages,fuse-siblings,fuse-rope,fuse-swiglu,fuse-residual,fuse-norm,schedule-phases))' --remark-format=emitRemark --remarks-filter='schedule' -o %t.mlir 2>&1 | FileCheck %s --check-prefix=REMARK
 // RUN: FileCheck %s < %t.mlir
-// RUN: sluice-opt %S/../dialects/llama-model.mlir --pass-pipeline='builtin.module(llama.model(form-stages,fuse-siblings,fuse-rope,fuse-swiglu,fuse-residual,fuse-norm,schedule-phases{prefill-tokens=7 peaks=3}))' | FileCheck %s --check-prefix=OPTIONS
+// RUN: sluice-opt %S/../dialects/llama-model.mlir --pass-pipeline='builtin.module(llama.model(form-stages,fuse-siblings,fuse-rope,fuse-swiglu,fuse-residual,fuse-norm,schedule-phases{prefill-tokens=7 outliers=3}))' | FileCheck %s --check-prefix=OPTIONS
 // RUN: sluice-opt %s --pass-pipeline='builtin.module(llama.model(form-stages,fuse-siblings,fuse-rope,fuse-swiglu,fuse-residual,fuse-norm,schedule-phases))' | FileCheck %s --check-prefix=MIXED
 
 // REMARK: remark: [Passed] SchedulePhases | Category:schedule | Remark="5 barriers in each of 2 layers"
@@ -26,7 +26,7 @@
 // CHECK-NEXT: stream.phase "qkv" {
 // CHECK-NEXT: %[[R:.*]] = stream.read @x
 // CHECK-NEXT: %[[N:.*]] = stream.rms_norm %[[R]], @attn_norm
-// CHECK-NEXT: %[[A:.*]] = stream.prepare %[[N]] {peaks = 1 : i64} : <64> -> <64, i8>
+// CHECK-NEXT: %[[A:.*]] = stream.prepare %[[N]] {outliers = 4.000000e+00 : f64} : <64> -> <64, i8>
 // CHECK-NEXT: stream.tiles(%[[A]]) [@attn_q]
 // CHECK: stream.rope %{{.*}}, @rope head_dim 16
 // CHECK-NEXT: stream.write_rows %{{.*}}, @attn_q
@@ -79,14 +79,14 @@
 
 // OPTIONS: stream.program @decode
 // OPTIONS: stream.phase "qkv"
-// OPTIONS: stream.prepare {{.*}}peaks = 3
-// One fewer for what attention gives.
+// OPTIONS: stream.prepare {{.*}}outliers = 3.000000e+00
+// What attention gives has none.
 // OPTIONS: stream.phase "output"
-// OPTIONS: stream.prepare {{.*}}peaks = 2
+// OPTIONS: stream.prepare %{{[0-9]+}} : <64>
 // OPTIONS: stream.phase "gate_up"
-// OPTIONS: stream.prepare {{.*}}peaks = 3
+// OPTIONS: stream.prepare {{.*}}outliers = 3.000000e+00
 // OPTIONS: stream.phase "down"
-// OPTIONS: stream.prepare {{.*}}peaks = 3
+// OPTIONS: stream.prepare {{.*}}outliers = 3.000000e+00
 // OPTIONS: stream.program @prefill max_tokens 7
 
 // Gate in an integer format and up in a float one: the same norm is prepared twice, and one tiles reads both.

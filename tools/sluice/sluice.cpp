@@ -79,6 +79,12 @@ static std::string checkPhase(const std::string &name) {
   return findPhase(name) ? "" : "unknown phase '" + name + "'; expected one of " + phaseNames();
 }
 
+static std::string checkOutliers(const std::string &text) {
+  double value;
+  const bool isNumber = llvm::to_float(text, value);
+  return isNumber && (value == 0 || (value >= 1 && value <= 1000)) ? "" : "expected 0 or a number from 1 to 1000, got '" + text + "'";
+}
+
 static std::string checkRegex(const std::string &text) {
   std::string message;
   return llvm::Regex(text).isValid(message) ? "" : "not a regular expression: " + message;
@@ -89,11 +95,11 @@ static void addPhaseOptions(CLI::App &command, Options &options) {
   command.add_option("MODEL", options.model, "checkpoint: a GGUF file")->required();
   command
       .add_option(
-          "--peaks", options.peaks,
-          "how many groups of four, of every 32 activations, get a second byte: 0 reads prompts 10-20 % faster at "
-          "six to eight times the error, see docs/numerics.md")
+          "--outliers", options.outliers,
+          "activations beyond N times the root mean square get a second byte; 3: more exact, 6: faster, 0: none, see "
+          "docs/numerics.md")
       ->type_name("N")
-      ->check(CLI::Range(int64_t(0), int64_t(8)))
+      ->check(checkOutliers)
       ->capture_default_str();
   command.add_option("--remarks", options.remarks, "print what passes did and declined, for categories matching REGEX")
       ->type_name("REGEX")
