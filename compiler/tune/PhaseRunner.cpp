@@ -3,6 +3,7 @@
 #include "compiler/tune/PhaseRunner.h"
 #include "llvm/Support/MathExtras.h"
 #include <cstring>
+#include <random>
 
 using namespace sluice;
 using namespace sluice::stream;
@@ -40,6 +41,11 @@ PhaseRunner::PhaseRunner(llama::ModelOp model, const codegen::Target &target, in
   kvHeadStride = llvm::divideCeil(position + tokens, SLUICE_KV_BLOCK) * blockBytes;
   weights = allocate(weightBytes);
   arena = allocate(arenaBytes);
+  // Activations with about as many outliers as those of language models.
+  std::mt19937 random(0);
+  std::student_t_distribution<float> activation(3);
+  for (int64_t i = 0; i < arenaBytes / 4; ++i)
+    reinterpret_cast<float *>(arena.get())[i] = activation(random) / 64;
   kv = allocate(kvHeads * kvHeadStride);
   ids.resize(tokens);
 }
