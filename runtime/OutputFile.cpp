@@ -30,10 +30,12 @@ OutputFile::OutputFile(const std::string &path) : path(path) {
   char resolved[PATH_MAX]; // a link stays, what it names is replaced
   const std::string target = exists && realpath(path.c_str(), resolved) ? resolved : path;
   const std::string temporary = target + ".tmp-" + std::to_string(getpid());
+  startKeeper(temporary, target); // first: from the file's first moment somebody will remove it
   descriptor = open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  if (descriptor < 0)
-    fail(errno);
-  startKeeper(temporary, target);
+  if (int number = descriptor < 0 ? errno : 0) {
+    endKeeper(false);
+    fail(number);
+  }
 }
 
 OutputFile::~OutputFile() {
@@ -46,31 +48,33 @@ void OutputFile::fail(int number) const { throw Error(path + ": cannot write it:
 
 void OutputFile::startKeeper(const std::string &temporary, const std::string &target) {
   int ends[2];
-  if (pipe2(ends, O_CLOEXEC) == 0) {
-    keeper = fork();
-    if (keeper == 0) {
-      for (int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP}) // meant for the group: it outlives its parent
-        std::signal(number, SIG_IGN);
-      for (int open : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, ends[1], descriptor})
-        close(open);
-      char whole = 0;
-      while (read(ends[0], &whole, 1) < 0 && errno == EINTR)
-        ;
-      if (whole && rename(temporary.c_str(), target.c_str()) == 0)
-        _exit(0);
-      int number = errno;
-      unlink(temporary.c_str());
-      _exit(whole ? number : 0);
-    }
-    toKeeper = ends[1];
-    close(ends[0]);
-  }
-  if (keeper < 0) {
+  if (pipe2(ends, O_CLOEXEC) != 0)
+    fail(errno);
+  sigset_t meantForTheGroup, before; // signals that it outlives its parent in spite of: blocked from its begin on
+  sigemptyset(&meantForTheGroup);
+  for (int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP})
+    sigaddset(&meantForTheGroup, number);
+  sigprocmask(SIG_BLOCK, &meantForTheGroup, &before);
+  keeper = fork();
+  const int forked = keeper < 0 ? errno : 0;
+  if (keeper == 0) {
+    for (int open : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, ends[1]})
+      close(open);
+    char whole = 0;
+    while (read(ends[0], &whole, 1) < 0 && errno == EINTR)
+      ;
+    if (whole && rename(temporary.c_str(), target.c_str()) == 0)
+      _exit(0);
     int number = errno;
     unlink(temporary.c_str());
-    close(descriptor);
-    descriptor = -1;
-    fail(number);
+    _exit(whole ? number : 0);
+  }
+  sigprocmask(SIG_SETMASK, &before, nullptr);
+  toKeeper = ends[1];
+  close(ends[0]);
+  if (forked) {
+    close(toKeeper);
+    fail(forked);
   }
 }
 
