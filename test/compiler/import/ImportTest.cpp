@@ -282,7 +282,7 @@ TEST_F(ImportTest, UnsupportedModels) {
 }
 
 TEST_F(ImportTest, NamesTheUnsupportedTypeAndTheRemedy) {
-  // Width 256 so that Q4_K's blocks fit.
+  // Width 256 so that the type's blocks fit.
   GgufFile file;
   file.text("general.architecture", "llama");
   for (auto [name, value] : std::initializer_list<std::pair<const char *, uint32_t>>{{"block_count", 1},
@@ -292,14 +292,14 @@ TEST_F(ImportTest, NamesTheUnsupportedTypeAndTheRemedy) {
                                                                                      {"attention.head_count", 4}})
     file.integer(std::string("llama.") + name, value);
   file.real("llama.attention.layer_norm_rms_epsilon", 1e-5f);
-  file.tensor("token_embd.weight", {256, 10}, 12, 1440);
-  expectError(file.str(), "'token_embd.weight' has type Q4_K, which is not supported; re-quantise the model (llama-quantize --pure) to one of "
-                          "F32, F16, BF16, Q8_0, Q4_0, Q4_1");
+  file.tensor("token_embd.weight", {256, 10}, 16, 660);
+  expectError(file.str(), "'token_embd.weight' has type IQ2_XXS, which is not supported; re-quantise the model (llama-quantize --pure) to one of "
+                          "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, MXFP4");
   // Inspecting such a file works.
   std::string table;
   llvm::raw_string_ostream out(table);
   printCheckpoint(*llvm::cantFail(Checkpoint::open(path)), out);
-  EXPECT_NE(table.find("Q4_K (not supported)"), std::string::npos) << table;
+  EXPECT_NE(table.find("IQ2_XXS (not supported)"), std::string::npos) << table;
 }
 
 } // namespace
