@@ -112,6 +112,7 @@ def write_tokenizer(folder, size):
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([f"<|special{i}|>" for i in range(size - len(alphabet))])
     tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "generation_config.json").write_text(json.dumps({"do_sample": True, "temperature": 0.6, "top_k": 7, "eos_token_id": [size - 1, size - 2]}))
     (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|special1|>", "bos_token": "<|special0|>"}))
 
 

@@ -91,7 +91,7 @@ static std::string addQuantizeRule(const std::string &text, Options &options) {
   const size_t at = text.rfind('=');
   const std::string pattern = at == std::string::npos ? "" : text.substr(0, at);
   options.quantize.push_back({pattern, llvm::StringRef(text).substr(at == std::string::npos ? 0 : at + 1).lower()});
-  return checkRegex(pattern);
+  return pattern.empty() ? "" : checkRegex(pattern);
 }
 
 // Options of the commands that run phases.
