@@ -192,9 +192,9 @@ void AttentionLowering::walk(Value head, Value first, Value end, ArrayRef<Row> a
   t.syncBlock();
   forOutputs([&](Value row, Value channel) {
     Value index = t.add(t.mul(row, channels), channel), sum;
-    for (int64_t w = 0; w < warps; ++w) {
-      Value part = t.load(t.f32(), t.at(at(plan.partsAt(), index), w * rows() * channels * 4), 4);
-      sum = w ? t.addf(sum, part) : part;
+    for (int64_t i = 0; i < AttentionPlan::outputParts; ++i) {
+      Value part = t.load(t.f32(), t.at(at(plan.partsAt(), index), i * rows() * channels * 4), 4);
+      sum = i ? t.addf(sum, part) : part;
     }
     t.store(sum, at(plan.outputsAt(), index), 4);
   });
@@ -310,19 +310,35 @@ void AttentionLowering::values(Value head, Value first, Value end) {
     }
     return next;
   });
-  for (int64_t row = 0; row < rows(); ++row)
-    for (int64_t v = 0; v < vectors; ++v) {
-      Value channel = t.add(lane, v * step);
-      Value index = t.add(t.mul(t.add(t.mul(t.warp(), rows()), row), channels), channel);
-      auto store = [&] {
-        ArrayRef<Value> x = ArrayRef<Value>(sums).slice((row * vectors + v) * n, n);
-        t.store(n == 1 ? x[0] : t.pack(x), at(plan.partsAt(), index), unsigned(4 * n));
-      };
-      if (channels % step)
-        t.when(t.less(channel, channels), store);
-      else
-        store();
-    }
+  // The later half of the warps leaves its sums for the earlier half, which adds its own.
+  constexpr int64_t half = AttentionPlan::outputParts;
+  Value isLater = t.isNot(t.less(t.warp(), half)), slot = t.andi(t.warp(), half - 1);
+  auto forSums = [&](function_ref<void(ArrayRef<Value>, Value)> f) {
+    for (int64_t row = 0; row < rows(); ++row)
+      for (int64_t v = 0; v < vectors; ++v) {
+        Value channel = t.add(lane, v * step);
+        Value pointer = at(plan.partsAt(), t.add(t.mul(t.add(t.mul(slot, rows()), row), channels), channel));
+        auto own = [&] { f(ArrayRef<Value>(sums).slice((row * vectors + v) * n, n), pointer); };
+        if (channels % step)
+          t.when(t.less(channel, channels), own);
+        else
+          own();
+      }
+  };
+  auto store = [&](ArrayRef<Value> x, Value pointer) {
+    t.store(n == 1 ? x[0] : t.pack(x), pointer, unsigned(4 * n));
+  };
+  t.when(isLater, [&] { forSums(store); });
+  t.syncBlock();
+  t.when(t.isNot(isLater), [&] {
+    forSums([&](ArrayRef<Value> x, Value pointer) {
+      Values other = n == 1 ? Values{t.load(t.f32(), pointer, 4)}
+                            : t.unpack(t.load(t.vec(n, t.f32()), pointer, unsigned(4 * n)));
+      for (int64_t i = 0; i < n; ++i)
+        other[i] = t.addf(x[i], other[i]);
+      store(other, pointer);
+    });
+  });
 }
 
 AttentionLowering::Part AttentionLowering::merge(Part merged, Part part) {

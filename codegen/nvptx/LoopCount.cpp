@@ -86,7 +86,8 @@ llvm::SmallVector<LoopCount> sluice::codegen::loopsAround(llvm::StringRef functi
     if (llvm::any_of(inner, [&](const Loop &other) { return loop.holds(other); }))
       continue;
     auto around = llvm::find_if(loops, [&](const Loop &other) { return other.holds(loop); });
-    counts.push_back({loop.size(), around == loops.end() ? 0 : around->size()});
+    unsigned inside = llvm::count_if(marked, [&](unsigned at) { return loop.begin <= at && at <= loop.end; });
+    counts.push_back({loop.size(), around == loops.end() ? 0 : around->size(), inside});
   }
   return counts;
 }

@@ -12,9 +12,10 @@
 
 namespace sluice::codegen {
 
-// Instructions between the head of a loop and its last jump back, and of the loop around it (0 if there is none).
+// Instructions between the head of a loop and its last jump back, of the loop around it (0 if there is none), and how many
+// of the inner loop's are marked.
 struct LoopCount {
-  unsigned inner = 0, outer = 0;
+  unsigned inner = 0, outer = 0, marked = 0;
 };
 
 // The body of each function (kernel) in a listing, by name.

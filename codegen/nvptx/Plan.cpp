@@ -10,9 +10,10 @@ using namespace sluice::codegen;
 using namespace sluice::stream;
 
 SlicePlan SlicePlan::get(const PackedLayout &layout) {
-  constexpr int64_t columns = 128, most = 64;
+  constexpr int64_t columns = 128, bytes = 4096, most = 64;
   SlicePlan plan{std::max<int64_t>(1, columns / layout.recordK), 0};
-  while (llvm::divideCeil(layout.recordsPerTile, plan.sliceRecords) > most)
+  while (plan.sliceRecords * layout.recordBytes < bytes ||
+         llvm::divideCeil(layout.recordsPerTile, plan.sliceRecords) > most)
     plan.sliceRecords *= 2;
   plan.slices = llvm::divideCeil(layout.recordsPerTile, plan.sliceRecords);
   return plan;
@@ -55,14 +56,15 @@ std::vector<TileGroup> sluice::codegen::groupsOf(PhaseOp phase) {
     group.firstTile.push_back(0);
     group.tiles = segment.layouts[0].tiles;
     group.offset = segment.offset;
+    constexpr int64_t mostChunk = 2560; // bytes; larger ones make rings longer, not loops shorter
     const int64_t ahead = op.getPrefetch().value_or(4096);
     for (auto [layout, operand] : llvm::zip_equal(segment.layouts, op.getOperands())) {
       SlicePlan k = SlicePlan::get(layout);
-      group.weights.push_back({layout, operand, k, chunkRecordsFor(layout, k, std::max<int64_t>(ahead / 2, 512))});
+      group.weights.push_back({layout, operand, k, chunkRecordsFor(layout, k, std::min<int64_t>(ahead, mostChunk))});
       group.tileBytes += layout.tileBytes;
       group.chunkStride = std::max<int64_t>(group.chunkStride, llvm::alignTo(group.weights.back().chunkBytes(), 16));
     }
-    group.stages = std::max<int64_t>(1, ahead / group.chunkStride) + 1;
+    group.stages = llvm::divideCeil(ahead, group.weights[0].chunkBytes()) + 1;
     TileGroup *last = groups.empty() ? nullptr : &groups.back();
     if (last && last->weights.size() == 1 && group.weights.size() == 1 && last->weights[0] == group.weights[0] &&
         last->stages == group.stages && last->offset + last->tiles * last->tileBytes == group.offset) {

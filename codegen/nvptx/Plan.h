@@ -103,12 +103,13 @@ struct OperandPlan {
 // Attention works on a few rows (a row is a query head of a token) of one KV head and a segment of SLUICE_KV_SEGMENT
 // positions at a time. Shared memory, in floats: scaled queries [row][channel], probabilities [row][position], of each
 // row the largest score and the sum, the result [row][channel], and what warps add up: scores [part][row][position],
-// then outputs [warp][row][channel].
+// then outputs [part][row][channel].
 struct AttentionPlan {
   int64_t group, headDim; // query heads of a KV head
   int64_t heads;          // of them, worked on together; divides group
   int64_t tokens;         // likewise
   static constexpr int64_t mostRows = 4, scoreParts = 4; // of channels, for scores
+  static constexpr int64_t outputParts = GpuFacts::warps / 2; // each of two warps
   int64_t rows() const { return heads * tokens; }
   int64_t queriesAt() const { return 0; }
   int64_t probabilitiesAt() const { return queriesAt() + rows() * headDim * 4; }
@@ -117,7 +118,7 @@ struct AttentionPlan {
   int64_t outputsAt() const { return llvm::alignTo(sumsAt() + rows() * 4, 16); }
   int64_t partsAt() const { return outputsAt() + rows() * headDim * 4; }
   int64_t flagAt() const {
-    return partsAt() + rows() * 4 * std::max<int64_t>(scoreParts * SLUICE_KV_SEGMENT, GpuFacts::warps * headDim);
+    return partsAt() + rows() * 4 * std::max<int64_t>(scoreParts * SLUICE_KV_SEGMENT, outputParts * headDim);
   }
   int64_t bytes() const { return flagAt() + 4; }
   static AttentionPlan get(stream::AttentionOp op);

@@ -10,6 +10,7 @@
 #include "mlir/IR/OwningOpRef.h"
 #include "mlir/Pass/PassManager.h"
 #include "llvm/Support/Format.h"
+#include <cmath>
 
 using namespace mlir;
 using namespace sluice;
@@ -71,21 +72,25 @@ void addShares(const TileGroup &group, int64_t blocks, std::vector<double> &byte
   }
 }
 
-// Instructions of a thread for a weight: those of the loop over chunks, and its share of the loop over slices.
+// Instructions of a thread for a weight: those of the loop over chunks, and its share of the loop over slices. A loop
+// that the assembler has unrolled holds the copies of several chunks.
 double instructionsPerWeight(StringRef function, StringRef marker, ArrayRef<TileGroup> groups) {
   double most = 0;
-  llvm::SmallVector<LoopCount> loops = loopsAround(function, marker);
-  for (size_t i = 0; i < loops.size(); ++i) {
-    // Loops come by size; of several groups or weights that of the most instructions counts, for the smallest chunk.
-    int64_t chunkColumns = INT64_MAX, chunks = 1;
+  for (const LoopCount &loop : loopsAround(function, marker)) {
+    // Which group's a loop is cannot be told; the smallest chunk gives the most instructions a weight.
+    int64_t columns = INT64_MAX, chunks = 1, copies = 1;
     for (const TileGroup &group : groups)
       for (const WeightPlan &weight : group.weights)
-        if (weight.chunkColumns() < chunkColumns)
-          std::tie(chunkColumns, chunks) = std::pair(weight.chunkColumns(), weight.chunksOfSlice());
-    double instructions = loops[i].inner;
-    if (chunks > 1 && loops[i].outer)
-      instructions += double(loops[i].outer - loops[i].inner) / double(chunks);
-    most = std::max(most, instructions / double(chunkColumns));
+        if (weight.chunkColumns() < columns) {
+          columns = weight.chunkColumns();
+          chunks = weight.chunksOfSlice();
+          copies = llvm::divideCeil(group.chunkStride, 512);
+        }
+    const double unrolled = std::max(1.0, std::round(double(loop.marked) / double(copies)));
+    double instructions = loop.inner / unrolled;
+    if (chunks > 1 && loop.outer)
+      instructions += double(loop.outer - loop.inner) / double(chunks);
+    most = std::max(most, instructions / double(columns));
   }
   return most;
 }
@@ -125,7 +130,7 @@ llvm::Expected<TokenReport> sluice::codegen::reportToken(ModuleOp configured, co
     if (program.getSymName() != "decode")
       continue;
     for (const PhaseTraffic &traffic : Traffic::get(program, workload.cacheType).phases) {
-      PhaseReport phase{.phase = traffic.phase, .runs = traffic.runs, .weightBytes = traffic.streamedBytes};
+      PhaseReport phase{.name = stream::PhaseOp(traffic.phase).getName().str(), .runs = traffic.runs, .weightBytes = traffic.streamedBytes};
       phase.cacheBytes = traffic.cacheBytes * workload.depth;
       auto kernels = schedule.kernels();
       phase.kernel = code->kernels.steps[llvm::find(kernels, traffic.phase) - kernels.begin()].run.name;
@@ -177,12 +182,12 @@ llvm::Expected<TokenReport> sluice::codegen::reportToken(ModuleOp configured, co
 void sluice::codegen::printReport(const TokenReport &report, const GpuFacts &facts, llvm::raw_ostream &out) {
   size_t width = 6;
   for (const PhaseReport &phase : report.phases)
-    width = std::max(width, PhaseOp(phase.phase).getName().size());
+    width = std::max(width, StringRef(phase.name).size());
   out << llvm::left_justify("phase", width)
       << "  runs   weight bytes    cache bytes  slices   tail   in flight  128-bit  registers  spills  instr/weight        "
          "  us\n";
   for (const PhaseReport &phase : report.phases) {
-    out << llvm::left_justify(PhaseOp(phase.phase).getName(), width)
+    out << llvm::left_justify(StringRef(phase.name), width)
         << llvm::format(" %5lld %14lld %14lld", (long long)phase.runs, (long long)phase.weightBytes,
                         (long long)phase.cacheBytes);
     if (phase.hasWeights())

@@ -26,8 +26,7 @@ inline double predictedMicroseconds(const GpuFacts &facts, double bytes, double 
 }
 
 struct PhaseReport {
-  stream::PhaseOp phase;
-  std::string kernel;
+  std::string name, kernel;
   int64_t runs = 0;
   // Of one run.
   int64_t weightBytes = 0, cacheBytes = 0, weights = 0;

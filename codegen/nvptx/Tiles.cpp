@@ -219,7 +219,9 @@ Values TilesLowering::slice(size_t index, Place place, Value slot, Loader loader
   if (weight.chunksOfSlice() == 1)
     state = chunk(t.c(0), state);
   else
-    state = t.loop(t.c(0), chunksOf(place), t.c(1), state, chunk);
+    state = t.loop(t.c(0),
+                   weight.chunksOfSlice() == weight.chunksOfLastSlice() ? t.c(weight.chunksOfSlice()) : chunksOf(place),
+                   t.c(1), state, chunk);
   Value sum = dots.finish(ValueRange(state).drop_front(5));
   state.truncate(5);
   state.push_back(sum);
@@ -265,7 +267,7 @@ void TilesLowering::lower(Value slots, int64_t slotBytes) {
           return next;
         });
     t.syncBlock();
-    join(batch, slots, slotBytes);
+    t.apart([&] { join(batch, slots, slotBytes); });
     t.syncBlock();
     return after;
   });

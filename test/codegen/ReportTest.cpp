@@ -4,6 +4,7 @@
 //
 //===------------------------------------------------------------------------------------------------===//
 
+#include "codegen/Target.h"
 #include "codegen/nvptx/LoopCount.h"
 #include "codegen/nvptx/Plan.h"
 #include "codegen/nvptx/Ptxas.h"
@@ -87,8 +88,7 @@ TEST(Report, LargeModelsKeepTheMemoryBusy) {
         inLayer += phase.runs == shape.layers;
         if (!phase.hasWeights())
           continue;
-        const stream::PhaseOp op = phase.phase;
-        const std::string where = what + " " + stream::PhaseOp(op).getName().str();
+        const std::string where = what + " " + phase.name;
         EXPECT_GE(phase.bytesInFlight, 2 * facts.bytesInFlight()) << where;
         EXPECT_EQ(phase.wideLoads, 1) << where;
         EXPECT_GT(phase.instructionsPerWeight, 0.1) << where;
@@ -118,6 +118,7 @@ TEST(Report, LoopsAreCounted) {
   ASSERT_EQ(loops.size(), 1u);
   EXPECT_EQ(loops[0].inner, 3u);
   EXPECT_EQ(loops[0].outer, 5u);
+  EXPECT_EQ(loops[0].marked, 1u);
 }
 
 // All chips, all formats, also those of many tokens: assembled without spills.
