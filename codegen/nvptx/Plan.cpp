@@ -90,7 +90,7 @@ PhasePlan::PhasePlan(PhaseOp phase, const GpuFacts &facts)
       OperandType type = prepare.getResult().getType();
       OperandPlan plan{.kind = type.getKind(),
                        .width = type.getWidth(),
-                       .columns = llvm::alignTo(type.getWidth(), 64),
+                       .columns = int64_t(llvm::alignTo(type.getWidth(), 64)),
                        .peaks = int64_t(prepare.getPeaks()),
                        .sparse = maxTokens == 1};
       for (const TileGroup &group : groups)

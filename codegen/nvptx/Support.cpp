@@ -26,12 +26,12 @@ static std::string lacking(Operation *op) {
     return op->getName().getStringRef().str();
   if (auto tiles = dyn_cast<TilesOp>(op)) {
     for (Attribute name : tiles.getWeights())
-      if (auto weight = SymbolTable::lookupNearestSymbolFrom<llama::WeightDeclOp>(op, cast<FlatSymbolRefAttr>(name)))
-        if (const llama::FormatInfo &format = llama::formatInfo(weight.getWeightType().getFormat());
-            !hasDeviceCode(format))
-          return "weights in " + format.name.str();
+      if (const llama::FormatInfo &format = llama::formatInfo(
+              llama::lookupWeight(op, cast<FlatSymbolRefAttr>(name)).getWeightType().getFormat());
+          !hasDeviceCode(format))
+        return "weights in " + format.name.str();
   } else if (auto embed = dyn_cast<EmbedOp>(op)) {
-    auto weight = SymbolTable::lookupNearestSymbolFrom<llama::WeightDeclOp>(op, embed.getWeightAttr());
+    auto weight = llama::lookupWeight(op, embed.getWeightAttr());
     if (const llama::FormatInfo &format = llama::formatInfo(weight.getWeightType().getFormat()); !hasDeviceCode(format))
       return "embeddings in " + format.name.str();
     if (embed.getScale().convertToFloat() != 1)
