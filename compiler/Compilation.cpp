@@ -40,7 +40,8 @@ Compilation::Compilation(const Options &options) : options(options) {
   context->getDiagEngine().registerHandler([this](Diagnostic &diagnostic) {
     if (diagnostic.getSeverity() != DiagnosticSeverity::Error) {
       llvm::StringRef kind = diagnostic.getSeverity() == DiagnosticSeverity::Remark ? "remark" : "warning";
-      llvm::errs() << "sluice: " << kind << ": " << diagnostic.str() << '\n';
+      llvm::errs() << (llvm::errs().is_displayed() ? "\r\x1b[K" : "") // over the name of the phase, see Driver.cpp
+                   << "sluice: " << kind << ": " << diagnostic.str() << '\n';
       return;
     }
     llvm::raw_string_ostream text(diagnostics);

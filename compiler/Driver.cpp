@@ -64,9 +64,28 @@ static llvm::Error print(Compilation &compilation, const Phase &phase, llvm::Str
   return llvm::Error::success();
 }
 
+namespace {
+// On a terminal, what is being done; the last phase has a line of its own (Progress.h).
+class PhaseLine {
+public:
+  explicit PhaseLine(bool quiet) : shown(!quiet && llvm::errs().is_displayed()) {}
+  ~PhaseLine() { say(""); }
+  PhaseLine(const PhaseLine &) = delete;
+  void say(llvm::StringRef text) {
+    if (shown)
+      llvm::errs() << '\r' << text << "\x1b[K";
+  }
+
+private:
+  bool shown;
+};
+} // namespace
+
 // Runs the phases up to and including `last`.
 static llvm::Error runPhases(Compilation &compilation, const Options &options, const Phase &last) {
+  PhaseLine line(options.quiet);
   for (const Phase &phase : phases()) {
+    line.say(&phase == &phases().back() ? "" : phase.name);
     if (llvm::Error error = compilation.run(phase))
       return error;
     if (!options.dumpPhases.empty())

@@ -110,9 +110,9 @@ private:
       addBytes("kernel." + kernel.name, kernel.name + '\0', 1);
   }
   Value kernelValue(const DeviceKernel &kernel) {
-    return aggregate(kernelType(), {address(kernel.name.empty() ? "" : "kernel." + kernel.name),
-                                    number(i32, kernel.threads), number(i32, kernel.sharedBytes),
-                                    number(i32, kernel.blocksPerSm), number(i32, 0)});
+    return aggregate(kernelType(),
+                     {address(kernel.name.empty() ? "" : "kernel." + kernel.name), number(i32, kernel.threads),
+                      number(i32, kernel.sharedBytes), number(i32, kernel.blocksPerSm), number(i32, 0)});
   }
 
   Location loc;
@@ -148,11 +148,10 @@ OwningOpRef<ModuleOp> VariantBuilder::build(StringRef target, const DeviceKernel
     return aggregate(stepsType, all);
   });
   addGlobal(("sluice_device." + target).str(), LLVM::Linkage::External, variantType(), [&] {
-    return aggregate(variantType(),
-                     {address("target"), address("images"), number(i64, images.size()), address("kernels"),
-                      number(i64, kernels.steps.size()), kernelValue(kernels.token), kernelValue(kernels.choose),
-                      number(i64, kernels.preparedBytes), number(i64, kernels.syncBytes),
-                      number(i64, kernels.syncBlockBytes)});
+    return aggregate(variantType(), {address("target"), address("images"), number(i64, images.size()),
+                                     address("kernels"), number(i64, kernels.steps.size()), kernelValue(kernels.token),
+                                     kernelValue(kernels.choose), number(i64, kernels.preparedBytes),
+                                     number(i64, kernels.syncBytes), number(i64, kernels.syncBlockBytes)});
   });
   return std::move(module);
 }
@@ -172,6 +171,10 @@ LogicalResult sluice::codegen::emitDeviceObject(ModuleOp module, const GpuFacts 
       return module.emitError(toString(made.takeError()));
     assembled = std::move(*made);
     images.push_back({{SLUICE_IMAGE_CUBIN, facts.architecture, 0, nullptr}, assembled.cubin});
+  } else {
+    module.emitWarning() << "ptxas was not found ($SLUICE_PTXAS, $PATH, $CUDA_HOME, PyPI's nvidia-cuda-nvcc): the "
+                            "driver will compile the code for "
+                         << facts.name << " when the file is first started on a machine, which takes seconds";
   }
   ptx.push_back('\0');
   images.push_back({{SLUICE_IMAGE_PTX, facts.architecture, 0, nullptr}, ptx});

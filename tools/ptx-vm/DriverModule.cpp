@@ -36,7 +36,8 @@ CUresult load(CUmodule *module, const void *image, Log &info, Log &errors) {
   Driver &d = Driver::get();
   auto refuse = [&](CUresult code, const std::string &message) {
     errors.write(message);
-    std::fprintf(stderr, "ptx-vm: %s\n", message.c_str());
+    if (code != CUDA_ERROR_NO_BINARY_FOR_GPU) // a program may have PTX beside it
+      std::fprintf(stderr, "ptx-vm: %s\n", message.c_str());
     return code;
   };
   info.write("");
