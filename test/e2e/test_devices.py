@@ -9,7 +9,7 @@ import random
 import numpy as np
 import pytest
 from compare import compare
-from conftest import BUILD, compile_model, evaluate, make_model, run
+from conftest import BUILD, SLUICE, compile_model, evaluate, make_model, run
 from llama import Model
 
 SHAPES = {
@@ -91,6 +91,13 @@ def test_what_a_device_lacks_is_said(both):
     assert small.returncode == 1 and b"MiB needed" in small.stderr and b"MiB available" in small.stderr
     none = run(both[1], "-p", "abc", "--device", "7", env=device("sm_90"), check=False)
     assert none.returncode == 2 and b"there is no device 7" in none.stderr
+
+
+def test_without_ptxas(tmp_path):
+    path = make_model(tmp_path / "model.gguf", "--type", "q4_0", "--vocab", "300")
+    result = run(SLUICE, "compile", path, "--target", "sm_90", "-o", tmp_path / "model", env={**os.environ, "SLUICE_PTXAS": "/none"})
+    assert b"warning: ptxas was not found" in result.stderr and b"the code for sm_90" in result.stderr
+    assert run(tmp_path / "model", "--raw", "-p", "abc", "-n", "1", env=device("sm_90")).stdout
 
 
 def test_lists_devices(both):
