@@ -26,7 +26,7 @@ namespace {
 struct ConfigureGpu : codegen::impl::ConfigureGpuBase<ConfigureGpu> {
   using ConfigureGpuBase::ConfigureGpuBase;
 
-  static constexpr int64_t rows = 32;  // of a tile, one a lane
+  static constexpr int64_t rows = 32;        // of a tile, one a lane
   static constexpr int64_t manyAhead = 4096; // a chunk of half of it is what many tokens read at a time
 
   void runOnOperation() override {
@@ -65,7 +65,10 @@ struct ConfigureGpu : codegen::impl::ConfigureGpuBase<ConfigureGpu> {
         open.push_back(op);
     });
     constexpr int64_t unit = 512, least = 2 * unit;
-    int64_t ahead = std::max<int64_t>(llvm::alignTo(int64_t(2 * facts.bytesInFlight()) / facts.warps, unit), least);
+    // Twice what Little's law asks for, and enough that memory is busy while the blocks meet before attention and
+    // after.
+    const double wanted = std::max(2 * facts.bytesInFlight(), 2 * facts.bytesDuringMeeting());
+    int64_t ahead = std::max<int64_t>(llvm::alignTo(uint64_t(wanted) / facts.warps, unit), least);
     for (; !open.empty(); ahead -= unit) {
       for (TilesOp op : open)
         op.setPrefetch(ahead);
@@ -76,8 +79,8 @@ struct ConfigureGpu : codegen::impl::ConfigureGpuBase<ConfigureGpu> {
     }
     for (TilesOp op : open)
       remark::passed(op.getLoc(), remark::RemarkOpts::name("ConfigureGpu").category("configure"))
-          << "keeps " << std::to_string(ahead) << " bytes of weights under way in each of " << std::to_string(facts.warps)
-          << " warps";
+          << "keeps " << std::to_string(ahead) << " bytes of weights under way in each of "
+          << std::to_string(facts.warps) << " warps";
   }
 };
 } // namespace

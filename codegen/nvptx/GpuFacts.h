@@ -20,21 +20,22 @@ struct GpuFacts {
   double gigahertz;
   double gigabytesPerSecond;
   unsigned l2Bytes;
-  unsigned sharedBytes;     // of a multiprocessor
-  unsigned blockSharedBytes; // that one block may have
+  unsigned sharedBytes;       // of a multiprocessor
+  unsigned blockSharedBytes;  // that one block may have
   unsigned registers = 65536; // of a multiprocessor
   unsigned maxWarps = 48;     // of a multiprocessor
   // What we choose for all of them: one block of so many warps fills a multiprocessor.
   static constexpr unsigned warps = 16, threads = 32 * warps;
-  static constexpr double instructionsPerCycle = 128;  // of threads, issued by a multiprocessor
-  static constexpr double loadedLatency = 700;         // ns, of memory that is busy
+  static constexpr double instructionsPerCycle = 128; // of threads, issued by a multiprocessor
+  static constexpr double loadedLatency = 700;        // ns, of memory that is busy
 
   // By Little's law, what must be under way in each multiprocessor for memory to be busy.
   double bytesInFlight() const { return gigabytesPerSecond * loadedLatency / multiprocessors; }
+  // How long the blocks of a grid take to meet, and what memory could bring a multiprocessor meanwhile.
+  static constexpr double meeting = 1500; // ns
+  double bytesDuringMeeting() const { return gigabytesPerSecond * meeting / multiprocessors; }
   // Instructions of threads that can be issued while a byte comes from memory.
-  double instructionsPerByte() const {
-    return multiprocessors * gigahertz * instructionsPerCycle / gigabytesPerSecond;
-  }
+  double instructionsPerByte() const { return multiprocessors * gigahertz * instructionsPerCycle / gigabytesPerSecond; }
 };
 
 // Oldest first.

@@ -113,6 +113,37 @@ double wideShare(StringRef function) {
   }
   return all ? wide / all : 1;
 }
+// Adds to the time of phases how long the memory has nothing to do while the blocks meet: what was copied ahead for the
+// next weights keeps it busy for a while, which attention and its meetings use up.
+void addMeetings(TokenReport &report, const GpuFacts &facts) {
+  std::vector<size_t> order; // of a token: phases that run as often take turns
+  for (size_t begin = 0, end = 0; begin < report.phases.size(); begin = end) {
+    while (end < report.phases.size() && report.phases[end].runs == report.phases[begin].runs)
+      ++end;
+    for (int64_t run = 0; run < report.phases[begin].runs; ++run)
+      for (size_t i = begin; i < end; ++i)
+        order.push_back(i);
+  }
+  auto microsecondsAhead = [&](const PhaseReport &phase) {
+    const double bytes = std::min(phase.bytesInFlight * facts.multiprocessors, double(phase.weightBytes));
+    return predictedMicroseconds(facts, bytes, 0, Following::Meeting);
+  };
+  const double meeting = phaseMicroseconds(Following::Meeting);
+  std::vector<double> idle(report.phases.size());
+  double ahead = 0;
+  for (auto at = order.begin(); at != order.end(); ++at) {
+    if (report.phases[*at].hasWeights()) {
+      auto next = std::find_if(at + 1, order.end(), [&](size_t i) { return report.phases[i].hasWeights(); });
+      ahead = next == order.end() ? 0 : microsecondsAhead(report.phases[*next]);
+    }
+    idle[*at] += std::max(0.0, meeting - ahead);
+    ahead = std::max(0.0, ahead - meeting);
+  }
+  for (auto [phase, waited] : llvm::zip_equal(report.phases, idle)) {
+    report.microseconds += waited;
+    phase.microseconds += waited / double(phase.runs);
+  }
+}
 } // namespace
 
 llvm::Expected<TokenReport> sluice::codegen::reportToken(ModuleOp configured, const GpuFacts &facts,
@@ -130,7 +161,9 @@ llvm::Expected<TokenReport> sluice::codegen::reportToken(ModuleOp configured, co
     if (program.getSymName() != "decode")
       continue;
     for (const PhaseTraffic &traffic : Traffic::get(program, workload.cacheType).phases) {
-      PhaseReport phase{.name = stream::PhaseOp(traffic.phase).getName().str(), .runs = traffic.runs, .weightBytes = traffic.streamedBytes};
+      PhaseReport phase{.name = stream::PhaseOp(traffic.phase).getName().str(),
+                        .runs = traffic.runs,
+                        .weightBytes = traffic.streamedBytes};
       phase.cacheBytes = traffic.cacheBytes * workload.depth;
       auto kernels = schedule.kernels();
       phase.kernel = code->kernels.steps[llvm::find(kernels, traffic.phase) - kernels.begin()].run.name;
@@ -152,9 +185,9 @@ llvm::Expected<TokenReport> sluice::codegen::reportToken(ModuleOp configured, co
           all += bytes;
         phase.tail = *llvm::max_element(bytesOfBlock) * facts.multiprocessors / all - 1;
         const bool disassembled = sass.count(phase.kernel);
-        phase.instructionsPerWeight =
-            disassembled ? instructionsPerWeight(sass.lookup(phase.kernel), "LDGSTS", plan.groups)
-                         : instructionsPerWeight(ptx.lookup(phase.kernel), "cp.async.cg", plan.groups);
+        phase.instructionsPerWeight = disassembled
+                                          ? instructionsPerWeight(sass.lookup(phase.kernel), "LDGSTS", plan.groups)
+                                          : instructionsPerWeight(ptx.lookup(phase.kernel), "cp.async.cg", plan.groups);
         phase.budget = facts.instructionsPerByte() * double(phase.weightBytes) / double(phase.weights);
         phase.wideLoads = wideShare(ptx.lookup(phase.kernel));
       }
@@ -166,13 +199,15 @@ llvm::Expected<TokenReport> sluice::codegen::reportToken(ModuleOp configured, co
       const double issuing = double(phase.weights) * phase.instructionsPerWeight /
                              (facts.multiprocessors * facts.gigahertz * facts.instructionsPerCycle) / 1e3;
       const double working = std::max(reading, issuing);
-      phase.microseconds = working + phaseMicroseconds(Following::Meeting);
+      phase.microseconds = working;
       report.bytes += phase.runs * (phase.weightBytes + phase.cacheBytes);
-      report.microseconds += double(phase.runs) * phase.microseconds;
+      report.microseconds += double(phase.runs) * working;
+      report.microsecondsWithoutOverlap += double(phase.runs) * (working + phaseMicroseconds(Following::Meeting));
       report.microsecondsByGraph += double(phase.runs) * (working + phaseMicroseconds(Following::Graph));
       report.phases.push_back(std::move(phase));
     }
   }
+  addMeetings(report, facts);
   const KernelResources token = code->assembled.kernels.lookup(code->kernels.token.name);
   report.tokenRegisters = token.registers;
   report.tokenSpillBytes = token.spillStores + token.spillLoads;
@@ -184,7 +219,8 @@ void sluice::codegen::printReport(const TokenReport &report, const GpuFacts &fac
   for (const PhaseReport &phase : report.phases)
     width = std::max(width, StringRef(phase.name).size());
   out << llvm::left_justify("phase", width)
-      << "  runs   weight bytes    cache bytes  slices   tail   in flight  128-bit  registers  spills  instr/weight        "
+      << "  runs   weight bytes    cache bytes  slices   tail   in flight  128-bit  registers  spills  instr/weight    "
+         "    "
          "  us\n";
   for (const PhaseReport &phase : report.phases) {
     out << llvm::left_justify(StringRef(phase.name), width)
@@ -208,12 +244,16 @@ void sluice::codegen::printReport(const TokenReport &report, const GpuFacts &fac
   const double share = double(report.bytes) / report.microseconds / 1e3 / facts.gigabytesPerSecond;
   out << llvm::format(
       "\nA token reads %lld bytes. On an %s (%u multiprocessors, %.0f GB/s) in one launch it takes %.1f us: %.1f "
-      "tokens/s, %.1f %% of the bandwidth; as a graph of kernels %.1f us.\n",
+      "tokens/s, %.1f %% of the bandwidth; %.1f us if copies under way hid nothing of the %.1f us of each meeting of "
+      "the "
+      "blocks; as a graph of kernels %.1f us.\n",
       (long long)report.bytes, facts.processor, facts.multiprocessors, facts.gigabytesPerSecond, report.microseconds,
-      1e6 / report.microseconds, 100 * share, report.microsecondsByGraph);
-  out << llvm::format("In flight: bytes of weights in each multiprocessor; by Little's law %.1f KiB keep the memory busy "
-                      "(%.0f ns). %u of %u warps of a multiprocessor are in use, by design: one block.\n",
-                      facts.bytesInFlight() / 1024, facts.loadedLatency, facts.warps, facts.maxWarps);
+      1e6 / report.microseconds, 100 * share, report.microsecondsWithoutOverlap, phaseMicroseconds(Following::Meeting),
+      report.microsecondsByGraph);
+  out << llvm::format(
+      "In flight: bytes of weights in each multiprocessor; by Little's law %.1f KiB keep the memory busy "
+      "(%.0f ns). %u of %u warps of a multiprocessor are in use, by design: one block.\n",
+      facts.bytesInFlight() / 1024, facts.loadedLatency, facts.warps, facts.maxWarps);
   out << "Slices: of the busiest block; tail: how much longer it reads than the average. Instructions: of a thread, "
       << (report.disassembled ? "of machine code" : "of PTX (nvdisasm was not found)")
       << ", and what would take as long as the memory.\n";

@@ -19,7 +19,7 @@ namespace sluice::codegen {
 enum class Following { Meeting, GridBarrier, Graph };
 constexpr double reachableBandwidth = 0.948;
 constexpr double phaseMicroseconds(Following following) {
-  return following == Following::Meeting ? 1.5 : following == Following::GridBarrier ? 2.8 : 5.0;
+  return following == Following::Meeting ? GpuFacts::meeting / 1e3 : following == Following::GridBarrier ? 2.8 : 5.0;
 }
 inline double predictedMicroseconds(const GpuFacts &facts, double bytes, double phases, Following following) {
   return bytes / (reachableBandwidth * facts.gigabytesPerSecond) / 1e3 + phases * phaseMicroseconds(following);
@@ -37,17 +37,18 @@ struct PhaseReport {
   unsigned registers = 0, spillBytes = 0;
   double instructionsPerWeight = 0; // of a thread
   double budget = 0;                // of them, before issue is the limit and not memory
-  double microseconds = 0;          // in one launch for the token
+  double microseconds = 0;          // in one launch for the token, with what the memory waits for afterwards
 
   bool hasWeights() const { return weights != 0; }
 };
 
 struct TokenReport {
-  std::vector<PhaseReport> phases; // of @decode, in order
+  std::vector<PhaseReport> phases;                  // of @decode, in order
   unsigned tokenRegisters = 0, tokenSpillBytes = 0; // of the kernel of a whole token
   bool assembled = false, disassembled = false;     // ptxas, nvdisasm were there
   int64_t bytes = 0;
-  double microseconds = 0, microsecondsByGraph = 0;
+  // In one launch; and if no copies were under way while the blocks meet; and as a graph of kernels.
+  double microseconds = 0, microsecondsWithoutOverlap = 0, microsecondsByGraph = 0;
 };
 
 // `configured`: a module with one configured llama.model.
