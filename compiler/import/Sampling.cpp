@@ -2,10 +2,10 @@
 
 #include "compiler/import/Sampling.h"
 #include "compiler/import/Json.h"
+#include "compiler/import/TextFile.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/FormatVariadic.h"
-#include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 
 using namespace sluice;
@@ -39,10 +39,10 @@ static llvm::Expected<SamplingDefaults> readJson(const Checkpoint &checkpoint) {
   SamplingDefaults defaults;
   if (!llvm::sys::fs::exists(path))
     return defaults;
-  auto buffer = llvm::MemoryBuffer::getFile(path, /*IsText=*/false, /*RequiresNullTerminator=*/false);
-  if (!buffer)
-    return checkpoint.error("generation_config.json: cannot read: " + buffer.getError().message());
-  llvm::Expected<Json> json = parseJsonObject((*buffer)->getBuffer());
+  llvm::Expected<std::string> text = readTextFile(path.str().str());
+  if (!text)
+    return checkpoint.error("generation_config.json: " + toString(text.takeError()));
+  llvm::Expected<Json> json = parseJsonObject(*text);
   if (!json)
     return checkpoint.error("generation_config.json: " + toString(json.takeError()));
   // Without it the rest is not used by its makers; they take the likeliest token, which is no use in a chat.
@@ -54,7 +54,7 @@ static llvm::Expected<SamplingDefaults> readJson(const Checkpoint &checkpoint) {
     if (found == json->end() || found->is_null())
       continue;
     if (!found->is_number() || !(*found >= setting.least) || !(*found <= setting.most))
-      return outside(checkpoint, llvm::Twine("generation_config.json: '") + setting.json + "'", setting, found->dump());
+      return outside(checkpoint, llvm::Twine("generation_config.json: '") + setting.json + "'", setting, shown(found->dump()));
     defaults.*setting.field = found->get<double>();
   }
   return defaults;
