@@ -54,7 +54,8 @@ static llvm::Expected<SamplingDefaults> readJson(const Checkpoint &checkpoint) {
     if (found == json->end() || found->is_null())
       continue;
     if (!found->is_number() || !(*found >= setting.least) || !(*found <= setting.most))
-      return outside(checkpoint, llvm::Twine("generation_config.json: '") + setting.json + "'", setting, shown(found->dump()));
+      return outside(checkpoint, llvm::Twine("generation_config.json: '") + setting.json + "'", setting,
+                     shown(found->dump()));
     defaults.*setting.field = found->get<double>();
   }
   return defaults;
