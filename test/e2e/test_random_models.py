@@ -56,11 +56,12 @@ def model(request, tmp_path_factory):
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_logits(model, target):
+def test_logits(model, target, combination):
     name, path, folder, seed, ids, reference, cache = model
     executable = compile_model(path, folder / target, "--target", target)
     ours = evaluate(executable, ids, folder, "-t", "2", "--cache-type", cache)
     result = compare(reference, ours)
+    combination("types", result, model=name, target=target)
     where = f"{name} on {target}, seed {seed}: {result}"
     if name in FLOAT:
         assert result["max_abs"] < 1e-3, where

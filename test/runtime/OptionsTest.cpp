@@ -66,6 +66,9 @@ TEST(Options, TakeLlamaCppsNames) {
   EXPECT_EQ(options.systemPrompt, "be brief");
   EXPECT_TRUE(options.ignoreEnd);
   EXPECT_EQ(parse({"--seed", "7", "--ctx-size", "9", "--system-prompt", "x"})->seed, 7);
+  EXPECT_EQ(parse({"--prompt=", "--seed=7"})->prompt, ""); // not the next word
+  EXPECT_EQ(parse({"--prompt=", "--seed=7"})->seed, 7);
+  EXPECT_EQ(parse({"-p", "a", "--system-prompt=b="})->systemPrompt, "b=");
   for (const char *raw : {"--raw", "-no-cnv"})
     EXPECT_TRUE(parse({raw})->raw);
   for (const char *file : {"-f", "--file"})
