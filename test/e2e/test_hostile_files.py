@@ -9,7 +9,7 @@ from conftest import compile_model, make_model, run
 from gguf_bytes import ARRAY, BOOL, F32, F64, I32, I64, STRING, U32, U64, U8, Gguf, array, text
 from measured import MEMORY, compile_measured, expect_refusal, run_measured
 
-HUGE = [1 << 31, 1 << 32, 1 << 61, (1 << 63) - 1, 1 << 63, (1 << 64) - 1]
+HUGE = [1 << 31, 1 << 32, 1 << 61, 1 << 62, (1 << 63) - 1, 1 << 63, (1 << 64) - 1]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def string_lengths_that_wrap(gguf):
             yield gguf(extra=raw + bytes(64), key_count=len(gguf().keys) + 1)
 
 
-@case("'k'")
+@case("'k'", "impossible length")
 def array_sizes_that_wrap(gguf):
     for kind in (U8, U32, U64, F64, STRING):
         for count in HUGE:
@@ -78,16 +78,39 @@ def tokens_that_are_long(gguf):
     yield gguf(keys={"tokenizer.ggml.tokens": (ARRAY, array(STRING, ["x" * 4097] + ["a"] * 319))})
 
 
-@case("output_norm.weight")
-def dimensions(gguf):
-    for dims, *count in ([[]], [[0]], [[64, 0]], [[64, 1, 1, 1, 1]], [[64], (1 << 32) - 1], [[64, 2]], [[1 << 63]], [[(1 << 64) - 1]],
-                         [[1 << 32, 1 << 32]], [[1 << 62, 4]], [[1 << 21] * 4], [[3037000500, 3037000500]], [[65]]):
+@case("output_norm.weight", "expected 1 to 4 dimensions")
+def numbers_of_dimensions(gguf):
+    for dims, *count in ([[]], [[64, 1, 1, 1, 1]], [[64, 1, 1, 1, 1, 1, 1]], [[64], (1 << 32) - 1]):
         yield gguf(tensor=("output_norm.weight", dims, None, None, *count))
 
 
-@case("output_norm.weight")
-def places(gguf):
-    for offset in (*HUGE, (1 << 64) - 32, 32 * 10 ** 9, 1, 33):
+@case("output_norm.weight", "impossible dimension")
+def impossible_dimensions(gguf):
+    for dims in ([0], [64, 0], [64, 1, 0], [1 << 63], [(1 << 64) - 1]):
+        yield gguf(tensor=("output_norm.weight", dims, None, None))
+
+
+@case("output_norm.weight", "overflow")
+def dimensions_whose_product_wraps(gguf):
+    for dims in ([1 << 32, 1 << 32], [1 << 62, 4], [1 << 21] * 4, [3037000500, 3037000500], [1 << 61]):  # the last times four bytes
+        yield gguf(tensor=("output_norm.weight", dims, None, None))
+
+
+@case("output_norm.weight", "expected shape")
+def other_shapes(gguf):
+    for dims in ([63], [32], [32, 2], [8, 8]):
+        yield gguf(tensor=("output_norm.weight", dims, None, None))
+
+
+@case("output_norm.weight", "past the end")
+def places_outside(gguf):
+    for offset in (1 << 31, 1 << 32, 1 << 61, 1 << 63, (1 << 64) - 32, (1 << 64) - 256, 32 * 10 ** 9):
+        yield gguf(tensor=("output_norm.weight", None, None, offset))
+
+
+@case("output_norm.weight", "no multiple of the alignment")
+def places_between(gguf):
+    for offset in (1, 33, (1 << 63) - 1, (1 << 64) - 1):
         yield gguf(tensor=("output_norm.weight", None, None, offset))
 
 
