@@ -2,6 +2,7 @@
 
 #include "codegen/nvptx/Scope.h"
 #include <cmath>
+#include <cstddef>
 
 using namespace mlir;
 using namespace sluice;
@@ -26,8 +27,10 @@ static Value logarithm(Threads &t, Value x) {
 void sluice::codegen::lowerSoftmax(const Scope &scope, SoftmaxOp op) {
   Threads &t = scope.t;
   Value input = scope.bufferRow(op.getInputAttr(), t.c(0)), result = scope.bufferRow(op.getResultAttr(), t.c(0));
-  Value count = scope.args.count, step = t.c(GpuFacts::threads);
-  auto logit = [&](Value i) { return t.mulf(t.load(t.f32(), t.at(input, t.mul(i, 4)), 4), scope.args.parameter); };
+  auto state = [&](size_t offset, Type type) { return t.load(type, t.at(scope.args.state, int64_t(offset)), 4); };
+  Value scale = t.divf(t.f(1), state(offsetof(sluice_device_state, temperature), t.f32()));
+  Value count = state(offsetof(sluice_device_state, top_k), t.i32()), step = t.c(GpuFacts::threads);
+  auto logit = [&](Value i) { return t.mulf(t.load(t.f32(), t.at(input, t.mul(i, 4)), 4), scale); };
   // Each thread has every 512th; the same all the way, so that nobody waits for what others write.
   Value largest = t.loop(t.thread(), count, step, t.f(-INFINITY), [&](Value i, ValueRange state) {
     return Values{t.maxf(state[0], logit(i))};
