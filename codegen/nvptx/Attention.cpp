@@ -493,7 +493,10 @@ void AttentionLowering::attend(Value kvHead, Value firstHead, Value firstToken, 
   });
   for (int64_t i = 0; i < outputs; ++i) {
     Value output = outputAt(i), row = t.div(output, channels), channel = t.rem(output, channels);
-    t.when(t.less(output, rows() * channels), [&] {
+    Value isOne = t.less(output, rows() * channels);
+    if (plan.tokens > 1) // rows after the last token repeat it
+      isOne = t.andi(isOne, t.less(t.add(firstToken, t.div(row, plan.heads)), tokenEnd));
+    t.when(isOne, [&] {
       Value buffer = scope.bufferRow(op.getResultAttr(), ofRow(all, row, &Row::token));
       Value index = t.add(t.mul(ofRow(all, row, &Row::head), channels), channel);
       t.store(divide({merged[3 * i], merged[3 * i + 1], merged[3 * i + 2]}), t.at(buffer, t.mul(index, 4)), 4);
