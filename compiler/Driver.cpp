@@ -117,13 +117,8 @@ llvm::Error sluice::explain(const Options &options, llvm::raw_ostream &out) {
                                    llvm::Twine(options.prompt));
   static constexpr llvm::StringRef types[] = {SLUICE_CACHE_NAMES};
   const uint32_t cacheType = llvm::find(types, options.cacheType) - types;
-  Machine machine = options.machine;
-  constexpr double gigahertz = 3.5;
-  if (machine.gigaoperationsPerSecond == 0)
-    machine.gigaoperationsPerSecond = gigahertz * target.target->operationsPerCycle();
-  auto costs = [&](stream::PhaseOp phase) { return target.target->cost(phase); };
-  printTraffic(model, out, target.target->name(), costs, {options.depth, options.prompt, cacheType}, machine);
-  return llvm::Error::success();
+  llvm::Error error = target.target->explain(model, {options.depth, options.prompt, cacheType}, options.machine, out);
+  return error ? llvm::createStringError(options.model + ": " + toString(std::move(error))) : llvm::Error::success();
 }
 
 llvm::Error sluice::tune(const Options &options, llvm::raw_ostream &out) {
@@ -143,7 +138,7 @@ llvm::Error sluice::tune(const Options &options, llvm::raw_ostream &out) {
                      ", by 'sluice tune': what is faster than the default.\n# sluice compile MODEL --tuning=THIS\n";
   for (const TargetModule &each : (*compilation)->targetModules()) {
     llvm::Expected<std::string> lines = tunePhases((*compilation)->scheduledModel()->getParentOfType<mlir::ModuleOp>(),
-                                                   *each.target, options.interrupted, !options.quiet);
+                                                   *each.target->asHost(), options.interrupted, !options.quiet);
     if (!lines)
       return lines.takeError();
     text += *lines;

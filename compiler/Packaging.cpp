@@ -44,33 +44,40 @@ llvm::Error Compilation::importCheckpoint() {
   return llvm::Error::success();
 }
 
-// All targets read one copy of the weights and run one list of steps.
-static llvm::Error expectSameSteps(const stream::Schedule &first, const stream::Schedule &other, llvm::StringRef name) {
+// All targets read one copy of the weights and run one list of steps. What a processor's workers share out as units, a
+// device divides among its blocks in its own way.
+static llvm::Error expectSameSteps(const stream::Schedule &first, const stream::Schedule &other,
+                                   const codegen::Target &target) {
   bool same = first.weightBytes() == other.weightBytes() && first.kernels().size() == other.kernels().size();
   for (auto [a, b] : llvm::zip(first.kernels(), other.kernels())) {
+    if (!target.asHost())
+      break;
     stream::PhaseUnits left = stream::PhaseUnits::get(a), right = stream::PhaseUnits::get(b);
     same &=
         left.units == right.units && left.unitTokens == right.unitTokens && left.unitPositions == right.unitPositions;
   }
   return same ? llvm::Error::success()
-              : llvm::createStringError("target '" + name +
+              : llvm::createStringError("target '" + target.name() +
                                         "' divides the phases differently from the first target; "
                                         "compile it to a file of its own");
 }
 
 llvm::Error Compilation::placeWeights() {
   schedule = stream::Schedule::get(modelOf(*module));
-  llama::ModelOp configured = modelOf(*targets.front().module);
+  // Steps are as the first processor's configuration divides them.
+  auto host = llvm::find_if(targets, [](const TargetModule &each) { return each.target->asHost(); });
+  llama::ModelOp configured = modelOf(*(host == targets.end() ? targets.begin() : host)->module);
   stream::Schedule configuredSchedule = stream::Schedule::get(configured);
   llvm::StringMap<codegen::WorkerMemory> memory;
   for (TargetModule &each : targets) {
     stream::Schedule other = stream::Schedule::get(modelOf(*each.module));
-    if (llvm::Error error = expectSameSteps(configuredSchedule, other, each.target->name()))
+    if (llvm::Error error = expectSameSteps(configuredSchedule, other, *each.target))
       return error;
-    for (stream::ProgramOp program : other.programs()) {
-      codegen::WorkerMemory &needed = memory[program.getSymName()];
-      needed = needed.max(each.target->workerMemory(program));
-    }
+    for (stream::ProgramOp program : other.programs())
+      if (const codegen::HostTarget *host = each.target->asHost()) {
+        codegen::WorkerMemory &needed = memory[program.getSymName()];
+        needed = needed.max(host->workerMemory(program));
+      }
   }
 
   std::vector<PackedTensor> tensors = packedTensors(*schedule);
@@ -163,7 +170,8 @@ llvm::Error Compilation::linkFile() {
   objects.push_back(variants);
 
   OutputFile file(output);
-  RuntimeObjects runtime = embeddedRuntime(/*devices=*/false);
+  const bool devices = llvm::any_of(targets, [](const TargetModule &each) { return !each.target->asHost(); });
+  RuntimeObjects runtime = embeddedRuntime(devices);
   uint64_t elfBytes = runtime.prelinked.size();
   for (llvm::StringRef object : objects)
     elfBytes += object.size();

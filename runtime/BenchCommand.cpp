@@ -56,14 +56,14 @@ Json Bench::measure(const Workload &test, Engine &engine, unsigned threads, cons
     session.truncate(test.depth);
     if (run == 1 && options.profile)
       engine.startProfile(test.program());
-    engine.finish();
+    session.finish();
     const Clock::time_point start = Clock::now();
     if (test.prompt)
       session.prefill(tested, Logits::Last);
     else
       for (int32_t id : tested)
         session.decode(id);
-    engine.finish();
+    session.finish();
     double seconds = std::chrono::duration<double>(Clock::now() - start).count();
     if (run) // the first is to warm up
       rates.push_back(double(test.count()) / seconds);
@@ -130,7 +130,7 @@ std::vector<Json> Bench::run() {
     const std::unique_ptr<Engine> engine = executable.engine(each, context);
     const Machine machine{engine->measure()};
     for (const Workload &test : tests)
-      rows.push_back(measure(test, *engine, threads, machine));
+      rows.push_back(measure(test, *engine, machine.workers, machine));
   }
   return rows;
 }

@@ -76,7 +76,7 @@ const sluice_variant &sluice::runtime::chooseVariant(std::span<const sluice_vari
       nearest = &variant;
   }
   if (!nearest)
-    throw Error("the file holds code for no processor; compile the model again");
+    throw Error("the file holds code for devices alone; compile the model with --target=x86-64-v3 beside them");
   uint64_t missing = nearest->features & ~available;
   throw Error("this processor lacks " + featureNames(missing) + ", which target '" + nearest->target +
               "' needs; compile the model with --target=x86-64 for any processor");

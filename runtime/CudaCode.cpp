@@ -43,12 +43,12 @@ static uint32_t architectureOf(const sluice_device_variant &variant) {
   return architecture;
 }
 
-const sluice_device_variant *sluice::runtime::chooseVariant(std::span<const sluice_device_variant> variants,
+const sluice_device_variant *sluice::runtime::chooseVariant(std::span<const sluice_device_variant *const> variants,
                                                             const CudaDeviceInfo &device) {
   const sluice_device_variant *best = nullptr;
-  for (const sluice_device_variant &variant : variants)
-    if (runsOn(variant, device) && (!best || architectureOf(variant) > architectureOf(*best)))
-      best = &variant;
+  for (const sluice_device_variant *variant : variants)
+    if (runsOn(*variant, device) && (!best || architectureOf(*variant) > architectureOf(*best)))
+      best = variant;
   return best;
 }
 

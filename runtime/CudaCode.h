@@ -39,7 +39,7 @@ private:
 // Whether `device` can run some image of `variant`.
 bool runsOn(const sluice_device_variant &variant, const CudaDeviceInfo &device);
 // The variant for `device`, or null if it can run none.
-const sluice_device_variant *chooseVariant(std::span<const sluice_device_variant> variants,
+const sluice_device_variant *chooseVariant(std::span<const sluice_device_variant *const> variants,
                                            const CudaDeviceInfo &device);
 
 } // namespace sluice::runtime

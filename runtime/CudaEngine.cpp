@@ -29,7 +29,7 @@ static std::string mebibytes(uint64_t bytes) { return std::to_string((bytes + 10
 // As much of what was asked for as there is memory for, 0 asking for all that the model was trained for. The rest of
 // the memory is taken before: weights, activations, and some for the driver.
 static uint64_t contextThatFits(const Model &model, const CudaDeviceInfo &device, const sluice_device_variant &variant,
-                                uint64_t asked, uint32_t cacheType) {
+                                uint64_t asked, uint32_t cacheType, bool orProcessor) {
   const sluice_model &shape = model.description();
   size_t free = 0, total = 0;
   SLUICE_CUDA(cuMemGetInfo_v2, &free, &total);
@@ -41,7 +41,10 @@ static uint64_t contextThatFits(const Model &model, const CudaDeviceInfo &device
     throw Error("too little memory on device " + std::to_string(device.ordinal) + " (" + device.name + "): " +
                 mebibytes(taken + cacheBytes(shape, cacheType, least)) + " needed for the weights and a context of " +
                 std::to_string(least) + " tokens, " + mebibytes(free) + " available" +
-                (asked ? "; lower -c, or take --cache-type q8_0" : "; --device cpu runs it on the processor"));
+                (asked         ? "; lower -c, or take --cache-type q8_0"
+                 : orProcessor ? "; --device cpu runs it on the processor"
+                               : "; compile the model for the processor too: --target=" + std::string(variant.target) +
+                                     ",x86-64-v3"));
   if (asked)
     return asked;
   const uint64_t blocks = (free - taken) / cacheBytes(shape, cacheType, SLUICE_KV_BLOCK);
@@ -349,7 +352,7 @@ void CudaEngine::startProfile(uint32_t kind) {
     profile.events.push_back(makeCudaEvent(true));
 }
 
-static CudaDeviceInfo chooseDevice(std::span<const sluice_device_variant> variants, int ordinal) {
+static CudaDeviceInfo chooseDevice(std::span<const sluice_device_variant *const> variants, int ordinal) {
   const std::vector<CudaDeviceInfo> devices = listCudaDevices();
   if (ordinal >= int(devices.size()))
     throw UsageError("there is no device " + std::to_string(ordinal) + "; --list-devices shows those of this machine");
@@ -362,13 +365,13 @@ static CudaDeviceInfo chooseDevice(std::span<const sluice_device_variant> varian
     here += (here.empty() ? "" : ", ") + device.name + " (sm_" + std::to_string(device.architecture) + ")";
   }
   std::string targets;
-  for (const sluice_device_variant &variant : variants)
-    targets += (targets.empty() ? "" : ", ") + std::string(variant.target);
+  for (const sluice_device_variant *variant : variants)
+    targets += (targets.empty() ? "" : ", ") + std::string(variant->target);
   throw NoDevice("the file has code for " + targets + " and newer, and the machine has " + here +
                  "; compile the model for it");
 }
 
-std::span<const sluice_device_variant> sluice::runtime::deviceVariants() {
+std::span<const sluice_device_variant *const> sluice::runtime::deviceVariants() {
   return {sluice_device_variants, sluice_device_variant_count};
 }
 
@@ -379,8 +382,13 @@ std::unique_ptr<Engine> sluice::runtime::makeDeviceEngine(const Model &model, co
   const sluice_device_variant &variant = *chooseVariant(deviceVariants(), device);
   model.checkKernels(variant.kernel_count);
   const CudaContext current(device.ordinal); // the engine retains it again
-  const uint64_t fitting = contextThatFits(model, device, variant, context, cacheType);
+  const uint64_t fitting = contextThatFits(model, device, variant, context, cacheType, processor != nullptr);
   return std::make_unique<CudaEngine>(model, variant, device, processor, launch, fitting, cacheType);
+}
+
+std::string sluice::runtime::deviceTarget() {
+  const CudaDeviceInfo device = chooseDevice(deviceVariants(), -1);
+  return std::string(chooseVariant(deviceVariants(), device)->target) + " on " + device.name;
 }
 
 std::string sluice::runtime::listDevices() {

@@ -21,7 +21,7 @@ struct NoDevice : Error {
 enum class Launch { Best, Token, Phases }; // Token: all in one kernel; Phases: a graph with one for each phase
 
 // The device code in this file; empty if there is none.
-std::span<const sluice_device_variant> deviceVariants();
+std::span<const sluice_device_variant *const> deviceVariants();
 
 // The device number `ordinal`, or where that is negative the first that the file has code for. `context` 0: as many
 // tokens as there is memory for, at most what the model was trained for. `processor` computes what the device does not
@@ -29,6 +29,9 @@ std::span<const sluice_device_variant> deviceVariants();
 // there is too little memory.
 std::unique_ptr<Engine> makeDeviceEngine(const Model &model, const sluice_variant *processor, int ordinal,
                                          Launch launch, uint64_t context, uint32_t cacheType);
+
+// The target and the device that are taken where none is asked for: "sm_90 on NVIDIA H100". Throws NoDevice.
+std::string deviceTarget();
 
 // A line for each device of the machine: number, name, architecture, memory, and whether the file has code for it.
 // Throws NoDevice.

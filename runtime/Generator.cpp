@@ -87,6 +87,7 @@ Answer Generator::generate(std::span<const int32_t> prompt, int64_t limit,
   Clock::time_point start = Clock::now();
   std::span<const int32_t> rest = prompt.subspan(common);
   const bool read = readPrompt(rest, interrupted);
+  session.finish();
   answer.promptSeconds = secondsSince(start);
 
   start = Clock::now();

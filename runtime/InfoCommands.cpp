@@ -12,6 +12,8 @@ using Json = nlohmann::ordered_json;
 
 static std::string targetNames(const Executable &executable) {
   std::string names;
+  for (const sluice_device_variant *variant : deviceVariants())
+    names += (names.empty() ? "" : ", ") + std::string(variant->target);
   for (const sluice_variant &variant : executable.variants)
     names += (names.empty() ? "" : ", ") + std::string(variant.target);
   return names;
@@ -19,10 +21,17 @@ static std::string targetNames(const Executable &executable) {
 
 // Which target this machine takes, or why it takes none.
 static std::string chosenTarget(const Executable &executable) {
+  std::string refusal;
+  try {
+    if (!deviceVariants().empty())
+      return deviceTarget();
+  } catch (const Error &error) {
+    refusal = error.what();
+  }
   try {
     return executable.variant().target;
   } catch (const Error &error) {
-    return std::string("none: ") + error.what();
+    return "none: " + (refusal.empty() ? error.what() : refusal);
   }
 }
 

@@ -4,12 +4,14 @@
 
 using namespace sluice::runtime;
 
-std::span<const sluice_device_variant> sluice::runtime::deviceVariants() { return {}; }
+std::span<const sluice_device_variant *const> sluice::runtime::deviceVariants() { return {}; }
 
 std::unique_ptr<Engine> sluice::runtime::makeDeviceEngine(const Model &, const sluice_variant *, int, Launch, uint64_t,
                                                           uint32_t) {
   throw NoDevice("the file holds no code for devices; compile the model with --target=sm_80 or newer");
 }
+
+std::string sluice::runtime::deviceTarget() { return listDevices(); }
 
 std::string sluice::runtime::listDevices() {
   throw NoDevice("the file holds no code for devices; compile the model with --target=sm_80 or newer");

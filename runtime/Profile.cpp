@@ -97,17 +97,26 @@ std::string sluice::runtime::profileTable(const Model &model, const Engine &engi
     total += line;
   }
   char text[256];
-  snprintf(text, sizeof text, "%s; the machine reads %.1f GB/s and does %.0f GOP/s of 8-bit dot products\n",
-           workload.name().c_str(), machine.bandwidth / 1e9, machine.peak / 1e9);
-  std::string table = text;
+  std::string table;
+  if (std::isfinite(machine.peak))
+    snprintf(text, sizeof text, "%s; the machine reads %.1f GB/s and does %.0f GOP/s of 8-bit dot products\n",
+             workload.name().c_str(), machine.bandwidth / 1e9, machine.peak / 1e9);
+  else
+    snprintf(text, sizeof text, "%s; the device's memory gives %.1f GB/s by its clock and width\n",
+             workload.name().c_str(), machine.bandwidth / 1e9);
+  table = text;
   table += "phase            steps  weight bytes  cache bytes          us   predicted   share     GB/s    GOP/s "
            "roofline waiting\n";
   for (const Line &line : lines)
     table += line.text(total.nanoseconds);
   table += total.text(total.nanoseconds);
-  snprintf(text, sizeof text,
-           "The roofline allows %.1f us: %.2f times that was measured. The compiler's prediction is %.0f %% %s.\n",
-           total.least / 1e3, total.nanoseconds / total.least, 100 * std::abs(total.predicted / total.nanoseconds - 1),
+  snprintf(text, sizeof text, "The roofline allows %.1f us: %.2f times that was measured.", total.least / 1e3,
+           total.nanoseconds / total.least);
+  table += text;
+  if (!std::isfinite(machine.peak)) // nothing was predicted
+    return table + "\n";
+  snprintf(text, sizeof text, " The compiler's prediction is %.0f %% %s.\n",
+           100 * std::abs(total.predicted / total.nanoseconds - 1),
            total.predicted < total.nanoseconds ? "too short" : "too long");
   return table + text;
 }

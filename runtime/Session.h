@@ -42,6 +42,9 @@ public:
   // The token that `sampler` takes from them, which cannot be had afterwards.
   int32_t choose(Sampler &sampler) { return engine.choose(sampler, ids); }
 
+  // Returns when all of that is done: a device works while the host goes on.
+  void finish() { engine.finish(); }
+
   // prefill() returns false between two chunks, having appended some, once *flag is nonzero.
   void stopWhen(const volatile std::sig_atomic_t *flag) { stop = flag; }
 

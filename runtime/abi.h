@@ -267,11 +267,12 @@ typedef struct sluice_device_args {
   uint64_t state;           // sluice_device_state
   uint64_t sync;            // for blocks to meet and join: sync_bytes + blocks * sync_block_bytes, zeroed once, of the
                             // largest grid; kernels leave it as they found it
-  uint64_t logits;          // choose, token: float[vocabulary] to choose from, 4-byte aligned
-  uint64_t banned;     // choose, token: a bit for each id that is never chosen, uint32[(vocabulary + 31) / 32]; or 0
-  uint64_t chosen;     // choose, token: int32[SLUICE_DEVICE_CHOSEN], id number n goes to n % that; may be the host's
-  uint32_t cache_type; // SLUICE_CACHE_*
-  uint32_t layer;      // sluice_step.layer; 0 outside the layers
+  uint64_t logits;          // choose, token: float[vocabulary] to choose from, 4-byte aligned; the repeat penalty is put
+                            // into them
+  uint64_t banned;          // choose, token: a bit for each id that is never chosen, uint32[(vocabulary + 31) / 32]; or 0
+  uint64_t chosen;          // choose, token: int32[SLUICE_DEVICE_CHOSEN], id number n goes to n % that; may be the host's
+  uint32_t cache_type;      // SLUICE_CACHE_*
+  uint32_t layer;           // sluice_step.layer; 0 outside the layers
 } sluice_device_args;
 #define SLUICE_DEVICE_CHOSEN 256u
 
@@ -315,8 +316,8 @@ typedef struct sluice_device_variant {
   uint64_t sync_bytes, sync_block_bytes;
 } sluice_device_variant;
 
-extern const sluice_device_variant sluice_device_variants[]; // defined by generated code
-extern const uint64_t sluice_device_variant_count;           // defined by generated code; 0 in a file for CPUs alone
+extern const sluice_device_variant *const sluice_device_variants[]; // defined by generated code, oldest first
+extern const uint64_t sluice_device_variant_count;                  // defined by generated code; 0 in a file for CPUs alone
 
 #ifdef __cplusplus
 }

@@ -17,7 +17,7 @@ using namespace sluice;
 using namespace sluice::codegen;
 
 namespace {
-class CpuTarget : public Target {
+class CpuTarget : public HostTarget {
 public:
   explicit CpuTarget(const CpuFacts &facts) : facts(facts) {}
   StringRef name() const override { return facts.name; }
@@ -51,6 +51,16 @@ public:
 
   LogicalResult emit(ModuleOp module, EmitKind kind, llvm::raw_pwrite_stream &out) const override {
     return emitCpuObject(module, facts.llvmCpu, facts.llvmFeatures, kind, out);
+  }
+
+  llvm::Error explain(llama::ModelOp model, const Workload &workload, const Machine &given,
+                      llvm::raw_ostream &out) const override {
+    Machine machine = given;
+    constexpr double gigahertz = 3.5;
+    if (machine.gigaoperationsPerSecond == 0)
+      machine.gigaoperationsPerSecond = gigahertz * operationsPerCycle();
+    printTraffic(model, out, name(), [&](stream::PhaseOp phase) { return cost(phase); }, workload, machine);
+    return llvm::Error::success();
   }
 
 private:

@@ -22,7 +22,7 @@ PhaseRunner::Memory PhaseRunner::allocate(int64_t bytes) {
 
 static int64_t tokensOf(PhaseOp phase) { return phase->getParentOfType<ProgramOp>().getMaxTokens(); }
 
-PhaseRunner::PhaseRunner(llama::ModelOp model, const codegen::Target &target, int64_t position, int64_t weightBytes)
+PhaseRunner::PhaseRunner(llama::ModelOp model, const codegen::HostTarget &target, int64_t position, int64_t weightBytes)
     : target(target), position(position), weightBytes(weightBytes) {
   int64_t arenaBytes = 0, tokens = 0, kvHeads = 0, blockBytes = 0;
   model.walk([&](ProgramOp program) {

@@ -19,7 +19,7 @@ public:
   // For phases of `model`, which is configured for `target`, and of copies of it configured otherwise; `position`
   // tokens lie in the cache. `weightBytes` of weights, or as many as a phase has, are read one after another.
   static constexpr int64_t moreThanCachesHold = 256 << 20;
-  PhaseRunner(llama::ModelOp model, const codegen::Target &target, int64_t position,
+  PhaseRunner(llama::ModelOp model, const codegen::HostTarget &target, int64_t position,
               int64_t weightBytes = moreThanCachesHold);
 
   // What runs `kernel`, which is `phase` compiled, for as many tokens as its program takes.
@@ -36,7 +36,7 @@ private:
   using Memory = std::unique_ptr<uint8_t, Deleter>;
   static Memory allocate(int64_t bytes);
 
-  const codegen::Target &target;
+  const codegen::HostTarget &target;
   int64_t position, weightBytes, kvHeadStride, weightsAt = 0;
   codegen::WorkerMemory worker; // of scratch and prepared
   Memory weights, arena, scratch, prepared, kv;

@@ -31,7 +31,7 @@ struct Candidate {
 
 class Tuner {
 public:
-  Tuner(ModuleOp scheduled, const codegen::Target &target, const volatile std::sig_atomic_t *interrupted, bool progress)
+  Tuner(ModuleOp scheduled, const codegen::HostTarget &target, const volatile std::sig_atomic_t *interrupted, bool progress)
       : scheduled(scheduled), target(target), interrupted(interrupted), progress(progress) {}
   llvm::Expected<std::string> run();
 
@@ -42,7 +42,7 @@ private:
   static double secondsOf(Candidate &candidate, unsigned runs);
 
   ModuleOp scheduled;
-  const codegen::Target &target;
+  const codegen::HostTarget &target;
   const volatile std::sig_atomic_t *interrupted;
   bool progress;
 };
@@ -177,7 +177,7 @@ llvm::Expected<std::string> Tuner::run() {
   return lines;
 }
 
-llvm::Expected<std::string> sluice::tunePhases(ModuleOp scheduled, const codegen::Target &target,
+llvm::Expected<std::string> sluice::tunePhases(ModuleOp scheduled, const codegen::HostTarget &target,
                                                const volatile std::sig_atomic_t *interrupted, bool progress) {
   return Tuner(scheduled, target, interrupted, progress).run();
 }

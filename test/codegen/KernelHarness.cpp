@@ -82,9 +82,12 @@ Kernels::Kernels(const std::string &source, llvm::StringRef name) {
   target->addConfigurePasses(configure);
   EXPECT_TRUE(succeeded(configure.run(*module)));
   plan = std::make_unique<stream::Schedule>(stream::Schedule::get(*module->getOps<llama::ModelOp>().begin()));
-  workerMemory = target->workerMemory(plan->programs()[0]);
-
-  jit = llvm::cantFail(codegen::Jit::load(*module, *target));
+  if (const codegen::HostTarget *host = target->asHost()) {
+    workerMemory = host->workerMemory(plan->programs()[0]);
+    jit = llvm::cantFail(codegen::Jit::load(*module, *target));
+  } else {
+    device = DeviceRunner::load(*module, *target);
+  }
 }
 
 int64_t Kernels::arenaBytes() {
@@ -93,7 +96,41 @@ int64_t Kernels::arenaBytes() {
   return bytes;
 }
 
+void Kernels::runOnDevice(unsigned index, const sluice_args &args) {
+  stream::PhaseOp phase = plan->kernels()[index];
+  int64_t kvBytes = 0;
+  for (auto attention : phase.getBody().getOps<stream::AttentionOp>())
+    kvBytes = cast<llama::CacheType>(attention.getCache()).getKvHeads() * int64_t(args.kv_head_stride);
+  sluice_device_state state{};
+  state.position = args.position;
+  state.tokens = args.token_end;
+  state.token_begin = args.token_begin;
+  const codegen::DeviceKernels &kernels = device->kernels();
+  DeviceMemory weights(args.weights, stream::PhaseStream::get(phase).bytes), arena(args.arena, arenaBytes()),
+      prepared(nullptr, kernels.preparedBytes), kv(args.kv, kvBytes), ids(args.ids, args.ids ? args.token_end * 4 : 0),
+      states(&state, sizeof state), sync(nullptr, kernels.syncBytes + device->blocks() * kernels.syncBlockBytes);
+  sluice_device_args copies{};
+  copies.weights = weights.address();
+  copies.arena = arena.address();
+  copies.prepared = prepared.address();
+  copies.kv = kv.address();
+  copies.kv_head_stride = args.kv_head_stride;
+  copies.ids = ids.address();
+  copies.state = states.address();
+  copies.sync = sync.address();
+  copies.cache_type = args.cache_type;
+  device->launch(kernels.steps[index].prologue, copies);
+  device->launch(kernels.steps[index].run, copies);
+  arena.copyTo(args.arena, arenaBytes());
+  kv.copyTo(args.kv, kvBytes);
+  std::vector<uint8_t> left(kernels.syncBytes + device->blocks() * kernels.syncBlockBytes);
+  sync.copyTo(left.data(), left.size());
+  EXPECT_EQ(left, std::vector<uint8_t>(left.size())) << "kernels leave what they meet by as they found it";
+}
+
 void Kernels::run(unsigned index, sluice_args args) {
+  if (device)
+    return runOnDevice(index, args);
   const sluice_kernel &kernel = jit.kernels()[index];
   if (kernel.prologue)
     kernel.prologue(&args);

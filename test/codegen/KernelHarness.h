@@ -5,6 +5,7 @@
 #include "codegen/Jit.h"
 #include "dialects/stream/Schedule.h"
 #include "mlir/IR/OwningOpRef.h"
+#include "test/codegen/DeviceRunner.h"
 #include <random>
 
 namespace sluice::test {
@@ -37,21 +38,23 @@ class Kernels {
 public:
   // `source`: a module with one llama.model holding stream programs; `target`: a name of lookupTarget.
   Kernels(const std::string &source, llvm::StringRef target);
-  // Runs kernel `index`: its prologue, then all units in two unequal calls.
+  // Runs kernel `index`: its prologue, then all units in two unequal calls. On a device: with copies of all memory.
   void run(unsigned index, sluice_args args);
 
   stream::Schedule &schedule() { return *plan; }
   int64_t bufferAt(const std::string &name) { return stream::bufferOffsets(plan->programs()[0]).at(name); }
   int64_t arenaBytes();
   codegen::WorkerMemory memory() { return workerMemory; }
-  bool runs() const { return jit.kernels(); } // false where this machine cannot run the target
+  bool runs() const { return device || jit.kernels(); } // false where this machine cannot run the target
 
 private:
   std::unique_ptr<mlir::MLIRContext> context;
   mlir::OwningOpRef<mlir::ModuleOp> module;
   std::unique_ptr<stream::Schedule> plan;
   codegen::WorkerMemory workerMemory;
+  void runOnDevice(unsigned index, const sluice_args &args);
   codegen::Jit jit;
+  std::unique_ptr<DeviceRunner> device; // for a target that is one's
 };
 
 } // namespace sluice::test

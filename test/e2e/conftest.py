@@ -38,10 +38,10 @@ def make_model(path, *options):
     return path
 
 
-def evaluate(executable, ids, folder, *options):
+def evaluate(executable, ids, folder, *options, env=None):
     """Logits [n, vocabulary] of token ids."""
     (folder / "ids").write_text(" ".join(map(str, ids)))
-    run(executable, "eval", "--tokens", folder / "ids", "--logits", folder / "logits.npy", *options)
+    run(executable, "eval", "--tokens", folder / "ids", "--logits", folder / "logits.npy", *options, env=env)
     return np.load(folder / "logits.npy")
 
 

@@ -55,7 +55,7 @@ int main(int argc, char **argv) {
   if (!jit)
     return fail(toString(jit.takeError()));
 
-  PhaseRunner runner(models[0], *target, position, weightBytes);
+  PhaseRunner runner(models[0], *target->asHost(), position, weightBytes);
   stream::Schedule schedule = stream::Schedule::get(models[0]);
   for (size_t index = 0; index < schedule.kernels().size(); ++index) {
     stream::PhaseOp phase = schedule.kernels()[index];

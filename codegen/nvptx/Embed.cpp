@@ -1,0 +1,103 @@
+//===- Embed.cpp - rows of a packed weight, and the table of rotations -----------------===//
+//
+// All threads of the grid share out the channels of all tokens.
+//
+//===-----------------------------------------------------------------------------------===//
+
+#include "codegen/nvptx/Scope.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+
+using namespace mlir;
+using namespace sluice;
+using namespace sluice::codegen;
+using namespace sluice::stream;
+
+// f(token, piece) for all pieces of all tokens of the chunk.
+static void overPieces(const Scope &scope, int64_t pieces, function_ref<void(Value, Value)> f) {
+  Threads &t = scope.t;
+  Value first = t.add(t.mul(t.block(), GpuFacts::threads), t.thread());
+  t.loop(first, t.mul(scope.tokenEnd(), pieces), t.mul(t.blocks(), GpuFacts::threads),
+         [&](Value i) { f(t.div(i, pieces), t.rem(i, pieces)); });
+}
+
+void sluice::codegen::lowerEmbed(const Scope &scope, EmbedOp op) {
+  Threads &t = scope.t;
+  const PackedLayout &layout = scope.plan.weights.tiles(0).layouts[0];
+  const llama::FormatInfo &format = *layout.format;
+  const int64_t each = format.isFloat ? 1 : 4; // four codes of a row lie side by side
+  overPieces(scope, layout.cols / each, [&](Value token, Value piece) {
+    Value id = t.load(t.i32(), t.at(scope.args.ids, t.mul(token, 4)), 4);
+    Value lane = t.rem(id, layout.tileRows), column = t.mul(piece, each);
+    Value tile = t.mul(t.extend(t.div(id, layout.tileRows), t.i64()), layout.tileBytes);
+    Value inRecord = t.rem(column, layout.recordK);
+    Value record = t.at(t.at(scope.args.weights, tile), t.mul(t.div(column, layout.recordK), layout.recordBytes));
+    Value out = t.at(scope.bufferRow(op.getBufferAttr(), token), t.mul(column, 4));
+    if (format.isFloat) {
+      const int64_t bytes = format.codeBits / 8;
+      Value at = t.at(record, t.mul(t.add(t.mul(lane, layout.recordK), inRecord), bytes));
+      Value bits = t.loadConstant(bytes == 4 ? t.i32() : t.i16(), at, unsigned(bytes));
+      Value value = bytes == 4                               ? t.bitcast(bits, t.f32())
+                    : format.format == llama::Format::F16 ? t.halfToFloat(bits)
+                                                             : t.bitcast(t.shl(t.extend(bits, t.i32()), 16), t.f32());
+      return t.store(value, out, 4);
+    }
+    Value plane = t.div(inRecord, format.blockElements), group = t.div(t.rem(inRecord, format.blockElements), each);
+    Value word = t.loadConstant(
+        t.i32(), t.at(record, t.add(t.mul(group, layout.tileRows * 4), t.mul(lane, 4))), 4);
+    auto half = [&](int64_t at) {
+      Value index = t.add(t.mul(plane, layout.tileRows), lane);
+      return t.halfToFloat(t.loadConstant(t.i16(), t.at(t.at(record, at), t.mul(index, 2)), 2));
+    };
+    Value scale = half(layout.scalesAt), min = format.hasMin() ? half(layout.minsAt) : t.f(0);
+    Value shift = t.mul(plane, format.codeBits);
+    Values values;
+    for (int64_t i = 0; i < each; ++i) {
+      Value code = t.andi(t.shr(t.shrBy(word, shift), 8 * i), (1 << format.codeBits) - 1);
+      values.push_back(t.fma(t.toFloat(t.sub(code, int64_t(format.zeroPoint))), scale, min));
+    }
+    t.store(t.pack(values), out, 16);
+  });
+}
+
+// sin(2 pi x) and cos(2 pi x) for |x| <= 1/2, in f64, by their series: the error is below 1e-12.
+static std::pair<Value, Value> sineCosine(Threads &t, Value x) {
+  auto c = [&](double value) { return t.real(t.f64(), value); };
+  Value angle = t.mulf(x, c(6.283185307179586477)), square = t.mulf(angle, angle);
+  // Horner's scheme over 1/n!, alternating: 1 - s/(n(n-1)) (1 - ...).
+  auto series = [&](int first) {
+    Value sum = c(1.0);
+    for (int n = first + 26; n > first; n -= 2)
+      sum = t.fma(t.mulf(square, c(-1.0 / (double(n) * (n - 1)))), sum, c(1.0));
+    return sum;
+  };
+  return {t.mulf(angle, series(1)), series(0)};
+}
+
+void sluice::codegen::lowerRopeTable(const Scope &scope, RopeTableOp op) {
+  Threads &t = scope.t;
+  const int64_t pairs = op.getHeadDim() / 2, columns = op.getHeadDim() + 32;
+  SmallVector<double> turns(op.getTurns());
+  turns.resize(pairs, 0.0); // channels past the turns stay where they are
+  auto module = op->getParentOfType<ModuleOp>();
+  std::string name = (op->getParentOfType<ProgramOp>().getSymName() + "_" + op.getBuffer() + "_turns").str();
+  if (!module.lookupSymbol(name)) {
+    OpBuilder top = OpBuilder::atBlockBegin(module.getBody());
+    auto type = RankedTensorType::get({pairs}, t.f64());
+    LLVM::GlobalOp::create(top, op.getLoc(), LLVM::LLVMArrayType::get(t.f64(), pairs), /*isConstant=*/true,
+                           LLVM::Linkage::Internal, name, DenseElementsAttr::get(type, ArrayRef<double>(turns)),
+                           /*alignment=*/8, Global);
+  }
+  Value table = LLVM::AddressOfOp::create(t.b, t.pointer(Global), name);
+  overPieces(scope, columns / 2, [&](Value token, Value pair) {
+    Value position = t.toDouble(t.add(scope.position(), token));
+    Value turn = t.mulf(position, t.loadConstant(t.f64(), t.at(table, t.mul(t.rem(pair, pairs), 8)), 8));
+    // Whole turns drop out: adding 1.5 * 2^52 rounds to an integer.
+    Value magic = t.real(t.f64(), 6755399441055744.0);
+    auto [sine, cosine] = sineCosine(t, t.subf(turn, t.subf(t.addf(turn, magic), magic)));
+    Value s = t.toSingle(sine), c = t.toSingle(cosine);
+    Value out = t.at(scope.bufferRow(op.getBufferAttr(), token), t.mul(pair, 8));
+    t.store(t.pack({c, c}), out, 8);
+    t.store(t.pack({t.subf(t.f(-0.0), s), s}), t.at(out, columns * 4), 8);
+  });
+}

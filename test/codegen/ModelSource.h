@@ -1,0 +1,21 @@
+//===- ModelSource.h - a Llama-family model of any shape, as text -------------------------===//
+#ifndef SLUICE_TEST_CODEGEN_MODELSOURCE_H
+#define SLUICE_TEST_CODEGEN_MODELSOURCE_H
+
+#include "mlir/Pass/PassManager.h"
+#include <string>
+
+namespace sluice::test {
+
+struct Shape {
+  int64_t width, heads, kvHeads, headDim, hidden, vocabulary, layers;
+  std::string attention, value, gate, down, output; // formats; value: of the values' weights alone
+};
+
+// In the llama dialect, as import makes it. The output is the embedding, too.
+std::string modelSource(const Shape &shape);
+// From there to phases.
+void addSchedulePasses(mlir::PassManager &manager);
+
+} // namespace sluice::test
+#endif

@@ -1,0 +1,145 @@
+//===- ReportTest.cpp - what is predicted for GPUs, against what was published and what we aim at ---===//
+//
+// Large models, of which only the shapes are needed.
+//
+//===------------------------------------------------------------------------------------------------===//
+
+#include "codegen/Target.h"
+#include "codegen/nvptx/LoopCount.h"
+#include "codegen/nvptx/Plan.h"
+#include "codegen/nvptx/Ptxas.h"
+#include "codegen/nvptx/Report.h"
+#include "mlir/IR/OwningOpRef.h"
+#include "mlir/Parser/Parser.h"
+#include "test/codegen/ModelSource.h"
+#include "gtest/gtest.h"
+#include <iostream>
+
+using namespace sluice;
+using namespace sluice::codegen;
+using namespace sluice::test;
+
+namespace {
+
+Shape llama8B(const std::string &format) {
+  return {4096, 32, 8, 128, 14336, 128256, 32, format, format, format, format, format};
+}
+Shape llama1B(const std::string &format) {
+  return {2048, 32, 8, 64, 8192, 128256, 16, format, format, format, format, format};
+}
+
+struct Configured {
+  std::unique_ptr<mlir::MLIRContext> context;
+  mlir::OwningOpRef<mlir::ModuleOp> module;
+};
+
+Configured configure(const Shape &shape, llvm::StringRef target) {
+  Configured result;
+  mlir::DialectRegistry registry;
+  registry.insert<llama::LlamaDialect, stream::StreamDialect>();
+  registerCodegenDialects(registry);
+  result.context = std::make_unique<mlir::MLIRContext>(registry, mlir::MLIRContext::Threading::DISABLED);
+  result.module = mlir::parseSourceString<mlir::ModuleOp>(modelSource(shape), result.context.get());
+  mlir::PassManager manager(result.context.get());
+  addSchedulePasses(manager);
+  lookupTarget(target)->addConfigurePasses(manager);
+  EXPECT_TRUE(mlir::succeeded(manager.run(*result.module)));
+  return result;
+}
+
+TokenReport reportOf(const Shape &shape, llvm::StringRef target) {
+  Configured model = configure(shape, target);
+  return llvm::cantFail(reportToken(*model.module, *findGpu(target), {}));
+}
+} // namespace
+
+// One stream of Llama-3-8B on an RTX 4090, by an engine that has a barrier of the grid after each phase: bits a weight and
+// tokens a second, as its author published them.
+TEST(Report, TheModelOfTimeFitsWhatWasPublished) {
+  const double weights = 32.0 * (4096.0 * (4096 + 1024 + 1024 + 4096) + 3.0 * 4096 * 14336) + 4096.0 * 128256;
+  const double phases = 32 * 5 + 2;
+  for (auto [bits, published] : {std::pair(16.0, 61.0), {8.0, 120.0}, {4.0, 225.0}}) {
+    const double predicted =
+        1e6 / predictedMicroseconds(*findGpu("sm_89"), weights * bits / 8, phases, Following::GridBarrier);
+    EXPECT_NEAR(predicted / published, 1, 0.023) << bits << " bits";
+  }
+}
+
+TEST(Report, FactsMatchWhatFollowsFromThem) {
+  // KiB in flight; instructions of a thread for a weight of 16 bits.
+  for (auto [name, kib, budget] : {std::tuple("sm_80", 12.9, 19.1), {"sm_90", 17.3, 17.7}, {"sm_100", 37.0, 8.8}}) {
+    EXPECT_NEAR(findGpu(name)->bytesInFlight() / 1024, kib, 0.1) << name;
+    EXPECT_NEAR(findGpu(name)->instructionsPerByte() * 2, budget, 0.1) << name;
+  }
+  EXPECT_NEAR(findGpu("sm_89")->bytesInFlight() / 1024, 5.4, 0.05);
+}
+
+TEST(Report, LargeModelsKeepTheMemoryBusy) {
+  const bool assembles = !findCudaTool("ptxas").empty();
+  std::cout << (assembles ? "" : "skipped: registers and spills, ptxas was not found\n");
+  for (const char *target : {"sm_90", "sm_100", "sm_89"})
+    for (const Shape &shape : {llama8B("f16"), llama8B("q8_0"), llama8B("q4_0"), llama1B("q4_0")}) {
+      const GpuFacts &facts = *findGpu(target);
+      TokenReport report = reportOf(shape, target);
+      const std::string what = std::string(target) + " " + shape.attention + " " + std::to_string(shape.width);
+      int64_t inLayer = 0;
+      double bytes = 0, tail = 0, needed = 0;
+      for (const PhaseReport &phase : report.phases) {
+        inLayer += phase.runs == shape.layers;
+        if (!phase.hasWeights())
+          continue;
+        const std::string where = what + " " + phase.name;
+        EXPECT_GE(phase.bytesInFlight, 2 * facts.bytesInFlight()) << where;
+        EXPECT_EQ(phase.wideLoads, 1) << where;
+        EXPECT_GT(phase.instructionsPerWeight, 0.1) << where;
+        EXPECT_LE(phase.instructionsPerWeight, 0.6 * phase.budget) << where;
+        EXPECT_EQ(phase.spillBytes, 0u) << where;
+        bytes += double(phase.runs * phase.weightBytes);
+        tail += double(phase.runs * phase.weightBytes) * phase.tail;
+        const double bits = shape.attention == "f16" ? 16 : shape.attention == "q8_0" ? 8.5 : 4.5;
+        needed += double(phase.runs * phase.weights) * bits / 8;
+      }
+      EXPECT_LE(inLayer, 5) << what;
+      EXPECT_LE(bytes, 1.02 * needed) << what;
+      EXPECT_LE(tail / bytes, 0.03) << what;
+      EXPECT_EQ(report.tokenSpillBytes, 0u) << what;
+      EXPECT_EQ(report.assembled, assembles);
+      std::cout << what << ": " << 1e6 / report.microseconds << " tokens/s, "
+                << 100 * double(report.bytes) / report.microseconds / 1e3 / facts.gigabytesPerSecond
+                << " % of the bandwidth\n";
+    }
+}
+
+TEST(Report, LoopsAreCounted) {
+  const char *ptx = ".visible .entry k(\n)\n{\n.reg .b32 %r<3>;\n\tmov.u32 %r1, 0;\n$L__BB0_1:\n\tadd.s32 %r1, %r1, 1;\n"
+                    "$L__BB0_2:\n\tcp.async.cg.shared.global [%r1], [%r2], 16;\n\tadd.s32 %r2, %r2, 1;\n"
+                    "\t@%p1 bra \t$L__BB0_2;\n\t@%p2 bra \t$L__BB0_1;\n\tret;\n}\n";
+  auto loops = loopsAround(ptxFunctions(ptx).lookup("k"), "cp.async.cg");
+  ASSERT_EQ(loops.size(), 1u);
+  EXPECT_EQ(loops[0].inner, 3u);
+  EXPECT_EQ(loops[0].outer, 5u);
+  EXPECT_EQ(loops[0].marked, 1u);
+}
+
+// All chips, all formats, also those of many tokens: assembled without spills.
+TEST(Report, EveryKernelIsAssembledWithoutSpills) {
+  const std::string ptxas = findCudaTool("ptxas");
+  if (ptxas.empty())
+    GTEST_SKIP() << "ptxas was not found";
+  for (const GpuFacts &facts : allGpus()) {
+    Configured model = configure({576, 9, 3, 64, 1536, 500, 2, "q4_1", "q8_0", "f16", "bf16", "q4_0"}, facts.name);
+    const Target &target = *lookupTarget(facts.name);
+    mlir::PassManager manager(model.context.get());
+    target.addLowerPasses(manager);
+    llvm::SmallString<0> ptx;
+    llvm::raw_svector_ostream out(ptx);
+    ASSERT_TRUE(mlir::succeeded(manager.run(*model.module)) &&
+                mlir::succeeded(target.emit(*model.module, EmitKind::Assembly, out)));
+    llvm::Expected<Assembled> assembled = assemble(ptxas, ptx, facts.name);
+    ASSERT_TRUE(bool(assembled)) << toString(assembled.takeError());
+    EXPECT_GT(assembled->kernels.size(), 15u);
+    for (const auto &kernel : assembled->kernels)
+      EXPECT_EQ(kernel.second.spillStores + kernel.second.spillLoads, 0u)
+          << facts.name << " " << kernel.first().str();
+  }
+}

@@ -1,0 +1,103 @@
+"""Whole executables for NVIDIA devices, run unchanged on the libcuda.so.1 of tools/ptx-vm.
+
+Small random models of odd shapes against the float64 reference, with the CPU's bounds (see test_random_models.py); a prompt in chunks, a graph
+of phases and one kernel a token give the same bits. The chips take turns; of each only a few multiprocessors, so that tests are quick.
+"""
+import os
+import random
+
+import numpy as np
+import pytest
+from compare import compare
+from conftest import BUILD, compile_model, evaluate, make_model, run
+from llama import Model
+
+SHAPES = {
+    # name: (options, chip, cache)
+    "f32": (["--type", "f32", "--width", "40", "--heads", "5", "--head-dim", "8", "--ffn", "172"], "sm_80", "f16"),
+    "f16": (["--type", "f16", "--width", "160", "--heads", "2", "--kv-heads", "1", "--rotated", "32"], "sm_100", "f16"),
+    "bf16": (["--type", "bf16", "--separate"], "sm_90", "f16"),
+    "q8_0": (["--type", "q8_0", "--ffn", "172", "--override", "ffn_down=f16"], "sm_90", "q8_0"),
+    "q4_0": (["--type", "q4_0", "--width", "96", "--heads", "6", "--kv-heads", "1", "--head-dim", "16", "--ffn", "160"], "sm_80", "f16"),
+    "q4_1": (["--type", "q4_1", "--embedding-type", "q8_0", "--vocab", "333"], "sm_100", "f16"),
+}
+
+
+def device(chip, **more):
+    """The environment in which the machine has such a device."""
+    simulated = {"LD_LIBRARY_PATH": str(BUILD / "lib" / "ptx-vm"), "PTX_VM_DEVICE": chip, "PTX_VM_SMS": "3"}
+    return {**os.environ, **simulated, **more}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_logits(name, tmp_path):
+    options, chip, cache = SHAPES[name]
+    seed = random.randrange(1 << 31)
+    vocabulary = 333 if "333" in options else 300
+    path = make_model(tmp_path / "model.gguf", "--seed", str(seed), *([] if "--vocab" in options else ["--vocab", "300"]), *options)
+    executable = compile_model(path, tmp_path / "model", "--target", f"{chip},host")
+    ids = np.random.default_rng(seed).integers(0, vocabulary, 70)
+    logits = lambda *more: evaluate(executable, ids, tmp_path, "--cache-type", cache, *more, env=device(chip))
+    ours = logits()
+    result = compare(Model(path).logits(ids), ours)
+    where = f"{name} on {chip}, seed {seed}: {result}"
+    if name in ("f32", "f16"):
+        assert result["rel_rms"] < 0.002 and result["kl"] < 1e-5, where  # what an f16 cache costs
+    else:
+        assert result["rel_rms"] < 0.05 and result["kl"] < 0.005, where
+    for launch in ("phases", "token"):
+        again = logits("--step", "--launch", launch)
+        assert np.array_equal(ours.view(np.uint32), again.view(np.uint32)), f"{launch}: {where}"
+    assert not np.array_equal(ours, logits("--device", "cpu"))  # that it was the device
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("devices")
+    path = make_model(folder / "model.gguf", "--type", "q4_0", "--vocab", "300")
+    return compile_model(path, folder / "both", "--target", "sm_90,host"), compile_model(path, folder / "alone", "--target", "sm_90")
+
+
+def test_greedy_answer_is_the_processors(both):
+    answers = [run(both[0], "--raw", "-p", "abc", "-n", "12", "--temp", "0", *more, env=device("sm_90")).stdout
+               for more in (["--device", "cpu"], ["--launch", "phases"], ["--launch", "token"])]
+    assert answers[1] == answers[2]
+    # Sums are rounded in another order than the processor's: a near tie may go the other way.
+    assert answers[0][:4] == answers[1][:4]
+
+
+def test_seeds_repeat_and_differ(both):
+    def answer(seed, *more):
+        return run(both[1], "--raw", "-p", "abc", "-n", "12", "--temp", "50", "--top-p", "1", "--min-p", "0", "--top-k", "100", "-s", str(seed), *more, env=device("sm_90")).stdout
+    assert answer(1) == answer(1, "--launch", "phases")
+    assert len({answer(seed) for seed in range(4)}) > 1
+
+
+def test_without_a_driver(both):
+    plain = {key: value for key, value in os.environ.items() if key != "LD_LIBRARY_PATH"}
+    result = run(both[0], "--raw", "-p", "abc", "-n", "2", env=plain)
+    assert b"no NVIDIA driver" in result.stderr and b"running on the processor" in result.stderr
+    for arguments in (["-p", "abc"], ["--list-devices"]):
+        result = run(both[1], *arguments, env=plain, check=False)
+        assert result.returncode == 1 and result.stderr.startswith(b"error: no NVIDIA driver: libcuda.so.1") and result.stderr.count(b"\n") == 1
+    assert run(both[1], "info", env=plain).returncode == 0
+
+
+def test_what_a_device_lacks_is_said(both):
+    older = run(both[1], "-p", "abc", env=device("sm_80"), check=False)
+    assert older.returncode == 1 and b"the file has code for sm_90 and newer" in older.stderr
+    assert b"running on the processor" in run(both[0], "--raw", "-p", "abc", "-n", "1", env=device("sm_80")).stderr
+    small = run(both[1], "-p", "abc", env=device("sm_90", PTX_VM_MEMORY=str(8 << 20)), check=False)
+    assert small.returncode == 1 and b"MiB needed" in small.stderr and b"MiB available" in small.stderr
+    none = run(both[1], "-p", "abc", "--device", "7", env=device("sm_90"), check=False)
+    assert none.returncode == 2 and b"there is no device 7" in none.stderr
+
+
+def test_lists_devices(both):
+    assert b"0: ptx-vm" in (out := run(both[0], "--list-devices", env=device("sm_90")).stdout) and b"runs the code for sm_90" in out
+    assert b"the file has no code for it" in run(both[0], "--list-devices", env=device("sm_86")).stdout
+
+
+def test_needs_the_c_library_alone(both):
+    needed = [line.split("[")[1].rstrip("]") for line in run("readelf", "-d", both[0]).stdout.decode().splitlines() if "(NEEDED)" in line]
+    assert sorted(needed) == ["libc.so.6", "libm.so.6"]
