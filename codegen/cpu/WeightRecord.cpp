@@ -96,7 +96,7 @@ Value WeightRecord::unpack(const PackedBits &bits, int64_t step, Words words, in
 
 int64_t WeightRecord::factor(int64_t block) const {
   const int64_t times = int64_t(1) << layout.codes.low(block % layout.runBlocks).shift;
-  return usedOnce && !layout.codes.highBits && fitsTimes(times) && l.takesCodes(format.maxCode() * times) ? times : 1;
+  return usedOnce && fitsTimes(times) && l.takesCodes(format.maxCode() * times) ? times : 1;
 }
 
 Value WeightRecord::codes(int64_t block, int64_t group, int64_t v) {
