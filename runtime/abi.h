@@ -235,8 +235,8 @@ typedef struct sluice_tensor {
 //     of SLUICE_STEP_HEAD only where logits are wanted);
 //   a token: for every step of SLUICE_PROGRAM_DECODE its `run`; or `token`, which is all of them in one launch;
 //   then `choose`, which `token` includes: it picks the next id and advances the state. So a token can be launched
-//   again
-//     and again, as it is, without the host in between; of a chunk it is launched where its last logits choose.
+//     again and again, as it is, without the host in between; of a chunk it is launched where its last logits choose;
+//   probabilities of logits: for every step of SLUICE_PROGRAM_SOFTMAX its `run`, with a state of its own.
 // A launch depends on all before it. Kernels take one sluice_device_args by value. What changes from token to token is
 // in device memory: the state, and the ids.
 
@@ -247,8 +247,8 @@ typedef struct sluice_device_state {
   uint32_t token_begin; // SLUICE_STEP_HEAD steps compute [token_begin, tokens). choose: = 0
   uint64_t chosen;      // how many ids `choose` has picked
   uint64_t random;      // state of the generator: see Random in runtime/Sampler.h
-  float temperature;    // 0: the most likely token; the rest as in SamplingOptions
-  uint32_t top_k;       // at most SLUICE_DEVICE_TOP_K; 0, which means all, only where temperature is 0
+  float temperature;    // 0: the most likely token; the rest as in SamplingOptions. SLUICE_PROGRAM_SOFTMAX: 1 / parameter
+  uint32_t top_k;       // at most SLUICE_DEVICE_TOP_K; 0: all, only where temperature is 0. SLUICE_PROGRAM_SOFTMAX: count
   float top_p, min_p, repeat_penalty;
   uint32_t flags;        // SLUICE_DEVICE_*
   uint64_t recent_count; // of the sequence so far, the chosen ones included
@@ -313,7 +313,7 @@ typedef struct sluice_device_variant {
   uint64_t image_count;
   const sluice_device_step_kernels
       *kernels; // [kernel_count], by sluice_step.kernel, like sluice_variant.kernels; those
-                // of programs that a device does not run (softmax, peak) have no names
+                // of the program that a device does not run (peak) have no names
   uint64_t kernel_count;
   sluice_device_kernel token, choose;
   uint64_t prepared_bytes;

@@ -145,13 +145,14 @@ struct LowerPhasesToGpu : codegen::impl::LowerPhasesToGpuBase<LowerPhasesToGpu> 
 
   DeviceStep lowerPhase(PhaseOp phase) {
     DeviceStep step;
-    if (!phase.getBody().getOps<SoftmaxOp>().empty() || !phase.getBody().getOps<PeakOp>().empty())
+    if (!phase.getBody().getOps<PeakOp>().empty())
       return step; // the processor's
     PhasePlan plan(phase, *facts);
     std::string name = (phase->getParentOfType<ProgramOp>().getSymName() + "_" + phase.getName()).str();
     step.preparedBytes = plan.preparedBytes;
     if (plan.maxTokens == 1) {
-      step.run = makeKernel(phase.getLoc(), name, sharedOf(plan), false, [&](Threads &t, const KernelArgs &args) {
+      const bool oneBlock = !phase.getBody().getOps<SoftmaxOp>().empty();
+      step.run = makeKernel(phase.getLoc(), name, sharedOf(plan), oneBlock, [&](Threads &t, const KernelArgs &args) {
         Scope scope{plan, t, args, ring};
         if (!plan.groups.empty())
           beginCopies(scope, plan.groups[0]);
@@ -161,16 +162,16 @@ struct LowerPhasesToGpu : codegen::impl::LowerPhasesToGpuBase<LowerPhasesToGpu> 
     }
     auto scopeOf = [&](Threads &t, const KernelArgs &args) { return Scope{plan, t, args, 0}; };
     auto appends = phase.getBody().getOps<AppendOp>();
+    auto overTokens = [&](const Scope &scope) {
+      Threads &t = scope.t;
+      t.loop(t.add(scope.tokenBegin(), t.block()), scope.tokenEnd(), t.blocks(), [&](Value token) {
+        lowerPrologue(scope, token);
+        t.syncBlock();
+      });
+    };
     if (!plan.groups.empty())
       step.prologue = makeKernel(phase.getLoc(), name + "_prologue", plan.sharedBytes, false,
-                                 [&](Threads &t, const KernelArgs &args) {
-                                   Scope scope = scopeOf(t, args);
-                                   Value first = t.add(scope.tokenBegin(), t.block());
-                                   t.loop(first, scope.tokenEnd(), t.blocks(), [&](Value token) {
-                                     lowerPrologue(scope, token);
-                                     t.syncBlock();
-                                   });
-                                 });
+                                 [&](Threads &t, const KernelArgs &args) { overTokens(scopeOf(t, args)); });
     else if (!appends.empty())
       step.prologue = makeKernel(
           phase.getLoc(), name + "_prologue", 0, false,
@@ -179,10 +180,14 @@ struct LowerPhasesToGpu : codegen::impl::LowerPhasesToGpuBase<LowerPhasesToGpu> 
       Scope scope = scopeOf(t, args);
       if (!plan.groups.empty())
         lowerManyTiles(scope);
+      else if (hasWrites(phase))
+        overTokens(scope);
       lowerOthers(scope);
     });
     return step;
   }
+
+  static bool hasWrites(PhaseOp phase) { return !phase.getBody().getOps<WriteOp>().empty(); }
 
   int64_t sharedOf(const PhasePlan &plan) const { return ring * GpuFacts::warps + plan.sharedBytes; }
 
@@ -191,6 +196,9 @@ struct LowerPhasesToGpu : codegen::impl::LowerPhasesToGpuBase<LowerPhasesToGpu> 
     if (!scope.plan.groups.empty()) {
       scope.t.apart([&] { lowerPrologue(scope, scope.t.c(0)); });
       scope.t.syncBlock();
+    } else if (hasWrites(scope.phase())) {
+      scope.t.when(scope.t.equal(scope.t.block(), 0),
+                   [&] { scope.t.apart([&] { lowerPrologue(scope, scope.t.c(0)); }); });
     }
     for (unsigned i = 0; i < scope.plan.groups.size(); ++i) {
       if (i)
@@ -208,7 +216,9 @@ struct LowerPhasesToGpu : codegen::impl::LowerPhasesToGpuBase<LowerPhasesToGpu> 
         lowerEmbed(scope, embed);
       else if (auto table = dyn_cast<RopeTableOp>(op))
         lowerRopeTable(scope, table);
-      else if (!isa<ReadOp, RmsNormOp, MergeOp, PrepareOp, TilesOp, AppendOp>(op))
+      else if (auto softmax = dyn_cast<SoftmaxOp>(op))
+        lowerSoftmax(scope, softmax);
+      else if (!isa<ReadOp, RmsNormOp, SumOp, WriteOp, MergeOp, PrepareOp, TilesOp, AppendOp>(op))
         llvm::report_fatal_error("no lowering for '" + op.getName().getStringRef() + "' in a phase");
     }
   }

@@ -57,6 +57,7 @@ void lowerAttention(const Scope &scope, stream::AttentionOp op, int64_t counters
 void lowerAppends(const Scope &scope, stream::AppendOp op); // of a chunk
 void lowerEmbed(const Scope &scope, stream::EmbedOp op);
 void lowerRopeTable(const Scope &scope, stream::RopeTableOp op);
+void lowerSoftmax(const Scope &scope, stream::SoftmaxOp op); // by one block
 // Picks the next token, in one block, and advances the state.
 void lowerChoose(Threads &t, const KernelArgs &args, Value scratch, int64_t vocabulary);
 int64_t chooseBytes(); // of shared memory

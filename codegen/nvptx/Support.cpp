@@ -22,8 +22,6 @@ bool sluice::codegen::hasDeviceCode(const llama::FormatInfo &format) {
 
 // What `op` needs that there is no code for; empty if there is nothing.
 static std::string lacking(Operation *op) {
-  if (isa<SumOp, WriteOp, GegluOp, BiasOp, ScaleOp, SoftcapOp>(op))
-    return op->getName().getStringRef().str();
   if (auto tiles = dyn_cast<TilesOp>(op)) {
     for (Attribute name : tiles.getWeights())
       if (const llama::FormatInfo &format = llama::formatInfo(
@@ -34,18 +32,6 @@ static std::string lacking(Operation *op) {
     auto weight = llama::lookupWeight(op, embed.getWeightAttr());
     if (const llama::FormatInfo &format = llama::formatInfo(weight.getWeightType().getFormat()); !hasDeviceCode(format))
       return "embeddings in " + format.name.str();
-    if (embed.getScale().convertToFloat() != 1)
-      return "scaled embeddings";
-  } else if (auto table = dyn_cast<RopeTableOp>(op); table && table.getMagnitude().convertToDouble() != 1) {
-    return "a rope with a magnitude";
-  } else if (auto append = dyn_cast<AppendOp>(op); append && (append.getNorm() || append.getRope())) {
-    return "normalised keys";
-  } else if (auto merge = dyn_cast<MergeOp>(op); merge && merge.getWindow()) {
-    return "attention with a window";
-  } else if (auto attention = dyn_cast<AttentionOp>(op)) {
-    if (attention.getWindow() || attention.getScale() || attention.getSoftcap() || attention.getNorm() ||
-        attention.getRope())
-      return "attention with a window, a scale, a cap or normalised queries";
   }
   return "";
 }
