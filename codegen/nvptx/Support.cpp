@@ -5,35 +5,18 @@
 //===--------------------------------------------------------------------------------------===//
 
 #include "codegen/nvptx/Support.h"
-#include "dialects/llama/Formats.h"
-#include "dialects/stream/PackedLayout.h"
+#include "dialects/stream/Stream.h"
 
 using namespace mlir;
 using namespace sluice;
 using namespace sluice::codegen;
 using namespace sluice::stream;
 
-bool sluice::codegen::hasDeviceCode(const llama::FormatInfo &format) {
-  return format.isFloat ||
-         (!format.hasSubScales() && !format.high.bits && format.table.empty() &&
-          format.scaleKind == llama::ScaleKind::Half && format.scaleElements == PackedLayout::blockColumns &&
-          (format.codeBits == 4 || format.codeBits == 8));
-}
-
 // What `op` needs that there is no code for; empty if there is nothing.
 static std::string lacking(Operation *op) {
   if (isa<SumOp, WriteOp, GegluOp, BiasOp, ScaleOp, SoftcapOp>(op))
     return op->getName().getStringRef().str();
-  if (auto tiles = dyn_cast<TilesOp>(op)) {
-    for (Attribute name : tiles.getWeights())
-      if (const llama::FormatInfo &format = llama::formatInfo(
-              llama::lookupWeight(op, cast<FlatSymbolRefAttr>(name)).getWeightType().getFormat());
-          !hasDeviceCode(format))
-        return "weights in " + format.name.str();
-  } else if (auto embed = dyn_cast<EmbedOp>(op)) {
-    auto weight = llama::lookupWeight(op, embed.getWeightAttr());
-    if (const llama::FormatInfo &format = llama::formatInfo(weight.getWeightType().getFormat()); !hasDeviceCode(format))
-      return "embeddings in " + format.name.str();
+  if (auto embed = dyn_cast<EmbedOp>(op)) {
     if (embed.getScale().convertToFloat() != 1)
       return "scaled embeddings";
   } else if (auto table = dyn_cast<RopeTableOp>(op); table && table.getMagnitude().convertToDouble() != 1) {

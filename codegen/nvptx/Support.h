@@ -2,13 +2,9 @@
 #ifndef SLUICE_CODEGEN_NVPTX_SUPPORT_H
 #define SLUICE_CODEGEN_NVPTX_SUPPORT_H
 
-#include "dialects/llama/Formats.h"
 #include "mlir/IR/Operation.h"
 
 namespace sluice::codegen {
-
-// Whether kernels for devices read weights of this format.
-bool hasDeviceCode(const llama::FormatInfo &format);
 
 // Emits one error on `model` if its programs need what there is no code for.
 mlir::LogicalResult checkDeviceSupport(mlir::Operation *model, llvm::StringRef target);

@@ -85,6 +85,7 @@ Value Threads::truncate(Value x, Type type) { return arith::TruncIOp::create(b, 
 Value Threads::dot4(Value acc, Value unsignedBytes, Value signedBytes) {
   return intrinsic("llvm.nvvm.idp4a.u.s", i32(), {unsignedBytes, signedBytes, acc});
 }
+Value Threads::permute(Value x, Value y, Value choice) { return intrinsic("llvm.nvvm.prmt", i32(), {x, y, choice}); }
 
 //===-- Floats -------------------------------------------------------------------------===//
 

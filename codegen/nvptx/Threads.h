@@ -86,6 +86,8 @@ public:
   Value truncate(Value x, Type type); // keeps low bits
   // acc + the sum of four products of bytes, unsigned and signed.
   Value dot4(Value acc, Value unsignedBytes, Value signedBytes);
+  // Bytes of x (0 to 3) and y (4 to 7), each chosen by four of the low 16 bits, of which the upper one is 0.
+  Value permute(Value x, Value y, Value choice);
 
   //===-- Floats -----------------------------------------------------------------------===//
   Value addf(Value x, Value y);
