@@ -60,10 +60,13 @@ private:
                     (!after.empty() && word->match(after, 0, false) != std::string_view::npos));
   }
 
-  // The leftmost, longest added token at each place.
+  // The leftmost, longest added token at each place. As in `tokenizers`, a match may begin in the white space that the
+  // token before it strips: only the match that itself strips to its left loses that part, and is nothing if that is
+  // all.
   void splitAdded(std::string_view text, size_t index, bool atStart) {
     const AddedTokens &added = tables.added[tables.steps[index].table];
-    size_t pending = 0; // start of the text not yet encoded
+    size_t pending = 0;  // start of the text not yet encoded
+    size_t blankEnd = 0; // of the white space that was stripped last
     for (size_t at = 0; at < text.size(); ++at) {
       uint32_t node = Trie::root, found = noToken;
       size_t end = at;
@@ -78,15 +81,21 @@ private:
         continue;
       const AddedToken &token = added.tokens[found];
       size_t begin = at;
-      at = end - 1;                                              // what follows is sought behind it, taken or not
-      if (begin < pending || (token.special && !parseSpecial) || // pending: the white space of the one before
+      at = end - 1; // what follows is sought behind it, taken or not
+      if ((token.special && !parseSpecial) ||
           (token.singleWord && touchesWord(added.word, text.substr(0, begin), text.substr(end))))
         continue;
       if (token.leftStrip)
-        begin -= trailingSpace(text.substr(pending, begin - pending));
-      if (token.rightStrip)
-        end += leadingSpace(text.substr(end));
-      run(text.substr(pending, begin - pending), index + 1, atStart && pending == 0);
+        begin = begin > pending ? begin - trailingSpace(text.substr(pending, begin - pending)) : pending;
+      if (token.rightStrip) {
+        if (end >= blankEnd)
+          blankEnd = end + leadingSpace(text.substr(end));
+        end = blankEnd;
+      }
+      if (begin >= end)
+        continue;
+      if (pending < begin)
+        run(text.substr(pending, begin - pending), index + 1, atStart && pending == 0);
       ids.push_back(int32_t(token.id));
       pending = end;
     }

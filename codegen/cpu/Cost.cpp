@@ -8,6 +8,7 @@
 
 #include "codegen/cpu/PhaseScope.h"
 #include "llvm/Support/MathExtras.h"
+#include <cmath>
 
 using namespace mlir;
 using namespace sluice;
@@ -31,18 +32,18 @@ struct Instructions {
   Instructions operator*(double by) const { return {dots * by, multiplies * by, others * by, loads * by}; }
 
   // As many dots of four-bit codes, which the peak is measured with, take as long.
-  double asDots(const CpuFacts &facts, unsigned codeBits = 4) const {
-    return std::max((dots * dotSlots(facts, codeBits) + multiplies + others / 2) / dotSlots(facts, 4),
+  double asDots(const CpuFacts &facts, unsigned maxCode = 15) const {
+    return std::max((dots * dotSlots(facts, maxCode) + multiplies + others / 2) / dotSlots(facts, 15),
                     loads * facts.dotsPerCycle / facts.loadsPerCycle);
   }
 
   // Multiplications that a dot takes as long as: of these and others it consists where it is no instruction, see
   // Lanes::dot4.
-  static double dotSlots(const CpuFacts &facts, unsigned codeBits) {
+  static double dotSlots(const CpuFacts &facts, unsigned maxCode) {
     constexpr double viaBytes = 2 + 0.5, viaWords = 2 + 6 * 0.5;
     if (facts.dot == DotKind::Vpdpbusd)
       return 1;
-    return facts.dot == DotKind::Maddubs && codeBits <= 4 ? viaBytes : viaWords;
+    return facts.dot == DotKind::Maddubs && maxCode <= Lanes::maddubsMost ? viaBytes : viaWords;
   }
 };
 
@@ -54,7 +55,7 @@ public:
     PhaseCost cost;
     for (auto [index, tiles] : llvm::enumerate(scope.phase.getBody().getOps<TilesOp>()))
       for (auto [layout, operand] : llvm::zip_equal(scope.weights.tiles(index).layouts, tiles.getOperands()))
-        cost.run += operations(tile(tiles, layout, scope.operand(operand)).asDots(facts, layout.format->codeBits) *
+        cost.run += operations(tile(tiles, layout, scope.operand(operand)).asDots(facts, layout.format->maxCode()) *
                                layout.tiles);
     for (Operation &op : scope.phase.getBody().front()) {
       if (auto attention = dyn_cast<AttentionOp>(op)) {
@@ -90,17 +91,27 @@ private:
     const double groups = double(OperandLayout::groups), peaks = operand.allHigh() ? groups : double(operand.peaks);
     Instructions record;
     record.dots = planes * (groups + peaks);
-    record.loads = (record.dots + planes) / rowVectors + planes * groups / tokens;
-    // Codes of two planes: a mask, and for many tokens a shift.
-    if (planes > 1)
-      record.others += groups * (tokens > 1 ? 3 : 2) / tokens;
+    const double parts = planes * double(PackedLayout::blockColumns) / format.scaleElements;
+    record.loads = (record.dots + parts) / rowVectors + planes * groups / tokens;
+    // Codes: a mask, a shift where they lie in higher bits and cannot be used there; upper bits likewise, and joined.
+    if (layout.codes.lowBits < 8) {
+      const bool inPlace = tokens == 1 && !layout.codes.highBits && format.table.empty();
+      const double shifted = inPlace ? 0 : 1 - layout.codes.lowBits / 8.0;
+      record.others +=
+          planes * groups * (1 + shifted + (layout.codes.highBits ? 2.5 : 0) + !format.table.empty()) / tokens;
+    }
     if (!operand.allHigh()) {
       record.loads += peaks * planes * (1 + 1 / rowVectors);
       record.others += peaks * (planes > 1 ? 3 : 2);
     }
-    // Blocks to floats, times their scale; the sum of all times the activation's.
-    record.others += planes * (1 + 1 / tokens);
-    record.multiplies += planes + 1 + (format.hasMin() ? planes : 0);
+    // Parts to floats, times their scale; the sum of a pair of blocks times the activation's.
+    record.others += parts * (1 + 1 / tokens);
+    record.multiplies += parts + std::ceil(planes / 2) + (format.hasMin() ? parts : 0);
+    if (format.hasSubScales()) { // each from its bits, to a float, times the block's
+      const double numbers = parts * (format.hasMin() ? 2 : 1);
+      record.others += 4 * numbers / tokens;
+      record.multiplies += numbers / tokens;
+    }
     return record * (vectorsOfTile * double(layout.recordsPerTile));
   }
 
@@ -136,6 +147,6 @@ PhaseCost sluice::codegen::phaseCost(PhaseOp phase, const CpuFacts &facts) { ret
 double sluice::codegen::peakPerCycle(const CpuFacts &facts) {
   constexpr double multipliesPerCycle = 2; // of what an emulated dot consists of
   const bool emulated = facts.dot != DotKind::Vpdpbusd;
-  const double dots = emulated ? multipliesPerCycle / Instructions::dotSlots(facts, 4) : facts.dotsPerCycle;
+  const double dots = emulated ? multipliesPerCycle / Instructions::dotSlots(facts, 15) : facts.dotsPerCycle;
   return 4 * 2 * facts.lanes() * dots;
 }

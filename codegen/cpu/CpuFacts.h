@@ -11,7 +11,7 @@ namespace sluice::codegen {
 // How four products of an unsigned and a signed byte are added to an i32 lane.
 enum class DotKind {
   Vpdpbusd, // one instruction
-  Maddubs,  // vpmaddubsw + vpmaddwd for codes up to 15; else as Pmaddwd
+  Maddubs,  // vpmaddubsw + vpmaddwd for codes up to 128; else as Pmaddwd
   Pmaddwd,  // even and odd bytes widened to 16 bits
 };
 

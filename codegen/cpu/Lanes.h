@@ -117,6 +117,8 @@ public:
   Value dot2(Value acc, Value weights, Value activations);
   // acc[l] + sum over j of weights[4l + j] * activations[4l + j]; weights unsigned up to maxCode, activations signed.
   Value dot4(Value acc, Value weights, Value activations, unsigned maxCode);
+  // The sum of two products with codes up to this stays below 2^15, so that maddubs does not saturate.
+  static constexpr unsigned maddubsMost = 128;
   // Whether dot4 takes codes up to `maxCode` without more instructions than for smaller ones.
   bool takesCodes(unsigned maxCode) const { return facts.dot != DotKind::Maddubs || maxCode <= maddubsMost; }
   // Bytes shifted right (left if negative). There are no such shifts: bits come in from neighbours, which are the
@@ -136,9 +138,6 @@ public:
   void when(Value condition, llvm::function_ref<void()> body);
 
 private:
-  // The sum of two products with codes up to this stays below 2^15, so that maddubs does not saturate.
-  static constexpr unsigned maddubsMost = 128;
-
   Type withFloats(Value vector);
   Value intrinsic(llvm::StringRef name, Type result, mlir::ValueRange arguments);
   Value pairDots(Value weights16, Value activations16);

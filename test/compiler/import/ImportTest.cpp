@@ -331,7 +331,7 @@ TEST_F(ImportTest, Shards) {
 }
 
 TEST_F(ImportTest, NamesTheUnsupportedTypeAndTheRemedy) {
-  // Width 256 so that IQ2_XXS' blocks fit.
+  // Width 256 so that the type's blocks fit.
   GgufFile file;
   file.text("general.architecture", "llama");
   for (auto [name, value] : std::initializer_list<std::pair<const char *, uint32_t>>{{"block_count", 1},
@@ -344,7 +344,7 @@ TEST_F(ImportTest, NamesTheUnsupportedTypeAndTheRemedy) {
   file.tensor("token_embd.weight", {256, 10}, 16, 660);
   expectError(file.str(),
               "'token_embd.weight' has type IQ2_XXS, which is not supported; re-quantise the model to one of "
-              "F32, F16, BF16, Q8_0, Q4_0, Q4_1");
+              "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, MXFP4");
   // Inspecting such a file works.
   std::string table;
   llvm::raw_string_ostream out(table);
