@@ -21,7 +21,6 @@ struct Executable {
 
   // The code that this processor can run. Throws Error naming what it lacks, or if the code is not the model's.
   const sluice_variant &variant() const;
-  const sluice_variant *variantIfAny() const; // null where that would throw
   // What runs the model, as the options say: a device that the file has code for, or this processor. For a sequence of
   // `context` tokens; with `orFewer`, of as many as a device has memory for.
   std::unique_ptr<Engine> engine(const Options &options, uint64_t context, bool orFewer = false) const;

@@ -34,7 +34,7 @@ static uint64_t contextThatFits(const Model &model, const CudaDeviceInfo &device
   size_t free = 0, total = 0;
   SLUICE_CUDA(cuMemGetInfo_v2, &free, &total);
   uint64_t taken = model.section(SLUICE_SECTION_WEIGHTS).size() + variant.prepared_bytes + (uint64_t(64) << 20);
-  for (uint32_t kind : {SLUICE_PROGRAM_DECODE, SLUICE_PROGRAM_PREFILL})
+  for (uint32_t kind : {SLUICE_PROGRAM_DECODE, SLUICE_PROGRAM_PREFILL, SLUICE_PROGRAM_SOFTMAX})
     taken += model.program(kind).arena_bytes;
   const uint64_t least = asked ? asked : std::min<uint64_t>(shape.context_length, SLUICE_KV_BLOCK);
   if (taken + cacheBytes(shape, cacheType, least) > free)
@@ -67,7 +67,7 @@ static std::pair<uint64_t, uint64_t> embeddings(const Model &model) {
 }
 
 CudaEngine::CudaEngine(const Model &model, const sluice_device_variant &variant, const CudaDeviceInfo &device,
-                       const sluice_variant *processor, Launch launch, uint64_t context, uint32_t cacheType)
+                       Launch launch, uint64_t context, uint32_t cacheType)
     : Engine(model, context), variant(variant), device(device), cacheType(cacheType), context(device.ordinal),
       code(variant, device), wholeToken(launchesWholeToken(code, launch)), stream(makeCudaStream()) {
   const sluice_model &shape = model.description();
@@ -75,7 +75,7 @@ CudaEngine::CudaEngine(const Model &model, const sluice_device_variant &variant,
   layerStride = headStride * shape.kv_heads;
   const auto [firstBegin, firstEnd] = embeddings(model);
   weights = std::make_unique<CudaWeights>(model.section(SLUICE_SECTION_WEIGHTS), firstBegin, firstEnd, this->context);
-  for (uint32_t kind : {SLUICE_PROGRAM_DECODE, SLUICE_PROGRAM_PREFILL})
+  for (uint32_t kind : {SLUICE_PROGRAM_DECODE, SLUICE_PROGRAM_PREFILL, SLUICE_PROGRAM_SOFTMAX})
     programs[kind] = {&model.program(kind), allocateCuda(model.program(kind).arena_bytes, "activations", true)};
   cache = allocateCuda(layerStride * shape.layers, "the context", true);
   prepared = allocateCuda(variant.prepared_bytes, "activations", true);
@@ -87,9 +87,8 @@ CudaEngine::CudaEngine(const Model &model, const sluice_device_variant &variant,
   SLUICE_CUDA(cuMemHostGetDevicePointer_v2, &chosenOnDevice, static_cast<void *>(chosen), 0u);
   for (CudaEvent &event : done)
     event = makeCudaEvent(false);
-  if (processor)
-    softmaxer = std::make_unique<Program>(model, *processor, SLUICE_PROGRAM_SOFTMAX, nullptr);
   row.resize(shape.vocabulary);
+  probabilities.resize(shape.vocabulary + 1);
   if (!wholeToken)
     buildGraph();
 }
@@ -111,7 +110,9 @@ sluice_device_args CudaEngine::argsOf(uint32_t kind) const {
           .banned = banned,
           .chosen = chosenOnDevice,
           .cache_type = cacheType,
-          .layer = 0};
+          .layer = 0,
+          .parameter = 0,
+          .count = 0};
 }
 
 static sluice_device_args forStep(sluice_device_args args, const sluice_step &step) {
@@ -272,20 +273,19 @@ void CudaEngine::finish() {
 }
 
 std::span<const float> CudaEngine::softmax(std::span<const float> values, float scale) {
-  if (!softmaxer)
-    throw Error("the file has no code for this processor, which this needs beside the device's; compile the model with "
-                "--target=" +
-                std::string(variant.target) + ",x86-64-v3");
-  std::memcpy(softmaxer->input(), values.data(), values.size_bytes());
-  Chunk chunk;
-  chunk.tokens = 1;
-  chunk.count = uint32_t(values.size());
-  chunk.parameter = scale;
-  softmaxer->run(chunk);
-  return {softmaxer->output(), values.size()};
+  const sluice_program &program = *programs[SLUICE_PROGRAM_SOFTMAX].program;
+  sluice_device_args args = argsOf(SLUICE_PROGRAM_SOFTMAX);
+  args.parameter = scale;
+  args.count = uint32_t(values.size());
+  SLUICE_CUDA(cuMemcpyHtoDAsync_v2, CUdeviceptr(args.arena + program.input_offset),
+              static_cast<const void *>(values.data()), values.size_bytes(), CUstream(stream));
+  for (const sluice_step &step : model.steps(program))
+    code.steps[step.kernel].run.launch(forStep(args, step), stream);
+  SLUICE_CUDA(cuMemcpyDtoHAsync_v2, static_cast<void *>(probabilities.data()),
+              CUdeviceptr(args.arena + program.output_offset), probabilities.size() * sizeof(float), CUstream(stream));
+  SLUICE_CUDA(cuStreamSynchronize, CUstream(stream));
+  return {probabilities.data(), values.size()};
 }
-
-float CudaEngine::logSum() const { return softmaxer->output()[model.description().vocabulary]; }
 
 bool CudaEngine::canChoose(const Sampler &sampler) const {
   const SamplingOptions &options = sampler.settings();
@@ -375,15 +375,14 @@ std::span<const sluice_device_variant *const> sluice::runtime::deviceVariants() 
   return {sluice_device_variants, sluice_device_variant_count};
 }
 
-std::unique_ptr<Engine> sluice::runtime::makeDeviceEngine(const Model &model, const sluice_variant *processor,
-                                                          int ordinal, Launch launch, uint64_t context,
-                                                          uint32_t cacheType) {
+std::unique_ptr<Engine> sluice::runtime::makeDeviceEngine(const Model &model, int ordinal, Launch launch,
+                                                          uint64_t context, uint32_t cacheType, bool orProcessor) {
   const CudaDeviceInfo device = chooseDevice(deviceVariants(), ordinal);
   const sluice_device_variant &variant = *chooseVariant(deviceVariants(), device);
   model.checkKernels(variant.kernel_count);
   const CudaContext current(device.ordinal); // the engine retains it again
-  const uint64_t fitting = contextThatFits(model, device, variant, context, cacheType, processor != nullptr);
-  return std::make_unique<CudaEngine>(model, variant, device, processor, launch, fitting, cacheType);
+  const uint64_t fitting = contextThatFits(model, device, variant, context, cacheType, orProcessor);
+  return std::make_unique<CudaEngine>(model, variant, device, launch, fitting, cacheType);
 }
 
 std::string sluice::runtime::deviceTarget() {

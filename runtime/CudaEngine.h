@@ -11,7 +11,7 @@
 
 #include "runtime/CudaCode.h"
 #include "runtime/CudaWeights.h"
-#include "runtime/Program.h"
+#include "runtime/Engine.h"
 #include <memory>
 
 namespace sluice::runtime {
@@ -33,7 +33,7 @@ class CudaEngine final : public Engine {
 public:
   // As makeDeviceEngine.
   CudaEngine(const Model &model, const sluice_device_variant &variant, const CudaDeviceInfo &device,
-             const sluice_variant *processor, Launch launch, uint64_t context, uint32_t cacheType);
+             Launch launch, uint64_t context, uint32_t cacheType);
   ~CudaEngine() override;
 
   const char *target() const override { return variant.target; }
@@ -41,7 +41,7 @@ public:
   void run(uint32_t kind, std::span<const int32_t> ids, uint64_t position, uint64_t headBegin) override;
   const float *logits(uint64_t token) override;
   std::span<const float> softmax(std::span<const float> values, float scale) override;
-  float logSum() const override;
+  float logSum() const override { return probabilities.back(); }
   void finish() override;
   int32_t choose(Sampler &sampler, std::span<const int32_t> recent) override;
   Capability measure() override;
@@ -50,7 +50,7 @@ public:
   StepTime timeOf(uint32_t kind, size_t step) const override { return profiles[kind].times[step]; }
 
 private:
-  // The memory of SLUICE_PROGRAM_DECODE and _PREFILL.
+  // The memory of SLUICE_PROGRAM_DECODE, _PREFILL and _SOFTMAX.
   struct DeviceProgram {
     const sluice_program *program = nullptr;
     CudaMemory arena;
@@ -86,13 +86,12 @@ private:
   const CudaCode code;
   const bool wholeToken; // launched as one kernel
   CudaStream stream;
-  DeviceProgram programs[2]; // by kind
+  DeviceProgram programs[3]; // by kind
   CudaMemory prepared, cache, ids, state, sync, banned;
   CudaHostMemory chosen; // int32[SLUICE_DEVICE_CHOSEN], which the device writes
   CUdeviceptr chosenOnDevice = 0;
   uint64_t headStride = 0, layerStride = 0; // bytes
   CudaGraphExec graph;                      // the steps of a token and the choice
-  std::unique_ptr<Program> softmaxer;       // on the processor; null if the file has no code for it
   std::unique_ptr<CudaWeights> weights;     // last: its thread uses the context
 
   uint32_t lastKind = SLUICE_PROGRAM_DECODE; // of the last run
@@ -105,6 +104,7 @@ private:
   const Sampler *bannedBy = nullptr; // whose list is on the device
   CudaEvent done[2];                 // of the choices number n % 2
   std::vector<float> row;            // logits on the host
+  std::vector<float> probabilities;  // likewise, and the logarithm of their sum
   Profile profiles[2];               // by kind
 };
 

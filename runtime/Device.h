@@ -24,11 +24,10 @@ enum class Launch { Best, Token, Phases }; // Token: all in one kernel; Phases: 
 std::span<const sluice_device_variant *const> deviceVariants();
 
 // The device number `ordinal`, or where that is negative the first that the file has code for. `context` 0: as many
-// tokens as there is memory for, at most what the model was trained for. `processor` computes what the device does not
-// (softmax for samplers that it lacks); null if the file has no code for this machine's. Throws NoDevice, or Error when
-// there is too little memory.
-std::unique_ptr<Engine> makeDeviceEngine(const Model &model, const sluice_variant *processor, int ordinal,
-                                         Launch launch, uint64_t context, uint32_t cacheType);
+// tokens as there is memory for, at most what the model was trained for. Throws NoDevice, or Error when there is too
+// little memory; `orProcessor`: which could run the model instead.
+std::unique_ptr<Engine> makeDeviceEngine(const Model &model, int ordinal, Launch launch, uint64_t context,
+                                         uint32_t cacheType, bool orProcessor);
 
 // The target and the device that are taken where none is asked for: "sm_90 on NVIDIA H100". Throws NoDevice.
 std::string deviceTarget();

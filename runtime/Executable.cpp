@@ -25,8 +25,8 @@ std::unique_ptr<Engine> Executable::engine(const Options &options, uint64_t cont
                                               : "--launch is for devices, and --device says cpu");
   if (onDevice) {
     try {
-      return makeDeviceEngine(model, variantIfAny(), options.device, options.launch, orFewer ? 0 : context,
-                              options.cacheType);
+      return makeDeviceEngine(model, options.device, options.launch, orFewer ? 0 : context, options.cacheType,
+                              !variants.empty());
     } catch (const NoDevice &error) {
       if (variants.empty() || options.device >= 0)
         throw;
@@ -35,14 +35,6 @@ std::unique_ptr<Engine> Executable::engine(const Options &options, uint64_t cont
   }
   return std::make_unique<CpuEngine>(model, variant(), options.threads ? options.threads : defaultThreadCount(),
                                      context, options.cacheType);
-}
-
-const sluice_variant *Executable::variantIfAny() const {
-  try {
-    return &variant();
-  } catch (const Error &) {
-    return nullptr;
-  }
 }
 
 uint64_t Executable::context(const Options &options, uint64_t otherwise) const {

@@ -6,8 +6,7 @@ using namespace sluice::runtime;
 
 std::span<const sluice_device_variant *const> sluice::runtime::deviceVariants() { return {}; }
 
-std::unique_ptr<Engine> sluice::runtime::makeDeviceEngine(const Model &, const sluice_variant *, int, Launch, uint64_t,
-                                                          uint32_t) {
+std::unique_ptr<Engine> sluice::runtime::makeDeviceEngine(const Model &, int, Launch, uint64_t, uint32_t, bool) {
   throw NoDevice("the file holds no code for devices; compile the model with --target=sm_80 or newer");
 }
 

@@ -231,8 +231,8 @@ typedef struct sluice_tensor {
 //     of SLUICE_STEP_HEAD only where logits are wanted);
 //   a token: for every step of SLUICE_PROGRAM_DECODE its `run`; or `token`, which is all of them in one launch;
 //   then `choose`, which `token` includes: it picks the next id and advances the state. So a token can be launched
-//   again
-//     and again, as it is, without the host in between; of a chunk it is launched where its last logits choose.
+//     again and again, as it is, without the host in between; of a chunk it is launched where its last logits choose;
+//   where the host wants probabilities: `run` of SLUICE_PROGRAM_SOFTMAX's steps.
 // A launch depends on all before it. Kernels take one sluice_device_args by value. What changes from token to token is
 // in device memory: the state, and the ids.
 
@@ -273,6 +273,8 @@ typedef struct sluice_device_args {
   uint64_t chosen;          // choose, token: int32[SLUICE_DEVICE_CHOSEN], id number n goes to n % that; may be the host's
   uint32_t cache_type;      // SLUICE_CACHE_*
   uint32_t layer;           // sluice_step.layer; 0 outside the layers
+  float parameter;          // as in sluice_args
+  uint32_t count;
 } sluice_device_args;
 #define SLUICE_DEVICE_CHOSEN 256u
 
@@ -309,7 +311,7 @@ typedef struct sluice_device_variant {
   uint64_t image_count;
   const sluice_device_step_kernels
       *kernels; // [kernel_count], by sluice_step.kernel, like sluice_variant.kernels; those
-                // of programs that a device does not run (softmax, peak) have no names
+                // of the program that a device does not run (peak) have no names
   uint64_t kernel_count;
   sluice_device_kernel token, choose;
   uint64_t prepared_bytes;

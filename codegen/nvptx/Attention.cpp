@@ -7,7 +7,7 @@
 //
 //===-----------------------------------------------------------------------------------===//
 
-#include "codegen/nvptx/Scope.h"
+#include "codegen/nvptx/Heads.h"
 #include <cmath>
 
 using namespace mlir;
@@ -71,15 +71,21 @@ public:
     Value inBlock = t.rem(position, SLUICE_KV_BLOCK), rowAt = t.mul(kvHead, layout.headDim * 4);
     Value key = t.at(scope.bufferRow(op.getKeyAttr(), token), rowAt);
     Value value = t.at(scope.bufferRow(op.getValueAttr(), token), rowAt);
+    HeadSteps steps(scope, op, layout.headDim);
     // A warp takes as many channels as it has lanes, of a key or of a value.
     const int64_t groups = llvm::divideCeil(layout.headDim, 32);
     t.loop(t.warp(), t.c(2 * groups), t.c(GpuFacts::warps), [&](Value part) {
       Value isKey = t.less(part, groups), channel = t.add(t.mul(t.rem(part, groups), 32), t.lane());
       Value inside = t.less(channel, layout.headDim);
       Value half = t.select(isKey, block, t.at(block, layout.valuesAt()));
-      Value from = t.at(t.select(isKey, key, value), t.mul(channel, 4));
-      Value x = t.choose(inside, t.f32(), [&] { return Values{t.load(t.f32(), from, 4)}; },
-                         [&] { return Values{t.f(0)}; })[0];
+      Value x = t.choose(
+          isKey, t.f32(),
+          [&] { return Values{steps.channel(key, steps.factorOf(key), token, t.sub(channel, t.lane()))}; },
+          [&] {
+            return t.choose(
+                inside, t.f32(), [&] { return Values{t.load(t.f32(), t.at(value, t.mul(channel, 4)), 4)}; },
+                [&] { return Values{t.f(0)}; });
+          })[0];
       Value stored;
       if (layout.scaled()) {
         // The scale is rounded to f16 before it is used.
@@ -115,8 +121,9 @@ public:
       : scope(scope), t(scope.t), op(op), cache(scope, layout), plan(AttentionPlan::get(op)), channels(plan.headDim),
         shared(scope.sharedAt(scope.plan.attentionAt)) {}
 
-  // One token: this block's KV heads and segments.
+  // One token: this block's KV heads and segments; its KV heads.
   void lowerToken(AppendOp append, int64_t countersAt);
+  void lowerTokenWhole(AppendOp append);
   // Many tokens, which are in the cache.
   void lowerTokens();
 
@@ -142,12 +149,22 @@ private:
     return value;
   }
 
+  // Of the heads and tokens that are worked on together, the first ones; through all segments.
+  void attend(Value kvHead, Value firstHead, Value firstToken, Value tokenEnd);
   void loadQueries(ArrayRef<Row> all);
   // Leaves each row's largest score, sum and outputs in shared memory.
-  void walk(Value head, Value first, Value end, ArrayRef<Row> all);
-  void scores(Value head, Value first, Value end);
+  // Of positions [from, end) of the segment that begins at `first`; of them a row sees those of its window.
+  void walk(Value head, Value first, Value from, Value end, ArrayRef<Row> all);
+  void scores(Value head, Value first, Value from, Value end);
   void softmax(Value first, ArrayRef<Row> all);
-  void values(Value head, Value first, Value end);
+  void values(Value head, Value first, Value from, Value end);
+  // The first position of the block where the window of a token at `position` begins.
+  Value firstBlock(Value position) {
+    if (!op.getWindow())
+      return t.c(0);
+    Value seen = t.max(t.sub(position, *op.getWindow() - 1), t.c(0));
+    return t.mul(t.div(seen, SLUICE_KV_BLOCK), SLUICE_KV_BLOCK);
+  }
 
   struct Part {
     Value maximum, sum, output; // of one channel
@@ -175,20 +192,27 @@ SmallVector<AttentionLowering::Row> AttentionLowering::rowsOf(Value firstHead, V
 }
 
 void AttentionLowering::loadQueries(ArrayRef<Row> all) {
-  forOutputs([&](Value row, Value channel) {
-    Value buffer = scope.bufferRow(op.getQueryAttr(), ofRow(all, row, &Row::token));
-    Value x = t.load(t.f32(), t.at(buffer, t.mul(t.add(t.mul(ofRow(all, row, &Row::head), channels), channel), 4)), 4);
-    t.store(t.mulf(x, t.f(1 / std::sqrt(double(channels)))),
-            at(plan.queriesAt(), t.add(t.mul(row, channels), channel)), 4);
+  const double scale = op.getScale() ? op.getScale()->convertToDouble() : 1 / std::sqrt(double(channels));
+  HeadSteps steps(scope, op, channels);
+  t.when(t.less(t.warp(), rows()), [&] {
+    Value row = t.warp(), token = ofRow(all, row, &Row::token);
+    Value query = t.at(scope.bufferRow(op.getQueryAttr(), token), t.mul(ofRow(all, row, &Row::head), channels * 4));
+    Value factor = steps.factorOf(query);
+    t.loop(t.c(0), t.c(channels), t.c(32), [&](Value first) {
+      Value x = t.mulf(steps.channel(query, factor, token, first), t.f(scale)), channel = t.add(first, t.lane());
+      t.when(t.less(channel, channels),
+             [&] { t.store(x, at(plan.queriesAt(), t.add(t.mul(row, channels), channel)), 4); });
+    });
   });
 }
 
-void AttentionLowering::walk(Value head, Value first, Value end, ArrayRef<Row> all) {
-  t.apart([&] { scores(head, first, end); });
+void AttentionLowering::walk(Value head, Value first, Value from, Value end, ArrayRef<Row> all) {
+  from = t.max(first, from);
+  t.apart([&] { scores(head, first, from, end); });
   t.syncBlock();
   t.apart([&] { softmax(first, all); });
   t.syncBlock();
-  t.apart([&] { values(head, first, end); });
+  t.apart([&] { values(head, first, from, end); });
   t.syncBlock();
   forOutputs([&](Value row, Value channel) {
     Value index = t.add(t.mul(row, channels), channel), sum;
@@ -202,16 +226,20 @@ void AttentionLowering::walk(Value head, Value first, Value end, ArrayRef<Row> a
 }
 
 // Warps of four work on one block of positions, each on a part of the channels.
-void AttentionLowering::scores(Value head, Value first, Value end) {
+void AttentionLowering::scores(Value head, Value first, Value from, Value end) {
   constexpr int64_t parts = AttentionPlan::scoreParts, blocks = warps / parts;
   static_assert(blocks * SLUICE_KV_BLOCK == SLUICE_KV_SEGMENT && SLUICE_KV_BLOCK == 64, "a lane is two positions");
   const int64_t ofPart = llvm::divideCeil(channels, parts), unroll = ofPart % 4 == 0 && channels % parts == 0 ? 4 : 1;
   Value block = t.div(t.warp(), parts), part = t.andi(t.warp(), parts - 1);
   Value position = t.add(first, t.mul(block, SLUICE_KV_BLOCK)), pair = t.mul(t.lane(), 2);
-  t.when(t.less(position, end), [&] {
+  // Blocks before `from` are before every row's window.
+  Value needed = t.less(position, end);
+  if (op.getWindow())
+    needed = t.andi(needed, t.isNot(t.less(position, from)));
+  t.when(needed, [&] {
     Value keys = cache.blockAt(head, position);
-    Value from = t.mul(part, ofPart), to = t.min(t.add(from, ofPart), t.c(channels));
-    Values sums = t.loop(from, to, t.c(unroll), Values(rows() * 2, t.f(0)), [&](Value c, ValueRange state) {
+    Value firstChannel = t.mul(part, ofPart), lastChannel = t.min(t.add(firstChannel, ofPart), t.c(channels));
+    Values sums = t.loop(firstChannel, lastChannel, t.c(unroll), Values(rows() * 2, t.f(0)), [&](Value c, ValueRange state) {
       Values next(state.begin(), state.end());
       SmallVector<Values> queries;
       for (int64_t row = 0; row < rows(); ++row) {
@@ -239,7 +267,7 @@ void AttentionLowering::scores(Value head, Value first, Value end) {
   });
 }
 
-// A warp has a row, a lane every 32nd position. Scores of positions after the row's own count for nothing.
+// A warp has a row, a lane every 32nd position. Scores of positions that the row does not see count for nothing.
 void AttentionLowering::softmax(Value first, ArrayRef<Row> all) {
   constexpr int64_t each = SLUICE_KV_SEGMENT / 32;
   t.loop(t.warp(), t.c(rows()), t.c(warps), [&](Value row) {
@@ -247,9 +275,11 @@ void AttentionLowering::softmax(Value first, ArrayRef<Row> all) {
     Values x;
     Value largest;
     for (int64_t i = 0; i < each; ++i) {
-      Value position = t.add(t.lane(), i * 32);
+      Value position = t.add(t.lane(), i * 32), unseen = t.less(limit, position);
+      if (op.getWindow())
+        unseen = t.ori(unseen, t.isNot(t.less(limit, t.add(position, *op.getWindow()))));
       x.push_back(t.choose(
-          t.less(limit, position), t.f32(), [&] { return Values{t.f(-INFINITY)}; },
+          unseen, t.f32(), [&] { return Values{t.f(-INFINITY)}; },
           [&] {
             Value sum;
             for (int64_t part = 0; part < AttentionPlan::scoreParts; ++part) {
@@ -257,7 +287,7 @@ void AttentionLowering::softmax(Value first, ArrayRef<Row> all) {
               Value score = t.load(t.f32(), at(plan.partsAt(), index), 4);
               sum = part ? t.addf(sum, score) : score;
             }
-            return Values{sum};
+            return Values{op.getSoftcap() ? t.softcap(sum, op.getSoftcap()->convertToDouble()) : sum};
           })[0]);
       largest = i ? t.maxf(largest, x[i]) : x[i];
     }
@@ -277,12 +307,12 @@ void AttentionLowering::softmax(Value first, ArrayRef<Row> all) {
   });
 }
 
-void AttentionLowering::values(Value head, Value first, Value end) {
+void AttentionLowering::values(Value head, Value first, Value from, Value end) {
   const int64_t n = channels % 128 == 0 ? 4 : channels % 64 == 0 ? 2 : 1, step = 32 * n;
   const int64_t vectors = llvm::divideCeil(channels, step);
   Values zero(rows() * vectors * n, t.f(0));
   Value lane = t.mul(t.lane(), n);
-  Values sums = t.loop(t.add(first, t.warp()), end, t.c(warps), zero, [&](Value position, ValueRange state) {
+  Values sums = t.loop(t.add(from, t.warp()), end, t.c(warps), zero, [&](Value position, ValueRange state) {
     Values next(state.begin(), state.end());
     Value half = t.at(cache.blockAt(head, position), cache.layout.valuesAt());
     Value inBlock = t.rem(position, SLUICE_KV_BLOCK), inSegment = t.sub(position, first);
@@ -350,22 +380,23 @@ AttentionLowering::Part AttentionLowering::merge(Part merged, Part part) {
 
 void AttentionLowering::lowerToken(AppendOp append, int64_t countersAt) {
   const int64_t batches = plan.group / plan.heads, heads = int64_t(op.getHeads()), partFloats = channels + 2;
-  Value position = scope.position(), segments = t.add(t.div(position, SLUICE_KV_SEGMENT), 1);
+  Value position = scope.position(), from = firstBlock(position), firstSegment = t.div(from, SLUICE_KV_SEGMENT);
+  Value lastSegment = t.div(position, SLUICE_KV_SEGMENT), segments = t.add(t.sub(lastSegment, firstSegment), 1);
   Value units = t.mul(segments, kvHeads());
   Value parts = scope.bufferRow(op.getResultAttr(), t.c(0));
   t.loop(t.block(), units, t.blocks(), [&](Value unit) {
-    Value kvHead = t.rem(unit, kvHeads()), segment = t.div(unit, kvHeads());
+    Value kvHead = t.rem(unit, kvHeads()), segment = t.add(t.div(unit, kvHeads()), firstSegment);
     Value first = t.mul(segment, SLUICE_KV_SEGMENT);
     Value end = t.min(t.add(position, 1), t.add(first, SLUICE_KV_SEGMENT));
     if (append)
-      t.when(t.equal(segment, t.sub(segments, 1)),
+      t.when(t.equal(segment, lastSegment),
              [&] { t.apart([&] { cache.append(append, kvHead, t.c(0)); }); });
     t.loop(t.c(0), t.c(batches), t.c(1), [&](Value batch) {
       Value firstHead = t.add(t.mul(kvHead, plan.group), t.mul(batch, plan.heads));
       SmallVector<Row> all = rowsOf(firstHead, t.c(0), t.c(1));
       loadQueries(all);
       t.syncBlock(); // the appended token is there, too
-      walk(cache.headAt(kvHead), first, end, all);
+      walk(cache.headAt(kvHead), first, from, end, all);
       forOutputs([&](Value row, Value channel) {
         Value head = t.add(firstHead, row);
         Value to = t.at(parts, t.mul(t.mul(t.add(t.mul(segment, heads), head), partFloats), 4));
@@ -378,7 +409,7 @@ void AttentionLowering::lowerToken(AppendOp append, int64_t countersAt) {
       });
       t.syncBlock();
     });
-    // The last block of a KV head merges its parts, into the place of the first ones.
+    // The last block of a KV head merges its parts, into the place of the first segment's.
     Value flag = t.at(shared, plan.flagAt());
     t.when(t.equal(t.thread(), 0), [&] {
       Value counter = t.at(t.at(scope.args.sync, countersAt), t.mul(kvHead, 4));
@@ -394,7 +425,7 @@ void AttentionLowering::lowerToken(AppendOp append, int64_t countersAt) {
         Value head = t.add(t.mul(kvHead, plan.group), t.div(i, channels)), channel = t.rem(i, channels);
         Value firstPart = t.at(parts, t.mul(t.mul(head, partFloats), 4));
         Part none = nothing();
-        Values merged = t.loop(t.c(0), segments, t.c(1), Values{none.maximum, none.sum, none.output},
+        Values merged = t.loop(firstSegment, t.add(lastSegment, 1), t.c(1), Values{none.maximum, none.sum, none.output},
                                [&](Value segment, ValueRange m) {
                                  Value from = t.at(firstPart, t.mul(segment, heads * partFloats * 4));
                                  Part part{t.load(t.f32(), t.at(from, channels * 4), 4),
@@ -412,48 +443,62 @@ void AttentionLowering::lowerToken(AppendOp append, int64_t countersAt) {
 
 void AttentionLowering::lowerTokens() {
   const int64_t batches = plan.group / plan.heads;
-  Value tokenEnd = scope.tokenEnd(), position = scope.position();
+  Value tokenEnd = scope.tokenEnd();
   Value tokenBlocks = t.div(t.add(tokenEnd, plan.tokens - 1), plan.tokens);
   // Later tokens, which see more, first.
   t.loop(t.block(), t.mul(tokenBlocks, kvHeads() * batches), t.blocks(), [&](Value unit) {
     Value batch = t.rem(unit, kvHeads() * batches), kvHead = t.div(batch, batches);
     Value tokenBlock = t.sub(t.sub(tokenBlocks, 1), t.div(unit, kvHeads() * batches));
-    Value firstToken = t.mul(tokenBlock, plan.tokens), firstHead = t.mul(batch, plan.heads);
-    SmallVector<Row> all = rowsOf(firstHead, firstToken, tokenEnd);
-    loadQueries(all);
-    t.syncBlock();
-    Value end = t.add(position, t.min(t.add(firstToken, plan.tokens), tokenEnd));
-    Value head = cache.headAt(kvHead);
-    // A thread keeps what it has merged of each of its outputs.
-    const int64_t outputs = llvm::divideCeil(rows() * channels, threads);
-    auto outputAt = [&](int64_t i) { return t.add(t.thread(), i * threads); };
-    Values state;
-    for (int64_t i = 0; i < outputs; ++i) {
-      Part none = nothing();
-      state.append({none.maximum, none.sum, none.output});
-    }
-    Values merged = t.loop(t.c(0), end, t.c(SLUICE_KV_SEGMENT), state, [&](Value first, ValueRange m) {
-      walk(head, first, t.min(end, t.add(first, SLUICE_KV_SEGMENT)), all);
-      Values next;
-      for (int64_t i = 0; i < outputs; ++i) {
-        Value output = t.min(outputAt(i), t.c(rows() * channels - 1)), row = t.div(output, channels);
-        Part part = merge({m[3 * i], m[3 * i + 1], m[3 * i + 2]},
-                          {t.load(t.f32(), at(plan.maximaAt(), row), 4), t.load(t.f32(), at(plan.sumsAt(), row), 4),
-                           t.load(t.f32(), at(plan.outputsAt(), output), 4)});
-        next.append({part.maximum, part.sum, part.output});
-      }
-      t.syncBlock();
-      return next;
-    });
-    for (int64_t i = 0; i < outputs; ++i) {
-      Value output = outputAt(i), row = t.div(output, channels), channel = t.rem(output, channels);
-      t.when(t.less(output, rows() * channels), [&] {
-        Value buffer = scope.bufferRow(op.getResultAttr(), ofRow(all, row, &Row::token));
-        Value index = t.add(t.mul(ofRow(all, row, &Row::head), channels), channel);
-        t.store(divide({merged[3 * i], merged[3 * i + 1], merged[3 * i + 2]}), t.at(buffer, t.mul(index, 4)), 4);
-      });
-    }
+    attend(kvHead, t.mul(batch, plan.heads), t.mul(tokenBlock, plan.tokens), tokenEnd);
   });
+}
+
+void AttentionLowering::lowerTokenWhole(AppendOp append) {
+  t.loop(t.block(), t.c(kvHeads()), t.blocks(), [&](Value kvHead) {
+    if (append)
+      t.apart([&] { cache.append(append, kvHead, t.c(0)); });
+    Value firstHead = t.mul(kvHead, plan.group);
+    t.loop(firstHead, t.add(firstHead, plan.group), t.c(plan.heads),
+           [&](Value head) { attend(kvHead, head, t.c(0), t.c(1)); });
+  });
+}
+
+void AttentionLowering::attend(Value kvHead, Value firstHead, Value firstToken, Value tokenEnd) {
+  SmallVector<Row> all = rowsOf(firstHead, firstToken, tokenEnd);
+  loadQueries(all);
+  t.syncBlock(); // an appended token is there, too
+  Value end = t.add(scope.position(), t.min(t.add(firstToken, plan.tokens), tokenEnd));
+  Value head = cache.headAt(kvHead);
+  // A thread keeps what it has merged of each of its outputs.
+  const int64_t outputs = llvm::divideCeil(rows() * channels, threads);
+  auto outputAt = [&](int64_t i) { return t.add(t.thread(), i * threads); };
+  Values state;
+  for (int64_t i = 0; i < outputs; ++i) {
+    Part none = nothing();
+    state.append({none.maximum, none.sum, none.output});
+  }
+  Value from = firstBlock(all[0].position), begin = t.mul(t.div(from, SLUICE_KV_SEGMENT), SLUICE_KV_SEGMENT);
+  Values merged = t.loop(begin, end, t.c(SLUICE_KV_SEGMENT), state, [&](Value first, ValueRange m) {
+    walk(head, first, from, t.min(end, t.add(first, SLUICE_KV_SEGMENT)), all);
+    Values next;
+    for (int64_t i = 0; i < outputs; ++i) {
+      Value output = t.min(outputAt(i), t.c(rows() * channels - 1)), row = t.div(output, channels);
+      Part part = merge({m[3 * i], m[3 * i + 1], m[3 * i + 2]},
+                        {t.load(t.f32(), at(plan.maximaAt(), row), 4), t.load(t.f32(), at(plan.sumsAt(), row), 4),
+                         t.load(t.f32(), at(plan.outputsAt(), output), 4)});
+      next.append({part.maximum, part.sum, part.output});
+    }
+    t.syncBlock();
+    return next;
+  });
+  for (int64_t i = 0; i < outputs; ++i) {
+    Value output = outputAt(i), row = t.div(output, channels), channel = t.rem(output, channels);
+    t.when(t.less(output, rows() * channels), [&] {
+      Value buffer = scope.bufferRow(op.getResultAttr(), ofRow(all, row, &Row::token));
+      Value index = t.add(t.mul(ofRow(all, row, &Row::head), channels), channel);
+      t.store(divide({merged[3 * i], merged[3 * i + 1], merged[3 * i + 2]}), t.at(buffer, t.mul(index, 4)), 4);
+    });
+  }
 }
 
 void forCacheType(const Scope &scope, Type cache, function_ref<void(CacheLayout)> f) {
@@ -470,8 +515,10 @@ void sluice::codegen::lowerAttention(const Scope &scope, AttentionOp op, int64_t
     AttentionLowering lowering(scope, op, layout);
     if (scope.manyTokens())
       lowering.lowerTokens();
-    else
+    else if (op.getSplit())
       lowering.lowerToken(append, countersAt);
+    else
+      lowering.lowerTokenWhole(append);
   });
 }
 

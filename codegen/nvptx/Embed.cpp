@@ -26,6 +26,8 @@ void sluice::codegen::lowerEmbed(const Scope &scope, EmbedOp op) {
   Threads &t = scope.t;
   const PackedLayout &layout = scope.plan.weights.tiles(0).layouts[0];
   const llama::FormatInfo &format = *layout.format;
+  const double factor = op.getScale().convertToDouble();
+  auto scaled = [&](Value x) { return factor == 1 ? x : t.mulf(x, t.f(factor)); };
   auto place = [&](Value token, Value record) {
     Value id = t.load(t.i32(), t.at(scope.args.ids, t.mul(token, 4)), 4);
     Value tile = t.mul(t.extend(t.div(id, layout.tileRows), t.i64()), layout.tileBytes);
@@ -44,7 +46,7 @@ void sluice::codegen::lowerEmbed(const Scope &scope, EmbedOp op) {
       Value value = bytes == 4                               ? t.bitcast(bits, t.f32())
                     : format.format == llama::Format::F16 ? t.halfToFloat(bits)
                                                              : t.bitcast(t.shl(t.extend(bits, t.i32()), 16), t.f32());
-      t.store(value, out(token, column), 4);
+      t.store(scaled(value), out(token, column), 4);
     });
   // A piece is one group of four columns of all of a record's blocks.
   overPieces(scope, layout.recordsPerTile * PackedLayout::blockGroups, [&](Value token, Value piece) {
@@ -65,7 +67,7 @@ void sluice::codegen::lowerEmbed(const Scope &scope, EmbedOp op) {
       Values values;
       for (int64_t i = 0; i < 4; ++i) {
         Value code = t.sub(t.andi(t.shr(codes, 8 * i), 0xff), int64_t(format.zeroPoint) * record.factor(block));
-        values.push_back(t.fma(t.toFloat(code), scale, min));
+        values.push_back(scaled(t.fma(t.toFloat(code), scale, min)));
       }
       auto store = [&] { t.store(t.pack(values), out(token, column), 16); };
       if (layout.cols % layout.recordK == 0)
@@ -93,25 +95,30 @@ static std::pair<Value, Value> sineCosine(Threads &t, Value x) {
 void sluice::codegen::lowerRopeTable(const Scope &scope, RopeTableOp op) {
   Threads &t = scope.t;
   const int64_t pairs = op.getHeadDim() / 2, columns = op.getHeadDim() + 32;
+  // Of every pair the turn, then the magnitude: channels past the turns stay as they are.
   SmallVector<double> turns(op.getTurns());
-  turns.resize(pairs, 0.0); // channels past the turns stay where they are
+  turns.resize(pairs, 0.0);
+  turns.append(op.getTurns().size(), op.getMagnitude().convertToDouble());
+  turns.resize(2 * pairs, 1.0);
   auto module = op->getParentOfType<ModuleOp>();
   std::string name = (op->getParentOfType<ProgramOp>().getSymName() + "_" + op.getBuffer() + "_turns").str();
   if (!module.lookupSymbol(name)) {
     OpBuilder top = OpBuilder::atBlockBegin(module.getBody());
-    auto type = RankedTensorType::get({pairs}, t.f64());
-    LLVM::GlobalOp::create(top, op.getLoc(), LLVM::LLVMArrayType::get(t.f64(), pairs), /*isConstant=*/true,
+    auto type = RankedTensorType::get({2 * pairs}, t.f64());
+    LLVM::GlobalOp::create(top, op.getLoc(), LLVM::LLVMArrayType::get(t.f64(), 2 * pairs), /*isConstant=*/true,
                            LLVM::Linkage::Internal, name, DenseElementsAttr::get(type, ArrayRef<double>(turns)),
                            /*alignment=*/8, Global);
   }
   Value table = LLVM::AddressOfOp::create(t.b, t.pointer(Global), name);
   overPieces(scope, columns / 2, [&](Value token, Value pair) {
     Value position = t.toDouble(t.add(scope.position(), token));
-    Value turn = t.mulf(position, t.loadConstant(t.f64(), t.at(table, t.mul(t.rem(pair, pairs), 8)), 8));
+    Value entry = t.at(table, t.mul(t.rem(pair, pairs), 8));
+    Value turn = t.mulf(position, t.loadConstant(t.f64(), entry, 8));
+    Value magnitude = t.loadConstant(t.f64(), t.at(entry, pairs * 8), 8);
     // Whole turns drop out: adding 1.5 * 2^52 rounds to an integer.
     Value magic = t.real(t.f64(), 6755399441055744.0);
     auto [sine, cosine] = sineCosine(t, t.subf(turn, t.subf(t.addf(turn, magic), magic)));
-    Value s = t.toSingle(sine), c = t.toSingle(cosine);
+    Value s = t.toSingle(t.mulf(sine, magnitude)), c = t.toSingle(t.mulf(cosine, magnitude));
     Value out = t.at(scope.bufferRow(op.getBufferAttr(), token), t.mul(pair, 8));
     t.store(t.pack({c, c}), out, 8);
     t.store(t.pack({t.subf(t.f(-0.0), s), s}), t.at(out, columns * 4), 8);

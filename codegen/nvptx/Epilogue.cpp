@@ -31,6 +31,25 @@ public:
           Value denominator = t.addf(t.f(1), t.exp(t.subf(t.f(0), gate)));
           return t.mulf(t.divf(gate, denominator), lanes[swiglu.getUp()][i]);
         });
+      } else if (auto geglu = dyn_cast<GegluOp>(operation)) {
+        lanes[geglu] = map([&](int64_t i) {
+          Value x = lanes[geglu.getGate()][i], cube = t.mulf(t.mulf(x, x), x);
+          // x / 2 * (1 + tanh(y)) is x / (1 + exp(-2y)).
+          Value y = t.fma(cube, t.f(0.044715), x);
+          Value denominator = t.addf(t.f(1), t.exp(t.mulf(y, t.f(-2 * 0.79788456080286536))));
+          return t.mulf(t.divf(x, denominator), lanes[geglu.getUp()][i]);
+        });
+      } else if (auto bias = dyn_cast<BiasOp>(operation)) {
+        // Rows past the last read what follows the vector in the stream.
+        Value vector = t.at(scope.args.weights, scope.plan.weights.vectorAt(bias));
+        Values b = load(t.at(vector, t.mul(firstRow, 4)), unsigned(4 * rows), /*constant=*/true);
+        lanes[bias] = map([&](int64_t i) { return t.addf(lanes[bias.getInput()][i], b[i]); });
+      } else if (auto scale = dyn_cast<ScaleOp>(operation)) {
+        Value factor = t.f(scale.getFactor().convertToDouble());
+        lanes[scale] = map([&](int64_t i) { return t.mulf(lanes[scale.getInput()][i], factor); });
+      } else if (auto softcap = dyn_cast<SoftcapOp>(operation)) {
+        const double cap = softcap.getCap().convertToDouble();
+        lanes[softcap] = map([&](int64_t i) { return t.softcap(lanes[softcap.getInput()][i], cap); });
       } else if (auto rope = dyn_cast<RopeOp>(operation)) {
         lanes[rope] = turn(rope, lanes[rope.getInput()]);
       } else {
@@ -41,9 +60,10 @@ public:
 
 private:
   Value at(FlatSymbolRefAttr buffer) { return t.at(scope.bufferRow(buffer, token), t.mul(firstRow, 4)); }
-  Values load(Value pointer, unsigned alignment) {
-    return rows == 1 ? Values{t.load(t.f32(), pointer, alignment)}
-                     : t.unpack(t.load(t.vec(rows, t.f32()), pointer, alignment));
+  Values load(Value pointer, unsigned alignment, bool constant = false) {
+    Type type = rows == 1 ? t.f32() : t.vec(rows, t.f32());
+    Value loaded = constant ? t.loadConstant(type, pointer, alignment) : t.load(type, pointer, alignment);
+    return rows == 1 ? Values{loaded} : t.unpack(loaded);
   }
   Values map(function_ref<Value(int64_t)> f) {
     Values result;

@@ -32,9 +32,9 @@ namespace {
 
 constexpr StringRef sharedName = "sluice_shared";
 
-// The fields of sluice_device_args: pointers, but for two strides and the last two.
+// The fields of sluice_device_args: pointers, but for two strides and the last four.
 constexpr int64_t argsPointers = offsetof(sluice_device_args, cache_type) / 8;
-static_assert(sizeof(sluice_device_args) == argsPointers * 8 + 8);
+static_assert(sizeof(sluice_device_args) == argsPointers * 8 + 16);
 
 struct LowerPhasesToGpu : codegen::impl::LowerPhasesToGpuBase<LowerPhasesToGpu> {
   using LowerPhasesToGpuBase::LowerPhasesToGpuBase;
@@ -102,7 +102,7 @@ struct LowerPhasesToGpu : codegen::impl::LowerPhasesToGpuBase<LowerPhasesToGpu> 
     SmallVector<Type> fields(argsPointers, pointer);
     fields[offsetof(sluice_device_args, kv_layer_stride) / 8] = builder.getI64Type();
     fields[offsetof(sluice_device_args, kv_head_stride) / 8] = builder.getI64Type();
-    fields.append({builder.getI32Type(), builder.getI32Type()});
+    fields.append({builder.getI32Type(), builder.getI32Type(), builder.getF32Type(), builder.getI32Type()});
     auto structure = LLVM::LLVMStructType::getLiteral(context, fields);
     auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(context), {LLVM::LLVMPointerType::get(context)});
     auto function = LLVM::LLVMFuncOp::create(builder, loc, unique, type);
@@ -134,6 +134,8 @@ struct LowerPhasesToGpu : codegen::impl::LowerPhasesToGpuBase<LowerPhasesToGpu> 
                     .kvHeadStride = FIELD(kv_head_stride),
                     .cacheType = FIELD(cache_type),
                     .layer = FIELD(layer),
+                    .parameter = FIELD(parameter),
+                    .count = FIELD(count),
                     .shared = LLVM::AddressOfOp::create(t.b, t.pointer(Shared), sharedName)};
 #undef FIELD
     body(t, args);
@@ -145,13 +147,14 @@ struct LowerPhasesToGpu : codegen::impl::LowerPhasesToGpuBase<LowerPhasesToGpu> 
 
   DeviceStep lowerPhase(PhaseOp phase) {
     DeviceStep step;
-    if (!phase.getBody().getOps<SoftmaxOp>().empty() || !phase.getBody().getOps<PeakOp>().empty())
+    if (!phase.getBody().getOps<PeakOp>().empty())
       return step; // the processor's
     PhasePlan plan(phase, *facts);
     std::string name = (phase->getParentOfType<ProgramOp>().getSymName() + "_" + phase.getName()).str();
     step.preparedBytes = plan.preparedBytes;
     if (plan.maxTokens == 1) {
-      step.run = makeKernel(phase.getLoc(), name, sharedOf(plan), false, [&](Threads &t, const KernelArgs &args) {
+      const bool oneBlock = !phase.getBody().getOps<SoftmaxOp>().empty();
+      step.run = makeKernel(phase.getLoc(), name, sharedOf(plan), oneBlock, [&](Threads &t, const KernelArgs &args) {
         Scope scope{plan, t, args, ring};
         if (!plan.groups.empty())
           beginCopies(scope, plan.groups[0]);
@@ -161,16 +164,16 @@ struct LowerPhasesToGpu : codegen::impl::LowerPhasesToGpuBase<LowerPhasesToGpu> 
     }
     auto scopeOf = [&](Threads &t, const KernelArgs &args) { return Scope{plan, t, args, 0}; };
     auto appends = phase.getBody().getOps<AppendOp>();
+    auto overTokens = [&](const Scope &scope) {
+      Threads &t = scope.t;
+      t.loop(t.add(scope.tokenBegin(), t.block()), scope.tokenEnd(), t.blocks(), [&](Value token) {
+        lowerPrologue(scope, token);
+        t.syncBlock();
+      });
+    };
     if (!plan.groups.empty())
       step.prologue = makeKernel(phase.getLoc(), name + "_prologue", plan.sharedBytes, false,
-                                 [&](Threads &t, const KernelArgs &args) {
-                                   Scope scope = scopeOf(t, args);
-                                   Value first = t.add(scope.tokenBegin(), t.block());
-                                   t.loop(first, scope.tokenEnd(), t.blocks(), [&](Value token) {
-                                     lowerPrologue(scope, token);
-                                     t.syncBlock();
-                                   });
-                                 });
+                                 [&](Threads &t, const KernelArgs &args) { overTokens(scopeOf(t, args)); });
     else if (!appends.empty())
       step.prologue = makeKernel(
           phase.getLoc(), name + "_prologue", 0, false,
@@ -179,10 +182,14 @@ struct LowerPhasesToGpu : codegen::impl::LowerPhasesToGpuBase<LowerPhasesToGpu> 
       Scope scope = scopeOf(t, args);
       if (!plan.groups.empty())
         lowerManyTiles(scope);
+      else if (hasWrites(phase))
+        overTokens(scope);
       lowerOthers(scope);
     });
     return step;
   }
+
+  static bool hasWrites(PhaseOp phase) { return !phase.getBody().getOps<WriteOp>().empty(); }
 
   int64_t sharedOf(const PhasePlan &plan) const { return ring * GpuFacts::warps + plan.sharedBytes; }
 
@@ -191,6 +198,9 @@ struct LowerPhasesToGpu : codegen::impl::LowerPhasesToGpuBase<LowerPhasesToGpu> 
     if (!scope.plan.groups.empty()) {
       scope.t.apart([&] { lowerPrologue(scope, scope.t.c(0)); });
       scope.t.syncBlock();
+    } else if (hasWrites(scope.phase())) {
+      scope.t.when(scope.t.equal(scope.t.block(), 0),
+                   [&] { scope.t.apart([&] { lowerPrologue(scope, scope.t.c(0)); }); });
     }
     for (unsigned i = 0; i < scope.plan.groups.size(); ++i) {
       if (i)
@@ -208,7 +218,9 @@ struct LowerPhasesToGpu : codegen::impl::LowerPhasesToGpuBase<LowerPhasesToGpu> 
         lowerEmbed(scope, embed);
       else if (auto table = dyn_cast<RopeTableOp>(op))
         lowerRopeTable(scope, table);
-      else if (!isa<ReadOp, RmsNormOp, MergeOp, PrepareOp, TilesOp, AppendOp>(op))
+      else if (auto softmax = dyn_cast<SoftmaxOp>(op))
+        lowerSoftmax(scope, softmax);
+      else if (!isa<ReadOp, RmsNormOp, SumOp, WriteOp, MergeOp, PrepareOp, TilesOp, AppendOp>(op))
         llvm::report_fatal_error("no lowering for '" + op.getName().getStringRef() + "' in a phase");
     }
   }

@@ -144,13 +144,6 @@ AttentionPlan AttentionPlan::get(AttentionOp op) {
   return {group, cache.getHeadDim(), heads, many && heads == group ? mostRows / heads : 1};
 }
 
-int64_t PhasePlan::vectorAt(RmsNormOp norm) const {
-  for (auto [index, other] : llvm::enumerate(norm->getBlock()->getOps<RmsNormOp>()))
-    if (other == norm)
-      return weights.segments[index].offset; // vectors come first, in the order of the norms
-  llvm_unreachable("the norm is in its block");
-}
-
 int64_t sluice::codegen::ringBytes(ProgramOp program) {
   int64_t bytes = 0;
   program.walk([&](PhaseOp phase) {

@@ -149,7 +149,6 @@ public:
 
   const OperandPlan &operand(mlir::Value prepared) const { return operands.at(prepared).plan; }
   int64_t operandAt(mlir::Value prepared) const { return operands.at(prepared).at; }
-  int64_t vectorAt(stream::RmsNormOp norm) const; // in the stream
   int64_t reduceAt() const { return 0; }          // a word for each warp, twice
   int64_t sumsAt = 0, attentionAt = 0;
   int64_t sharedBytes = 0;   // of one token's kernels, without the rings

@@ -25,6 +25,8 @@ public:
         factors[norm] = factorOf(norm, place++ % 2);
       else if (auto prepare = dyn_cast<PrepareOp>(op))
         lowerPrepare(prepare);
+      else if (auto write = dyn_cast<WriteOp>(op))
+        lowerWrite(write);
     }
   }
 
@@ -42,13 +44,18 @@ private:
     const int64_t width = cast<ValuesType>(values.getType()).getWidth();
     if (auto norm = dyn_cast<RmsNormOp>(op)) {
       Values x = channels(norm.getInput(), channel);
-      Value weights = t.at(t.at(scope.args.weights, scope.plan.vectorAt(norm)), t.mul(channel, 4));
+      Value weights = t.at(t.at(scope.args.weights, scope.plan.weights.vectorAt(norm)), t.mul(channel, 4));
       Values w = t.unpack(t.loadConstant(t.vec(each, t.f32()), weights, 16)); // padded with zeros
       for (auto [value, weight] : llvm::zip_equal(x, w))
         value = t.mulf(t.mulf(value, factors.at(norm)), weight);
       return x;
     }
     Values x;
+    if (auto sum = dyn_cast<SumOp>(op)) {
+      for (auto [lhs, rhs] : llvm::zip_equal(channels(sum.getLhs(), channel), channels(sum.getRhs(), channel)))
+        x.push_back(t.addf(lhs, rhs));
+      return x;
+    }
     if (auto merge = dyn_cast<MergeOp>(op)) {
       // Attention has merged the parts: a head's channels begin where its first part did.
       const int64_t headDim = width / int64_t(merge.getHeads());
@@ -79,6 +86,16 @@ private:
     sum = scope.reduceBlock(sum, [&](Value x, Value y) { return t.addf(x, y); }, place);
     Value mean = t.divf(sum, t.f(double(width)));
     return t.rsqrt(t.addf(mean, t.f(norm.getEps().convertToDouble())));
+  }
+
+  // Many tokens: the block that has the token writes. One: all have it.
+  void lowerWrite(WriteOp write) {
+    Value row = scope.bufferRow(write.getBufferAttr(), token);
+    auto all = [&] {
+      overChannels(write.getValue().getType().getWidth(), // rows are padded to 32 channels
+                   [&](Value channel) { store4(channels(write.getValue(), channel), row, channel); });
+    };
+    scope.manyTokens() ? all() : t.when(t.equal(t.block(), 0), all);
   }
 
   void lowerPrepare(PrepareOp prepare) {

@@ -18,6 +18,7 @@ struct KernelArgs {
   Value arena, prepared, kv, ids, state, sync, logits, banned, chosen;
   Value kvLayerStride, kvHeadStride; // i64
   Value cacheType, layer;            // i32
+  Value parameter, count;            // f32, i32
   Value shared;                      // dynamic shared memory: the rings, then what a phase needs
 };
 
@@ -57,6 +58,7 @@ void lowerAttention(const Scope &scope, stream::AttentionOp op, int64_t counters
 void lowerAppends(const Scope &scope, stream::AppendOp op); // of a chunk
 void lowerEmbed(const Scope &scope, stream::EmbedOp op);
 void lowerRopeTable(const Scope &scope, stream::RopeTableOp op);
+void lowerSoftmax(const Scope &scope, stream::SoftmaxOp op); // by one block
 // Picks the next token, in one block, and advances the state.
 void lowerChoose(Threads &t, const KernelArgs &args, Value scratch, int64_t vocabulary);
 int64_t chooseBytes(); // of shared memory

@@ -124,6 +124,11 @@ Value Threads::exp(Value x) {
   return select(lessf(x, f(-87.3)), f(0.0), result);
 }
 Value Threads::rsqrt(Value x) { return divf(f(1.0), math::SqrtOp::create(b, x)); }
+Value Threads::softcap(Value x, double cap) {
+  // tanh(y) is 1 - 2 / (exp(2y) + 1).
+  Value power = exp(mulf(mulf(x, f(1 / cap)), f(2)));
+  return mulf(subf(f(1), divf(f(2), addf(power, f(1)))), f(cap));
+}
 Value Threads::halfToFloat(Value bits) { return arith::ExtFOp::create(b, f32(), bitcast(bits, f16())); }
 Value Threads::floatToHalf(Value x) { return bitcast(arith::TruncFOp::create(b, f16(), x), i16()); }
 Value Threads::lowHalf(Value pair) { return halfToFloat(truncate(pair, i16())); }

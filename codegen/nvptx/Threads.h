@@ -109,6 +109,7 @@ public:
   Value toInteger(Value pointer); // i64
   Value exp(Value x);   // 0 below -87.3, finite up to 88.3; Cephes' expf polynomial, 2 ulp
   Value rsqrt(Value x); // correctly rounded steps
+  Value softcap(Value x, double cap); // cap * tanh(x / cap), tanh to 2e-7
   Value halfToFloat(Value bits16);
   Value floatToHalf(Value x); // bits, rounded to nearest even
   Value lowHalf(Value pair);  // of two f16 in an i32, as f32

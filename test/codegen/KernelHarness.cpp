@@ -119,6 +119,8 @@ void Kernels::runOnDevice(unsigned index, const sluice_args &args) {
   copies.state = states.address();
   copies.sync = sync.address();
   copies.cache_type = args.cache_type;
+  copies.parameter = args.parameter;
+  copies.count = args.count;
   device->launch(kernels.steps[index].prologue, copies);
   device->launch(kernels.steps[index].run, copies);
   arena.copyTo(args.arena, arenaBytes());

@@ -7,9 +7,17 @@
 
 namespace sluice::test {
 
+// What layers of other families than Llama's have; 0: not.
+struct More {
+  bool biases = false, headNorms = false, postNorms = false, geglu = false;
+  int64_t window = 0, context = 1024;
+  double attentionScale = 0, attentionCap = 0, embedding = 0, multiplier = 0, cap = 0, magnitude = 1;
+};
+
 struct Shape {
   int64_t width, heads, kvHeads, headDim, hidden, vocabulary, layers;
   std::string attention, value, gate, down, output; // formats; value: of the values' weights alone
+  More more = {};
 };
 
 // In the llama dialect, as import makes it. The output is the embedding, too.

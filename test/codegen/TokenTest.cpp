@@ -1,8 +1,8 @@
 //===- TokenTest.cpp - whole models on a device: a token by graph, in one launch, in chunks -------===//
 //
 // The same logits, bit for bit where weights are integers, whichever way they are made; near those of a processor's
-// code, which shares nothing of the lowering. Shapes are odd: rows that fill no tile, blocks without work, tiles that go on
-// in the next block, positions over several segments.
+// code, which shares nothing of the lowering. Shapes are odd: rows that fill no tile, blocks without work, tiles that
+// go on in the next block, positions over several segments.
 //
 //===----------------------------------------------------------------------------------------------===//
 
@@ -104,7 +104,8 @@ public:
   std::vector<float> decode(const std::vector<int32_t> &ids) {
     codegen::Jit jit = llvm::cantFail(codegen::Jit::load(*module, *target));
     codegen::WorkerMemory memory = target->asHost()->workerMemory(schedule->programs()[0]);
-    Bytes weights(packed.size()), arena(arenaBytes(0), 0), scratch(memory.scratch), prepared(memory.prepared), kv(kvBytes, 0);
+    Bytes weights(packed.size()), arena(arenaBytes(0), 0), scratch(memory.scratch), prepared(memory.prepared),
+        kv(kvBytes, 0);
     std::memcpy(weights.data(), packed.data(), packed.size());
     std::vector<float> logits;
     for (size_t i = 0; i < ids.size(); ++i) {
@@ -250,28 +251,47 @@ double worstOf(const std::vector<float> &got, const std::vector<float> &expected
 }
 
 class OnDevice : public ::testing::TestWithParam<const char *> {};
-INSTANTIATE_TEST_SUITE_P(Chips, OnDevice, ::testing::Values("sm_80", "sm_90", "sm_100"),
-                         [](const auto &info) { return std::string(info.param); });
-
-// The chips take turns. Weights in plain formats; then records that are cut into chunks and others, beside each other.
-const std::map<std::string, std::vector<Shape>> shapes = {
-    {"sm_80",
-     {{64, 4, 2, 16, 96, 100, 2, "q4_1", "q4_1", "q4_0", "q8_0", "q8_0"},
-      {256, 4, 2, 64, 512, 70, 1, "q4_k", "q6_k", "q5_0", "q3_k", "q6_k"}}},
-    {"sm_90",
-     {{96, 3, 1, 32, 160, 77, 2, "q4_0", "q8_0", "q4_1", "q4_0", "q4_0"},
-      {256, 4, 1, 64, 256, 77, 2, "q5_k", "iq4_nl", "q2_k", "mxfp4", "q5_1"}}},
-    {"sm_100",
-     {{128, 9, 3, 20, 192, 130, 1, "f16", "bf16", "bf16", "f16", "f32"},
-      {512, 4, 2, 128, 256, 90, 1, "q6_k", "q3_k", "q4_k", "iq4_xs", "q2_k"}}},
+// The chips take turns: each has one of these,
+const Shape shapes[] = {
+    {64, 4, 2, 16, 96, 100, 2, "q4_1", "q4_1", "q4_0", "q8_0", "q8_0"},
+    {96, 3, 1, 32, 160, 77, 2, "q4_0", "q8_0", "q4_1", "q4_0", "q4_0"},
+    {128, 9, 3, 20, 192, 130, 1, "f16", "bf16", "bf16", "f16", "f32"},
 };
+// one with records that are cut into chunks, and others beside them,
+const Shape cutRecords[] = {
+    {256, 4, 2, 64, 512, 70, 1, "q4_k", "q6_k", "q5_0", "q3_k", "q6_k"},
+    {256, 4, 1, 64, 256, 77, 2, "q5_k", "iq4_nl", "q2_k", "mxfp4", "q5_1"},
+    {512, 4, 2, 128, 256, 90, 1, "q6_k", "q3_k", "q4_k", "iq4_xs", "q2_k"},
+};
+// and one of what layers of other families have. The last one's context is too long for attention to be split.
+constexpr More everything{.biases = true,
+                          .headNorms = true,
+                          .postNorms = true,
+                          .geglu = true,
+                          .window = 7,
+                          .attentionScale = 0.3,
+                          .attentionCap = 9,
+                          .embedding = 4,
+                          .multiplier = 0.7,
+                          .cap = 5,
+                          .magnitude = 1.2};
+const Shape families[] = {
+    {96, 4, 2, 24, 160, 90, 2, "q8_0", "q4_0", "q4_1", "q4_0", "q8_0", everything},
+    {64, 8, 1, 8, 96, 64, 2, "q4_1", "q4_1", "q8_0", "q4_0", "q4_0", {.headNorms = true, .window = 3}},
+    {64, 6, 1, 32, 64, 70, 1, "q4_0", "q8_0", "q8_0", "q4_0", "q4_1", {.biases = true, .context = 1 << 21}},
+};
+const char *const chips[] = {"sm_80", "sm_90", "sm_100"};
+INSTANTIATE_TEST_SUITE_P(Chips, OnDevice, ::testing::ValuesIn(chips),
+                         [](const auto &info) { return std::string(info.param); });
+size_t numberOf(llvm::StringRef chip) { return size_t(llvm::find(chips, chip) - chips); }
 } // namespace
 
 TEST_P(OnDevice, EveryWayToRunATokenAgrees) {
   const unsigned seed = std::random_device()();
   std::cout << "seed " << seed << "\n";
   std::mt19937 rng(seed);
-  for (const Shape &shape : shapes.at(GetParam())) {
+  const size_t turn = numberOf(GetParam());
+  for (const Shape &shape : {shapes[turn], cutRecords[turn], families[turn]}) {
     const uint32_t cacheType = rng() % SLUICE_CACHE_COUNT;
     DeviceModel device(shape, GetParam(), seed, cacheType);
     if (!device.runs())
@@ -291,12 +311,14 @@ TEST_P(OnDevice, EveryWayToRunATokenAgrees) {
   }
 }
 
-// The token at position 260 reads two segments of the cache, by several blocks.
+// The token at position 260 reads two segments of the cache, by several blocks; or what a window leaves of them, which
+// begins in the first or in the second.
 TEST_P(OnDevice, SegmentsAreMerged) {
   const unsigned seed = std::random_device()();
   std::cout << "seed " << seed << "\n";
   std::mt19937 rng(seed);
-  const Shape shape{64, 4, 2, 16, 64, 50, 1, "q4_0", "q4_0", "q4_0", "q8_0", "q4_0"};
+  const More windows[] = {{}, {.headNorms = true, .window = 100}, {.window = 4}};
+  const Shape shape{64, 4, 2, 16, 64, 50, 1, "q4_0", "q4_0", "q4_0", "q8_0", "q4_0", windows[numberOf(GetParam())]};
   DeviceModel device(shape, GetParam(), seed, rng() % SLUICE_CACHE_COUNT);
   if (!device.runs())
     GTEST_SKIP() << "no such device in this process";
@@ -327,7 +349,7 @@ TEST_P(OnDevice, ChoosesAsTheSamplerDoes) {
   if (!device.runs())
     GTEST_SKIP() << "no such device in this process";
   runtime::Sampler::SoftmaxFunction softmax = [values = std::vector<float>()](std::span<const float> x,
-                                                                             float scale) mutable {
+                                                                              float scale) mutable {
     double sum = 0, largest = -INFINITY;
     for (float each : x)
       largest = std::max(largest, double(each) * scale);

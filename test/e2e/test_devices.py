@@ -3,15 +3,19 @@
 Small random models of odd shapes against the float64 reference, with the CPU's bounds (see test_random_models.py); a prompt in chunks, a graph
 of phases and one kernel a token give the same bits. The chips take turns; of each only a few multiprocessors, so that tests are quick.
 """
+import json
 import os
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 from compare import compare
 from conftest import BUILD, compile_model, evaluate, make_model, run
 from llama import Model
+from test_architectures import EVERYTHING, GGUF
 
+CHIPS = ["sm_80", "sm_90", "sm_100", "sm_89", "sm_120", "sm_86"]
 SHAPES = {
     # name: (options, chip, cache)
     "f32": (["--type", "f32", "--width", "40", "--heads", "5", "--head-dim", "8", "--ffn", "172"], "sm_80", "f16"),
@@ -57,6 +61,26 @@ def test_logits(name, tmp_path):
     assert not np.array_equal(ours, logits("--device", "cpu"))  # that it was the device
 
 
+@pytest.mark.parametrize("name", [*GGUF, "everything"])
+def test_architecture(name, tmp_path):
+    """See test_architectures.py. Longer than windows; segments of attention are test/codegen's."""
+    options = {**GGUF, "everything": EVERYTHING}[name]
+    chip = CHIPS[list(GGUF).index(name) % len(CHIPS) if name in GGUF else -1]
+    seed = random.randrange(1 << 31)
+    path = make_model(tmp_path / "model.gguf", "--seed", str(seed), "--vocab", "300", "--kv-heads", "2", *([] if "--type" in options else ["--type", "f32"]), *options)
+    executable = compile_model(path, tmp_path / "model", "--target", chip)
+    ids = np.random.default_rng(seed).integers(0, 300, 90)
+    logits = lambda count, *more: evaluate(executable, ids[:count], tmp_path, "--cache-type", "f32", *more, env=device(chip))
+    expected, ours = Model(path).logits(ids), logits(90)
+    result = compare(expected, ours)
+    where = f"{name} on {chip}, seed {seed}: {result}"
+    bound, kl = (0.05, 0.002) if name == "everything" else (1e-4, 1e-9)
+    assert result["max_abs"] < bound * max(1, np.abs(expected).max()) and result["kl"] < kl, where
+    for launch in ("phases", "token"):
+        again = logits(76, "--step", "--launch", launch)
+        assert np.array_equal(ours[:76].view(np.uint32), again.view(np.uint32)), f"{launch}: {where}"
+
+
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
     folder = tmp_path_factory.mktemp("devices")
@@ -77,6 +101,23 @@ def test_seeds_repeat_and_differ(both):
         return run(both[1], "--raw", "-p", "abc", "-n", "12", "--temp", "50", "--top-p", "1", "--min-p", "0", "--top-k", "100", "-s", str(seed), *more, env=device("sm_90")).stdout
     assert answer(1) == answer(1, "--launch", "phases")
     assert len({answer(seed) for seed in range(4)}) > 1
+
+
+def test_whatever_needs_probabilities(both):
+    """A file with code for a device alone computes them there: for samplers that choose among all tokens, and for perplexities."""
+    def answer(seed, *more):
+        return run(both[1], "--raw", "-p", "abc", "-n", "8", "--temp", "1.5", "--top-k", "0", "-s", str(seed), *more, env=device("sm_90")).stdout
+    assert answer(1) == answer(1, "--launch", "phases")
+    assert len({answer(seed) for seed in range(3)}) > 1
+    text = Path(__file__).parent / "english.txt"
+    scores = [json.loads(run(executable, "perplexity", text, "-c", "64", "--chunks", "1", "--json", *more, env=device("sm_90")).stdout)["nll"]
+              for executable, more in ((both[1], []), (both[0], ["--device", "cpu"]))]
+    assert abs(scores[0] - scores[1]) < 0.02, scores
+
+
+def test_bench(both):
+    rows = json.loads(run(both[1], "bench", "-p", "5", "-n", "3", "-r", "1", "--profile", "--output", "json", env=device("sm_90")).stdout)
+    assert [row["test"] for row in rows] == ["pp5", "tg3"] and all(row["avg_ts"] > 0 and row["target"] == "sm_90" for row in rows)
 
 
 def test_without_a_driver(both):
