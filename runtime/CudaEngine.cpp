@@ -82,6 +82,7 @@ CudaEngine::CudaEngine(const Model &model, const sluice_device_variant &variant,
   ids = allocateCuda(chunkTokens() * sizeof(int32_t), "token ids", true);
   banned = allocateCuda((shape.vocabulary + 31) / 32 * sizeof(uint32_t), "banned tokens", true);
   state = allocateCuda(sizeof(sluice_device_state), "the state", true);
+  softmaxState = allocateCuda(sizeof(sluice_device_state), "the state", true);
   sync = allocateCuda(variant.sync_bytes + code.mostBlocks * variant.sync_block_bytes, "barriers", true);
   chosen = allocatePinned(SLUICE_DEVICE_CHOSEN * sizeof(int32_t));
   SLUICE_CUDA(cuMemHostGetDevicePointer_v2, &chosenOnDevice, static_cast<void *>(chosen), 0u);
@@ -110,9 +111,7 @@ sluice_device_args CudaEngine::argsOf(uint32_t kind) const {
           .banned = banned,
           .chosen = chosenOnDevice,
           .cache_type = cacheType,
-          .layer = 0,
-          .parameter = 0,
-          .count = 0};
+          .layer = 0};
 }
 
 static sluice_device_args forStep(sluice_device_args args, const sluice_step &step) {
@@ -275,8 +274,12 @@ void CudaEngine::finish() {
 std::span<const float> CudaEngine::softmax(std::span<const float> values, float scale) {
   const sluice_program &program = *programs[SLUICE_PROGRAM_SOFTMAX].program;
   sluice_device_args args = argsOf(SLUICE_PROGRAM_SOFTMAX);
-  args.parameter = scale;
-  args.count = uint32_t(values.size());
+  sluice_device_state value{};
+  value.temperature = 1 / scale;
+  value.top_k = uint32_t(values.size());
+  args.state = softmaxState; // the other one is of a token that may be under way
+  SLUICE_CUDA(cuMemcpyHtoDAsync_v2, CUdeviceptr(softmaxState), static_cast<const void *>(&value), sizeof value,
+              CUstream(stream));
   SLUICE_CUDA(cuMemcpyHtoDAsync_v2, CUdeviceptr(args.arena + program.input_offset),
               static_cast<const void *>(values.data()), values.size_bytes(), CUstream(stream));
   for (const sluice_step &step : model.steps(program))

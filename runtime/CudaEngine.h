@@ -87,7 +87,7 @@ private:
   const bool wholeToken; // launched as one kernel
   CudaStream stream;
   DeviceProgram programs[3]; // by kind
-  CudaMemory prepared, cache, ids, state, sync, banned;
+  CudaMemory prepared, cache, ids, state, softmaxState, sync, banned;
   CudaHostMemory chosen; // int32[SLUICE_DEVICE_CHOSEN], which the device writes
   CUdeviceptr chosenOnDevice = 0;
   uint64_t headStride = 0, layerStride = 0; // bytes

@@ -232,7 +232,7 @@ typedef struct sluice_tensor {
 //   a token: for every step of SLUICE_PROGRAM_DECODE its `run`; or `token`, which is all of them in one launch;
 //   then `choose`, which `token` includes: it picks the next id and advances the state. So a token can be launched
 //     again and again, as it is, without the host in between; of a chunk it is launched where its last logits choose;
-//   where the host wants probabilities: `run` of SLUICE_PROGRAM_SOFTMAX's steps.
+//   probabilities of logits: for every step of SLUICE_PROGRAM_SOFTMAX its `run`, with a state of its own.
 // A launch depends on all before it. Kernels take one sluice_device_args by value. What changes from token to token is
 // in device memory: the state, and the ids.
 
@@ -243,8 +243,8 @@ typedef struct sluice_device_state {
   uint32_t token_begin; // SLUICE_STEP_HEAD steps compute [token_begin, tokens). choose: = 0
   uint64_t chosen;      // how many ids `choose` has picked
   uint64_t random;      // state of the generator: see Random in runtime/Sampler.h
-  float temperature;    // 0: the most likely token; the rest as in SamplingOptions
-  uint32_t top_k;       // at most SLUICE_DEVICE_TOP_K; 0, which means all, only where temperature is 0
+  float temperature;    // 0: the most likely token; the rest as in SamplingOptions. SLUICE_PROGRAM_SOFTMAX: 1 / parameter
+  uint32_t top_k;       // at most SLUICE_DEVICE_TOP_K; 0: all, only where temperature is 0. SLUICE_PROGRAM_SOFTMAX: count
   float top_p, min_p, repeat_penalty;
   uint32_t flags;        // SLUICE_DEVICE_*
   uint64_t recent_count; // of the sequence so far, the chosen ones included
@@ -273,8 +273,6 @@ typedef struct sluice_device_args {
   uint64_t chosen;          // choose, token: int32[SLUICE_DEVICE_CHOSEN], id number n goes to n % that; may be the host's
   uint32_t cache_type;      // SLUICE_CACHE_*
   uint32_t layer;           // sluice_step.layer; 0 outside the layers
-  float parameter;          // as in sluice_args
-  uint32_t count;
 } sluice_device_args;
 #define SLUICE_DEVICE_CHOSEN 256u
 

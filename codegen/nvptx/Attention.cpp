@@ -239,26 +239,27 @@ void AttentionLowering::scores(Value head, Value first, Value from, Value end) {
   t.when(needed, [&] {
     Value keys = cache.blockAt(head, position);
     Value firstChannel = t.mul(part, ofPart), lastChannel = t.min(t.add(firstChannel, ofPart), t.c(channels));
-    Values sums = t.loop(firstChannel, lastChannel, t.c(unroll), Values(rows() * 2, t.f(0)), [&](Value c, ValueRange state) {
-      Values next(state.begin(), state.end());
-      SmallVector<Values> queries;
-      for (int64_t row = 0; row < rows(); ++row) {
-        Value pointer = at(plan.queriesAt(), t.add(c, row * channels));
-        queries.push_back(unroll == 1 ? Values{t.load(t.f32(), pointer, 4)}
-                                      : t.unpack(t.load(t.vec(unroll, t.f32()), pointer, 16)));
-      }
-      for (int64_t u = 0; u < unroll; ++u) {
-        Value channel = t.add(c, u), index = t.add(t.mul(channel, SLUICE_KV_BLOCK), pair);
-        Values key = cache.elements(2, t.at(keys, t.mul(index, cache.layout.elementBytes())));
-        if (cache.layout.scaled())
-          for (auto [x, scale] : llvm::zip_equal(key, cache.scales(2, keys, channel, pair)))
-            x = t.mulf(x, scale);
-        for (int64_t row = 0; row < rows(); ++row)
-          for (int64_t i = 0; i < 2; ++i)
-            next[row * 2 + i] = t.fma(key[i], queries[row][u], next[row * 2 + i]);
-      }
-      return next;
-    });
+    Values sums =
+        t.loop(firstChannel, lastChannel, t.c(unroll), Values(rows() * 2, t.f(0)), [&](Value c, ValueRange state) {
+          Values next(state.begin(), state.end());
+          SmallVector<Values> queries;
+          for (int64_t row = 0; row < rows(); ++row) {
+            Value pointer = at(plan.queriesAt(), t.add(c, row * channels));
+            queries.push_back(unroll == 1 ? Values{t.load(t.f32(), pointer, 4)}
+                                          : t.unpack(t.load(t.vec(unroll, t.f32()), pointer, 16)));
+          }
+          for (int64_t u = 0; u < unroll; ++u) {
+            Value channel = t.add(c, u), index = t.add(t.mul(channel, SLUICE_KV_BLOCK), pair);
+            Values key = cache.elements(2, t.at(keys, t.mul(index, cache.layout.elementBytes())));
+            if (cache.layout.scaled())
+              for (auto [x, scale] : llvm::zip_equal(key, cache.scales(2, keys, channel, pair)))
+                x = t.mulf(x, scale);
+            for (int64_t row = 0; row < rows(); ++row)
+              for (int64_t i = 0; i < 2; ++i)
+                next[row * 2 + i] = t.fma(key[i], queries[row][u], next[row * 2 + i]);
+          }
+          return next;
+        });
     Value column = t.add(t.mul(block, SLUICE_KV_BLOCK), pair);
     for (int64_t row = 0; row < rows(); ++row) {
       Value index = t.add(t.mul(t.add(t.mul(part, rows()), row), SLUICE_KV_SEGMENT), column);
@@ -389,8 +390,7 @@ void AttentionLowering::lowerToken(AppendOp append, int64_t countersAt) {
     Value first = t.mul(segment, SLUICE_KV_SEGMENT);
     Value end = t.min(t.add(position, 1), t.add(first, SLUICE_KV_SEGMENT));
     if (append)
-      t.when(t.equal(segment, lastSegment),
-             [&] { t.apart([&] { cache.append(append, kvHead, t.c(0)); }); });
+      t.when(t.equal(segment, lastSegment), [&] { t.apart([&] { cache.append(append, kvHead, t.c(0)); }); });
     t.loop(t.c(0), t.c(batches), t.c(1), [&](Value batch) {
       Value firstHead = t.add(t.mul(kvHead, plan.group), t.mul(batch, plan.heads));
       SmallVector<Row> all = rowsOf(firstHead, t.c(0), t.c(1));
@@ -493,7 +493,10 @@ void AttentionLowering::attend(Value kvHead, Value firstHead, Value firstToken, 
   });
   for (int64_t i = 0; i < outputs; ++i) {
     Value output = outputAt(i), row = t.div(output, channels), channel = t.rem(output, channels);
-    t.when(t.less(output, rows() * channels), [&] {
+    Value isOne = t.less(output, rows() * channels);
+    if (plan.tokens > 1) // rows after the last token repeat it
+      isOne = t.andi(isOne, t.less(t.add(firstToken, t.div(row, plan.heads)), tokenEnd));
+    t.when(isOne, [&] {
       Value buffer = scope.bufferRow(op.getResultAttr(), ofRow(all, row, &Row::token));
       Value index = t.add(t.mul(ofRow(all, row, &Row::head), channels), channel);
       t.store(divide({merged[3 * i], merged[3 * i + 1], merged[3 * i + 2]}), t.at(buffer, t.mul(index, 4)), 4);

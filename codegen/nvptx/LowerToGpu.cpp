@@ -32,9 +32,9 @@ namespace {
 
 constexpr StringRef sharedName = "sluice_shared";
 
-// The fields of sluice_device_args: pointers, but for two strides and the last four.
+// The fields of sluice_device_args: pointers, but for two strides and the last two.
 constexpr int64_t argsPointers = offsetof(sluice_device_args, cache_type) / 8;
-static_assert(sizeof(sluice_device_args) == argsPointers * 8 + 16);
+static_assert(sizeof(sluice_device_args) == argsPointers * 8 + 8);
 
 struct LowerPhasesToGpu : codegen::impl::LowerPhasesToGpuBase<LowerPhasesToGpu> {
   using LowerPhasesToGpuBase::LowerPhasesToGpuBase;
@@ -102,7 +102,7 @@ struct LowerPhasesToGpu : codegen::impl::LowerPhasesToGpuBase<LowerPhasesToGpu> 
     SmallVector<Type> fields(argsPointers, pointer);
     fields[offsetof(sluice_device_args, kv_layer_stride) / 8] = builder.getI64Type();
     fields[offsetof(sluice_device_args, kv_head_stride) / 8] = builder.getI64Type();
-    fields.append({builder.getI32Type(), builder.getI32Type(), builder.getF32Type(), builder.getI32Type()});
+    fields.append({builder.getI32Type(), builder.getI32Type()});
     auto structure = LLVM::LLVMStructType::getLiteral(context, fields);
     auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(context), {LLVM::LLVMPointerType::get(context)});
     auto function = LLVM::LLVMFuncOp::create(builder, loc, unique, type);
@@ -134,8 +134,6 @@ struct LowerPhasesToGpu : codegen::impl::LowerPhasesToGpuBase<LowerPhasesToGpu> 
                     .kvHeadStride = FIELD(kv_head_stride),
                     .cacheType = FIELD(cache_type),
                     .layer = FIELD(layer),
-                    .parameter = FIELD(parameter),
-                    .count = FIELD(count),
                     .shared = LLVM::AddressOfOp::create(t.b, t.pointer(Shared), sharedName)};
 #undef FIELD
     body(t, args);

@@ -136,14 +136,16 @@ llvm::Expected<TokenReport> sluice::codegen::reportToken(ModuleOp configured, co
   TokenReport report;
   report.assembled = !code->assembled.kernels.empty();
   report.disassembled = !sass.empty();
-  for (auto program : model.getOps<ProgramOp>()) {
+  for (auto [index, program] : llvm::enumerate(model.getOps<ProgramOp>())) {
     if (program.getSymName() != "decode")
       continue;
+    ArrayRef<Step> steps = schedule.steps(index);
     for (const PhaseTraffic &traffic : Traffic::get(program, workload.cacheType).phases) {
       PhaseReport phase{.name = stream::PhaseOp(traffic.phase).getName().str(), .runs = traffic.runs, .weightBytes = traffic.streamedBytes};
       phase.cacheBytes = traffic.cacheBytes * workload.depth;
-      auto kernels = schedule.kernels();
-      phase.kernel = code->kernels.steps[llvm::find(kernels, traffic.phase) - kernels.begin()].run.name;
+      // Phases of the same code share a kernel.
+      auto step = llvm::find_if(steps, [&](const Step &each) { return each.phase == traffic.phase; });
+      phase.kernel = code->kernels.steps[step->kernel].run.name;
       PhasePlan plan(traffic.phase, facts);
       std::vector<double> bytesOfBlock(facts.multiprocessors);
       phase.bytesInFlight = plan.groups.empty() ? 0 : 1e30;

@@ -18,7 +18,6 @@ struct KernelArgs {
   Value arena, prepared, kv, ids, state, sync, logits, banned, chosen;
   Value kvLayerStride, kvHeadStride; // i64
   Value cacheType, layer;            // i32
-  Value parameter, count;            // f32, i32
   Value shared;                      // dynamic shared memory: the rings, then what a phase needs
 };
 

@@ -2,6 +2,7 @@
 
 #include "codegen/nvptx/Scope.h"
 #include <cmath>
+#include <cstddef>
 
 using namespace mlir;
 using namespace sluice;
@@ -26,19 +27,22 @@ static Value logarithm(Threads &t, Value x) {
 void sluice::codegen::lowerSoftmax(const Scope &scope, SoftmaxOp op) {
   Threads &t = scope.t;
   Value input = scope.bufferRow(op.getInputAttr(), t.c(0)), result = scope.bufferRow(op.getResultAttr(), t.c(0));
-  Value count = scope.args.count, step = t.c(GpuFacts::threads);
-  auto logit = [&](Value i) { return t.mulf(t.load(t.f32(), t.at(input, t.mul(i, 4)), 4), scope.args.parameter); };
+  auto state = [&](size_t offset, Type type) { return t.load(type, t.at(scope.args.state, int64_t(offset)), 4); };
+  Value scale = t.divf(t.f(1), state(offsetof(sluice_device_state, temperature), t.f32()));
+  Value count = state(offsetof(sluice_device_state, top_k), t.i32()), step = t.c(GpuFacts::threads);
+  auto logit = [&](Value i) { return t.mulf(t.load(t.f32(), t.at(input, t.mul(i, 4)), 4), scale); };
   // Each thread has every 512th; the same all the way, so that nobody waits for what others write.
-  Value largest = t.loop(t.thread(), count, step, t.f(-INFINITY), [&](Value i, ValueRange state) {
-    return Values{t.maxf(state[0], logit(i))};
-  })[0];
-  Value maximum = scope.reduceBlock(largest, [&](Value x, Value y) { return t.maxf(x, y); }, 0);
+  Value largest = t.loop(t.thread(), count, step, t.f(-INFINITY),
+                         [&](Value i, ValueRange state) { return Values{t.maxf(state[0], logit(i))}; })[0];
+  Value maximum = scope.reduceBlock(
+      largest, [&](Value x, Value y) { return t.maxf(x, y); }, 0);
   Value sum = t.loop(t.thread(), count, step, t.f(0), [&](Value i, ValueRange state) {
     Value p = t.exp(t.subf(logit(i), maximum));
     t.store(p, t.at(result, t.mul(i, 4)), 4);
     return Values{t.addf(state[0], p)};
   })[0];
-  sum = scope.reduceBlock(sum, [&](Value x, Value y) { return t.addf(x, y); }, 1);
+  sum = scope.reduceBlock(
+      sum, [&](Value x, Value y) { return t.addf(x, y); }, 1);
   Value factor = t.divf(t.f(1), sum);
   t.loop(t.thread(), count, step, [&](Value i) {
     Value at = t.at(result, t.mul(i, 4));

@@ -3,10 +3,10 @@
 #include "compiler/import/Checkpoint.h"
 #include "compiler/import/Gguf.h"
 #include "compiler/import/Safetensors.h"
+#include "compiler/import/TextFile.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Format.h"
-#include "llvm/Support/JSON.h"
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -199,12 +199,5 @@ std::optional<llvm::StringRef> Checkpoint::chatTemplate() const {
 }
 
 llvm::Error Checkpoint::error(const llvm::Twine &message) const {
-  // Names come from the file: whatever would act on a terminal is shown as its code.
-  std::string text;
-  for (char c : llvm::json::fixUTF8(message.str()))
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
-      text += "\\x" + llvm::utohexstr(static_cast<unsigned char>(c), /*LowerCase=*/true, /*Width=*/2);
-    else
-      text += c;
-  return llvm::createStringError(llvm::Twine(filePath) + ": " + text);
+  return llvm::createStringError(filePath + ": " + shown(message.str()));
 }

@@ -60,6 +60,7 @@ public:
   llvm::StringRef configText() const { return config; }
 
   //===-- Tensors --------------------------------------------------------------------===//
+  static constexpr uint64_t mostTensors = 1 << 20; // more are an error
   llvm::ArrayRef<TensorInfo> tensors() const { return tensorList; }
   const TensorInfo *findTensor(llvm::StringRef name) const;
   // The bytes of a tensor, mapped. They must be released after use, so that memory does not grow with the model.
@@ -73,7 +74,7 @@ public:
   // The Jinja source of the chat template, if there is one.
   std::optional<llvm::StringRef> chatTemplate() const;
 
-  // An error "FILE: message", with control characters and invalid UTF-8 in the message replaced.
+  // An error "FILE: message", the message as by `shown`.
   llvm::Error error(const llvm::Twine &message) const;
 
 private:

@@ -53,6 +53,8 @@ constexpr GgmlType ggmlTypes[] = {
     {41, "Q1_0", 1, 0},
 };
 
+// No model has so many, and each takes much more memory than its bytes in the file.
+constexpr uint64_t mostKeys = 1 << 20, mostElements = 1 << 24;
 constexpr uint64_t maxNameBytes = 4096;
 } // namespace
 
@@ -98,6 +100,10 @@ llvm::Error GgufReader::read() {
   if (metadataCount > (bytes.size() - at) / 12 || tensorCount > (bytes.size() - at) / 24)
     return checkpoint.error("claims " + llvm::Twine(metadataCount) + " metadata keys and " + llvm::Twine(tensorCount) +
                             " tensors, more than fit in it; the file is damaged: download it again");
+  if (metadataCount > mostKeys || tensorCount > Checkpoint::mostTensors - checkpoint.tensorList.size())
+    return checkpoint.error("has " + llvm::Twine(metadataCount) + " metadata keys and " + llvm::Twine(tensorCount) +
+                            " tensors; expected at most " + llvm::Twine(mostKeys) + " and " +
+                            llvm::Twine(Checkpoint::mostTensors));
   if (llvm::Error failure = readMetadata(metadataCount))
     return failure;
   const size_t first = checkpoint.tensorList.size();
@@ -202,6 +208,10 @@ llvm::Error GgufReader::readArray(llvm::StringRef key, Metadata &value) {
     return checkpoint.error("metadata key '" + key + "' is an array of unsupported type " + llvm::Twine(type));
   if (count > (bytes.size() - at) / sizes[type])
     return truncated("metadata key '" + key + "'");
+  elements += count;
+  if (elements > mostElements)
+    return checkpoint.error("metadata key '" + key + "' is an array of " + llvm::Twine(count) + "; expected at most " +
+                            llvm::Twine(mostElements) + " elements of all arrays");
   auto numbers = [&](auto raw, auto element) {
     std::vector<decltype(element)> result(count);
     for (auto &out : result) {

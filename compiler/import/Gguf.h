@@ -35,7 +35,8 @@ private:
   uint32_t file;
   llvm::ArrayRef<uint8_t> bytes;
   llvm::MapVector<llvm::StringRef, Metadata> ownValues, &values;
-  uint64_t at = 0; // position in the file
+  uint64_t at = 0;       // position in the file
+  uint64_t elements = 0; // of all arrays
 };
 
 } // namespace sluice

@@ -5,32 +5,81 @@
 
 using namespace sluice;
 
-llvm::Expected<Json> sluice::parseJsonObject(llvm::StringRef text) {
-  constexpr int deepest = 64;
+namespace {
+
+// Finds out whether a text is JSON without a key that appears twice in its object, of which parsing would silently take
+// the last.
+class Checker : public nlohmann::json_sax<Json> {
+public:
   std::string problem;
-  std::vector<std::set<std::string>> keys; // of the objects that are open
-  auto watch = [&](int depth, Json::parse_event_t event, Json &value) {
-    if (depth > deepest && problem.empty())
-      problem = "it is nested more than " + std::to_string(deepest) + " deep";
-    if (event == Json::parse_event_t::object_start)
-      keys.emplace_back();
-    else if (event == Json::parse_event_t::object_end && !keys.empty())
-      keys.pop_back();
-    else if (event == Json::parse_event_t::key && problem.empty() && !keys.empty() &&
-             !keys.back().insert(value.get<std::string>()).second)
-      problem = "key '" + value.get<std::string>() + "' appears twice";
+
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(number_integer_t) override { return true; }
+  bool number_unsigned(number_unsigned_t) override { return true; }
+  bool number_float(number_float_t, const string_t &) override { return true; }
+  bool string(string_t &) override { return true; }
+  bool binary(binary_t &) override { return true; }
+  bool start_array(size_t) override { return true; }
+  bool end_array() override { return true; }
+  bool start_object(size_t) override { return open.emplace_back(), true; }
+  bool end_object() override { return open.pop_back(), true; }
+  bool key(string_t &name) override {
+    if (!open.back().insert(name).second)
+      problem = "key '" + name + "' appears twice";
     return problem.empty();
-  };
-  Json json;
-  try {
-    json = Json::parse(text.begin(), text.end(), watch);
-  } catch (const Json::exception &error) {
-    if (problem.empty())
-      problem = error.what();
   }
-  if (problem.empty() && !json.is_object())
-    problem = "expected a JSON object";
-  if (!problem.empty())
-    return llvm::createStringError(problem);
+  bool parse_error(size_t, const std::string &, const nlohmann::detail::exception &error) override {
+    problem = error.what();
+    return false;
+  }
+
+private:
+  std::vector<std::set<std::string>> open; // keys of the objects that are open
+};
+
+} // namespace
+
+llvm::Error sluice::expectModestJson(llvm::StringRef text, int mostObjects) {
+  constexpr int deepest = 64, mostValues = 1 << 22;
+  int depth = 0, values = 0, objects = 0;
+  for (size_t i = 0; i < text.size(); ++i) {
+    switch (text[i]) {
+    case '"':
+      for (++i; i < text.size() && text[i] != '"'; ++i)
+        i += text[i] == '\\';
+      break;
+    case '{':
+      ++objects;
+      [[fallthrough]];
+    case '[':
+      ++depth;
+      [[fallthrough]];
+    case ',':
+      ++values;
+      break;
+    case ']':
+    case '}':
+      --depth;
+      break;
+    }
+    if (depth > deepest)
+      return llvm::createStringError("it is nested more than " + llvm::Twine(deepest) + " deep");
+    if (values > mostValues || objects > mostObjects)
+      return llvm::createStringError("it has more than " + llvm::Twine(values > mostValues ? mostValues : mostObjects) +
+                                     (values > mostValues ? " values" : " objects"));
+  }
+  return llvm::Error::success();
+}
+
+llvm::Expected<Json> sluice::parseJsonObject(llvm::StringRef text) {
+  if (llvm::Error error = expectModestJson(text))
+    return std::move(error);
+  Checker checker;
+  if (!Json::sax_parse(text.begin(), text.end(), &checker))
+    return llvm::createStringError(checker.problem);
+  Json json = Json::parse(text.begin(), text.end());
+  if (!json.is_object())
+    return llvm::createStringError("expected a JSON object");
   return json;
 }

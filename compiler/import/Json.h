@@ -8,10 +8,14 @@
 
 namespace sluice {
 
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::json;
 
-// An object; an error that says what is wrong if the text is no JSON object, has a key twice, or is nested beyond
-// reason.
+// An error if a parser of this text would have to go too deep, or would take memory out of proportion: a value of two
+// characters is a hundred bytes, an object of llvm::json four thousand. Of what we know the tokenizer of Gemma 3 has
+// most values, two million.
+llvm::Error expectModestJson(llvm::StringRef text, int mostObjects = 1 << 20);
+
+// An object; an error that says what is wrong if the text is no JSON object, has a key twice, or is beyond reason.
 llvm::Expected<Json> parseJsonObject(llvm::StringRef text);
 
 } // namespace sluice

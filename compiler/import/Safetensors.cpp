@@ -6,10 +6,10 @@
 //===------------------------------------------------------------------------------------===//
 
 #include "compiler/import/Safetensors.h"
+#include "compiler/import/TextFile.h"
 #include "llvm/Support/CheckedArithmetic.h"
 #include "llvm/Support/Endian.h"
 #include "llvm/Support/FileSystem.h"
-#include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include <set>
 
@@ -48,10 +48,10 @@ constexpr Type types[] = {
 llvm::Expected<std::string> SafetensorsReader::readText(llvm::StringRef name) {
   llvm::SmallString<128> path(checkpoint.path());
   llvm::sys::path::append(path, name);
-  auto buffer = llvm::MemoryBuffer::getFile(path, /*IsText=*/false, /*RequiresNullTerminator=*/false);
-  if (!buffer)
-    return checkpoint.error(name + ": cannot read: " + buffer.getError().message());
-  return (*buffer)->getBuffer().str();
+  llvm::Expected<std::string> text = readTextFile(path.str().str());
+  if (!text)
+    return checkpoint.error(name + ": " + toString(text.takeError()));
+  return text;
 }
 
 llvm::Error SafetensorsReader::read() {
@@ -140,7 +140,16 @@ llvm::Error SafetensorsReader::readShard(llvm::StringRef name) {
     if (tensor != "__metadata__")
       if (llvm::Error error = readTensor(*file, tensor, description, 8 + length))
         return error;
+  sortByPlace(first);
   return checkpoint.expectApart(first);
+}
+
+// As they lie in the file: JSON does not keep an order.
+void SafetensorsReader::sortByPlace(size_t first) {
+  auto added = llvm::MutableArrayRef(checkpoint.tensorList).drop_front(first);
+  llvm::stable_sort(added, [](const TensorInfo &x, const TensorInfo &y) { return x.offset < y.offset; });
+  for (auto [i, tensor] : llvm::enumerate(added))
+    checkpoint.tensorIndex[tensor.name] = first + i;
 }
 
 llvm::Error SafetensorsReader::readTensor(uint32_t file, const std::string &name, const Json &description,
@@ -193,6 +202,8 @@ llvm::Error SafetensorsReader::readTensor(uint32_t file, const std::string &name
   tensor.bytes = end - begin;
   if (!checkpoint.tensorIndex.try_emplace(name, checkpoint.tensorList.size()).second)
     return wrong("it is in another file of the folder, too");
+  if (checkpoint.tensorList.size() == Checkpoint::mostTensors)
+    return checkpoint.error("has more than " + Twine(Checkpoint::mostTensors) + " tensors");
   checkpoint.tensorList.push_back(std::move(tensor));
   return llvm::Error::success();
 }

@@ -21,6 +21,7 @@ private:
   llvm::Expected<std::string> readText(llvm::StringRef name);
   llvm::Expected<std::vector<std::string>> shards();
   llvm::Error readShard(llvm::StringRef name);
+  void sortByPlace(size_t first); // tensors of this file begin at that number
   llvm::Error readTensor(uint32_t file, const std::string &name, const Json &description, uint64_t dataBegin);
 
   Checkpoint &checkpoint;

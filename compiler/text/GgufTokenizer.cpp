@@ -67,6 +67,8 @@ private:
       return e;
     if (!texts || texts->empty())
       return checkpoint.error("metadata key 'tokenizer.ggml.tokens' is missing or empty; the file has no tokenizer");
+    if (llvm::Error e = expectModestVocabulary(*texts))
+      return checkpoint.error("metadata key 'tokenizer.ggml.tokens': " + llvm::toString(std::move(e)));
     if (types && types->size() != texts->size())
       return checkpoint.error("metadata key 'tokenizer.ggml.token_type': expected " + llvm::Twine(texts->size()) +
                               " entries, as many as tokens, got " + llvm::Twine(types->size()));
@@ -156,6 +158,8 @@ private:
     if (scores->size() != model.tokens.size())
       return checkpoint.error("metadata key 'tokenizer.ggml.scores': expected " + llvm::Twine(model.tokens.size()) +
                               " entries, as many as tokens, got " + llvm::Twine(scores->size()));
+    if (llvm::Error e = expectFinite(*scores))
+      return checkpoint.error("metadata key 'tokenizer.ggml.scores': " + llvm::toString(std::move(e)));
     SentencePieceRules rules;
     rules.addPrefix = prefixed;
     rules.collapseSpaces = collapse.value_or(false);

@@ -1,11 +1,13 @@
 //===- HuggingFaceTokenizer.cpp - tokenizer and chat template of a Hugging Face folder ------===//
 
 #include "compiler/text/HuggingFaceTokenizer.h"
+#include "compiler/import/Json.h"
+#include "compiler/import/TextFile.h"
 #include "compiler/text/SentencePieceModel.h"
 #include "compiler/text/TokenizerJson.h"
+#include "llvm/ADT/DenseSet.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/FileSystem.h"
-#include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 
 using namespace sluice;
@@ -20,17 +22,17 @@ static std::string pathOf(llvm::StringRef folder, llvm::StringRef name) {
 }
 
 static llvm::Error errorIn(const std::string &path, llvm::Error error) {
-  return llvm::createStringError(path + ": " + llvm::toString(std::move(error)));
+  return llvm::createStringError(path + ": " + shown(llvm::toString(std::move(error))));
 }
 
 // None if there is no such file.
 static llvm::Expected<std::optional<std::string>> readText(const std::string &path) {
   if (!llvm::sys::fs::exists(path))
     return std::nullopt;
-  auto buffer = llvm::MemoryBuffer::getFile(path);
-  if (!buffer)
-    return llvm::createStringError(path + ": " + buffer.getError().message());
-  return (*buffer)->getBuffer().str();
+  llvm::Expected<std::string> text = readTextFile(path);
+  if (!text)
+    return errorIn(path, text.takeError());
+  return std::move(*text);
 }
 
 // Empty if there is no such file.
@@ -40,6 +42,8 @@ static llvm::Expected<Object> readObject(const std::string &path) {
     return text.takeError();
   if (!*text)
     return Object();
+  if (llvm::Error error = expectModestJson(**text, /*mostObjects=*/1 << 16))
+    return errorIn(path, std::move(error));
   llvm::Expected<Value> value = llvm::json::parse(**text);
   if (!value)
     return errorIn(path, value.takeError());
@@ -130,15 +134,17 @@ private:
     const Object *tokens = config.getObject("added_tokens_decoder");
     if (!tokens)
       return;
+    llvm::DenseSet<uint32_t> listed;
+    for (const TokenizerModel::Added &each : model.added)
+      listed.insert(each.id);
     for (const auto &[key, value] : *tokens) {
       const Object *token = value.getAsObject();
       uint32_t id;
-      if (!token || llvm::StringRef(key).getAsInteger(10, id) || id > 10'000'000)
+      if (!token || llvm::StringRef(key).getAsInteger(10, id) || id >= mostTokens)
         continue;
       llvm::StringRef content = token->getString("content").value_or("");
       bool special = token->getBoolean("special").value_or(false);
-      auto same = [&](const TokenizerModel::Added &added) { return added.id == id; };
-      if (content.empty() || llvm::any_of(model.added, same))
+      if (content.empty() || !listed.insert(id).second)
         continue;
       while (model.tokens.size() <= id)
         model.add("", NormalToken, false);

@@ -171,6 +171,8 @@ private:
         if (seen[at])
           continue;
         seen[at] = true;
+        if (++steps > mostSteps)
+          throw TooComplex();
         const Instruction &instruction = program.code[at];
         switch (instruction.kind) {
         case Instruction::Characters:
@@ -195,6 +197,8 @@ private:
     return uint16_t(stateOf(next, false) | (matched ? patternAccepts : 0));
   }
 
+  static constexpr uint64_t mostSteps = 100'000'000; // seconds
+  uint64_t steps = 0;
   const Program &program;
   PatternAutomaton automaton;
   std::vector<std::vector<bool>> classMembers; // by class, of the sets
@@ -205,6 +209,10 @@ private:
 } // namespace
 
 llvm::Expected<PatternAutomaton> sluice::compilePattern(llvm::StringRef pattern) {
+  constexpr size_t longestPattern = 4096;
+  if (pattern.size() > longestPattern)
+    return llvm::createStringError("a pattern has " + llvm::Twine(pattern.size()) + " bytes; expected at most " +
+                                   llvm::Twine(longestPattern));
   llvm::Expected<std::unique_ptr<Node>> root = parsePattern(pattern);
   if (!root)
     return root.takeError();

@@ -5,8 +5,8 @@
 //===----------------------------------------------------------------------------------------===//
 
 #include "compiler/text/SentencePieceModel.h"
+#include "compiler/import/TextFile.h"
 #include "llvm/Support/Endian.h"
-#include "llvm/Support/MemoryBuffer.h"
 
 using namespace sluice;
 
@@ -86,7 +86,7 @@ public:
     Message file(bytes);
     Field field;
     bool damaged = false;
-    while (file.next(field)) {
+    while (model.tokens.size() <= mostTokens && file.next(field)) {
       if (field.number == 1)
         damaged |= !readPiece(field.bytes);
       else if (field.number == 2)
@@ -96,6 +96,10 @@ public:
     }
     if (damaged || file.isDamaged() || model.tokens.empty())
       return error("is damaged or no SentencePiece model");
+    if (llvm::Error wrong = expectModestVocabulary({model.tokens.begin(), model.tokens.end()}))
+      return error(llvm::toString(std::move(wrong)));
+    if (llvm::Error wrong = expectFinite(scores))
+      return error(llvm::toString(std::move(wrong)));
     if (modelType != 1 && modelType != 2)
       return error("is of type " + llvm::Twine(modelType) + "; expected 1 (unigram) or 2 (BPE)");
     if (asSuffix || !escapes)
@@ -196,8 +200,8 @@ private:
 } // namespace
 
 llvm::Expected<TokenizerModel> sluice::readSentencePieceModel(llvm::StringRef path) {
-  auto buffer = llvm::MemoryBuffer::getFile(path, /*IsText=*/false, /*RequiresNullTerminator=*/false);
-  if (!buffer)
-    return llvm::createStringError(path + ": " + buffer.getError().message());
-  return Reader(path).run((*buffer)->getBuffer());
+  llvm::Expected<std::string> bytes = readTextFile(path.str());
+  if (!bytes)
+    return llvm::createStringError(path + ": " + llvm::toString(bytes.takeError()));
+  return Reader(path).run(*bytes);
 }

@@ -6,6 +6,7 @@
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Support/Base64.h"
+#include <cmath>
 #include <map>
 #include <unicode/normalizer2.h>
 
@@ -33,9 +34,12 @@ const Object &object(const Object &parent, llvm::StringRef key) {
     fail("expected an object '" + key + "'");
   return *found;
 }
+llvm::ArrayRef<Value> elements(const Array *list) {
+  return list ? llvm::ArrayRef<Value>(list->data(), list->size()) : llvm::ArrayRef<Value>();
+}
 uint32_t tokenId(const Value *value, llvm::StringRef of) {
   std::optional<int64_t> id = value ? value->getAsInteger() : std::nullopt;
-  if (!id || *id < 0 || *id > 10'000'000)
+  if (!id || *id < 0 || *id >= mostTokens)
     fail("expected the id of " + of);
   return uint32_t(*id);
 }
@@ -54,6 +58,8 @@ public:
     readAdded(normalizers);
     if (const Object *preTokenizer = file.getObject("pre_tokenizer"))
       readPreTokenizer(*preTokenizer);
+    if (llvm::Error error = expectModestVocabulary({model.tokens.begin(), model.tokens.end()}))
+      fail(llvm::toString(std::move(error)));
     if (model.byteAlphabet)
       for (auto [id, token] : llvm::enumerate(model.tokens))
         if (model.inModel[id] && model.kinds[id] == NormalToken)
@@ -88,10 +94,12 @@ private:
     } else if (type == "Unigram") {
       model.algorithm = TokenizerAlgorithm::Unigram;
       const Array *pieces = part.getArray("vocab");
-      for (const Value &each : pieces ? *pieces : Array()) {
+      for (const Value &each : elements(pieces)) {
         const Array *pair = each.getAsArray();
         if (!pair || pair->size() != 2 || !(*pair)[0].getAsString() || !(*pair)[1].getAsNumber())
           fail("expected pairs of piece and score in 'vocab'");
+        if (!std::isfinite(*(*pair)[1].getAsNumber()))
+          fail("expected finite scores in 'vocab'");
         auto [found, isNew] = ids.try_emplace(*(*pair)[0].getAsString(), uint32_t(model.tokens.size()));
         if (!isNew) { // the last of equal ones counts
           model.inModel[found->second] = false;
@@ -178,11 +186,14 @@ private:
         token = out;
       } else if (step.kind == StepKind::Replace && replaced.contains(i)) {
         const std::string &from = replaced.at(i);
-        for (size_t at = 0; (at = token.find(from, at)) != std::string::npos; at += step.text.size())
+        for (size_t at = 0; token.size() <= longestToken && (at = token.find(from, at)) != std::string::npos;
+             at += step.text.size())
           token.replace(at, from.size(), step.text);
       } else {
         fail("the added token '" + token + "' is sought in text that was normalised in a way that is not supported");
       }
+      if (token.size() > longestToken)
+        fail("an added token is longer than " + llvm::Twine(longestToken) + " bytes when it is normalised");
     }
     return token;
   }
@@ -190,11 +201,14 @@ private:
   void readAdded(size_t normalizers) {
     const Array *list = file.getArray("added_tokens");
     bool anyNormalized = false;
-    for (const Value &value : list ? *list : Array()) {
+    for (const Value &value : elements(list)) {
       const Object *each = value.getAsObject();
       if (!each)
         fail("expected objects in 'added_tokens'");
       llvm::StringRef content = text(*each, "content");
+      if (content.size() > longestToken)
+        fail("an added token has " + llvm::Twine(content.size()) + " bytes; expected at most " +
+             llvm::Twine(longestToken));
       uint32_t id = tokenId(each->get("id"), "an added token");
       bool special = flag(*each, "special");
       bool inModel = id < model.inModel.size() && model.inModel[id] && model.tokens[id] == content;
@@ -232,7 +246,7 @@ private:
     llvm::StringRef kind = text(part, "type");
     if (kind == "Sequence") {
       const Array *list = part.getArray("normalizers");
-      for (const Value &each : list ? *list : Array())
+      for (const Value &each : elements(list))
         if (const Object *inner = each.getAsObject())
           readNormalizer(*inner);
     } else if (kind == "NFC" || kind == "NFD" || kind == "NFKC" || kind == "NFKD") {
@@ -244,7 +258,9 @@ private:
     } else if (kind == "Prepend") {
       model.steps.push_back({.kind = StepKind::Prepend, .text = text(part, "prepend").str()});
     } else if (kind == "Replace") {
-      if (auto literal = object(part, "pattern").getString("String"))
+      if (auto literal = object(part, "pattern").getString("String"); literal && literal->empty())
+        fail("expected a text that normalizer 'Replace' replaces, got an empty one");
+      else if (literal)
         replaced[model.steps.size()] = literal->str();
       model.steps.push_back(
           {.kind = StepKind::Replace, .pattern = patternOf(part), .text = text(part, "content").str()});
@@ -290,7 +306,7 @@ private:
     llvm::StringRef kind = text(part, "type");
     if (kind == "Sequence") {
       const Array *list = part.getArray("pretokenizers");
-      for (const Value &each : list ? *list : Array())
+      for (const Value &each : elements(list))
         if (const Object *inner = each.getAsObject())
           readPreTokenizer(*inner);
     } else if (kind == "ByteLevel") {
@@ -342,7 +358,7 @@ private:
     llvm::StringRef kind = text(part, "type");
     if (kind == "Sequence") {
       const Array *list = part.getArray("processors");
-      for (const Value &each : list ? *list : Array())
+      for (const Value &each : elements(list))
         if (const Object *inner = each.getAsObject())
           readPostProcessor(*inner);
     } else if (kind == "TemplateProcessing") {
@@ -369,7 +385,7 @@ private:
     const Array *single = part.getArray("single");
     const Object &special = object(part, "special_tokens");
     bool behind = false;
-    for (const Value &value : single ? *single : Array()) {
+    for (const Value &value : elements(single)) {
       const Object *each = value.getAsObject();
       const Object *token = each ? each->getObject("SpecialToken") : nullptr;
       if (!token) {
@@ -377,7 +393,7 @@ private:
         continue;
       }
       const Array *tokenIds = object(special, text(*token, "id")).getArray("ids");
-      for (const Value &id : tokenIds ? *tokenIds : Array())
+      for (const Value &id : elements(tokenIds))
         (behind ? model.suffix : model.prefix).push_back(known(tokenId(&id, text(*token, "id"))));
     }
   }
@@ -385,7 +401,7 @@ private:
   void readDecoder(const Object &part) {
     llvm::StringRef kind = text(part, "type");
     const Array *list = part.getArray("decoders");
-    for (const Value &each : kind == "Sequence" && list ? *list : Array())
+    for (const Value &each : elements(kind == "Sequence" ? list : nullptr))
       if (const Object *inner = each.getAsObject())
         readDecoder(*inner);
     if (kind == "Metaspace") {

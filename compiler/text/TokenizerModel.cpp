@@ -5,6 +5,7 @@
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Support/ConvertUTF.h"
+#include <cmath>
 #include <map>
 
 using namespace sluice;
@@ -19,6 +20,30 @@ uint32_t TokenizerModel::add(llvm::StringRef text, TokenKind kind, bool isInMode
 uint32_t TokenizerModel::find(llvm::StringRef text) const {
   auto found = llvm::find(tokens, text);
   return found == tokens.end() ? noToken : uint32_t(found - tokens.begin());
+}
+
+llvm::Error sluice::expectModestVocabulary(const std::vector<llvm::StringRef> &texts) {
+  if (texts.size() > mostTokens)
+    return llvm::createStringError("expected at most " + llvm::Twine(mostTokens) + " tokens, got " +
+                                   llvm::Twine(texts.size()));
+  uint64_t bytes = 0;
+  for (auto [id, text] : llvm::enumerate(texts)) {
+    bytes += text.size();
+    if (text.size() > longestToken)
+      return llvm::createStringError("token " + llvm::Twine(id) + ": expected at most " + llvm::Twine(longestToken) +
+                                     " bytes, got " + llvm::Twine(text.size()));
+  }
+  if (bytes > mostTokenBytes)
+    return llvm::createStringError("expected tokens of at most " + llvm::Twine(mostTokenBytes) + " bytes in all, got " +
+                                   llvm::Twine(bytes));
+  return llvm::Error::success();
+}
+
+llvm::Error sluice::expectFinite(llvm::ArrayRef<double> scores) {
+  for (auto [id, score] : llvm::enumerate(scores))
+    if (!std::isfinite(score))
+      return llvm::createStringError("expected finite scores, got another for token " + llvm::Twine(id));
+  return llvm::Error::success();
 }
 
 //===-- Bytes -----------------------------------------------------------------------------===//

@@ -16,6 +16,12 @@
 
 namespace sluice {
 
+// No tokenizer that we know comes near these; of others the tables would take memory or time out of proportion.
+constexpr uint32_t mostTokens = 1 << 20, longestToken = 4096, mostTokenBytes = 16 << 20, mostSteps = 32;
+// An error that says which of them the texts of a vocabulary are beyond.
+llvm::Error expectModestVocabulary(const std::vector<llvm::StringRef> &texts);
+llvm::Error expectFinite(llvm::ArrayRef<double> scores);
+
 enum class NormalForm { NFC, NFD, NFKC, NFKD };
 
 struct TokenizerModel {

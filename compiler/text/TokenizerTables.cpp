@@ -190,6 +190,9 @@ private:
   llvm::Error writeSteps() {
     std::vector<TokenizerStep> steps;
     std::optional<NormalForm> form;
+    if (model.steps.size() > mostSteps)
+      return llvm::createStringError("expected a tokenizer of at most " + llvm::Twine(mostSteps) + " steps, got " +
+                                     llvm::Twine(model.steps.size()));
     for (const TokenizerModel::Step &each : model.steps) {
       TokenizerStep step{each.kind, each.flags, each.behavior, 0, 0, uint32_t(pool.size()), uint32_t(each.text.size())};
       pool += each.text;

@@ -105,6 +105,8 @@ void Kernels::runOnDevice(unsigned index, const sluice_args &args) {
   state.position = args.position;
   state.tokens = args.token_end;
   state.token_begin = args.token_begin;
+  state.temperature = 1 / args.parameter;
+  state.top_k = args.count;
   const codegen::DeviceKernels &kernels = device->kernels();
   DeviceMemory weights(args.weights, stream::PhaseStream::get(phase).bytes), arena(args.arena, arenaBytes()),
       prepared(nullptr, kernels.preparedBytes), kv(args.kv, kvBytes), ids(args.ids, args.ids ? args.token_end * 4 : 0),
@@ -119,8 +121,6 @@ void Kernels::runOnDevice(unsigned index, const sluice_args &args) {
   copies.state = states.address();
   copies.sync = sync.address();
   copies.cache_type = args.cache_type;
-  copies.parameter = args.parameter;
-  copies.count = args.count;
   device->launch(kernels.steps[index].prologue, copies);
   device->launch(kernels.steps[index].run, copies);
   arena.copyTo(args.arena, arenaBytes());

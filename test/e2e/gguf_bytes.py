@@ -64,10 +64,10 @@ class Gguf:
         return next(each for each in self.tensors if each[0] == name)
 
     def build(self):
-        out = b"".join(text(name) + struct.pack("<I", kind) + value for name, (kind, value) in self.keys.items()) + self.extra
+        parts = [text(name) + struct.pack("<I", kind) + value for name, (kind, value) in self.keys.items()] + [self.extra]
         for name, dims, kind, offset, *count in self.tensors:
-            out += text(name) + struct.pack(f"<I{len(dims)}QIQ", count[0] if count else len(dims), *dims, kind, offset)
+            parts.append(text(name) + struct.pack(f"<I{len(dims)}QIQ", count[0] if count else len(dims), *dims, kind, offset))
         keys = len(self.keys) if self.key_count is None else self.key_count
         tensors = len(self.tensors) if self.tensor_count is None else self.tensor_count
-        out = b"GGUF" + struct.pack("<IQQ", 3, tensors, keys) + out
+        out = b"GGUF" + struct.pack("<IQQ", 3, tensors, keys) + b"".join(parts)
         return out + bytes(-len(out) % 32) + self.data

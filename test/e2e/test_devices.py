@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from compare import compare
-from conftest import BUILD, compile_model, evaluate, make_model, run
+from conftest import BUILD, SLUICE, compile_model, evaluate, make_model, run
 from llama import Model
 from test_architectures import EVERYTHING, GGUF
 
@@ -79,6 +79,12 @@ def test_architecture(name, tmp_path):
     for launch in ("phases", "token"):
         again = logits(76, "--step", "--launch", launch)
         assert np.array_equal(ours[:76].view(np.uint32), again.view(np.uint32)), f"{launch}: {where}"
+
+
+def test_explains_phases_that_share_kernels(tmp_path):
+    path = make_model(tmp_path / "model.gguf", "--vocab", "300", "--type", "f32", *GGUF["smollm3"])
+    table = run(SLUICE, "explain", path, "--target", "sm_90").stdout.decode()
+    assert table.startswith("phase") and table.count("attention") == 2 and "A token reads" in table
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 
 usage: make_corpus.py SLUICE OUT
 """
+import json
 import struct
 import subprocess
 import sys
@@ -46,6 +47,69 @@ with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sluice, "compile", gguf, "-o", packed, "-q", "--target=x86-64"], check=True)
         put("gguf", name, gguf.read_bytes())
         put("packed", name, without_code(packed.read_bytes()))
+
+
+
+def bundle(files):
+    """See InputFolder.h."""
+    return b"".join(b"=== " + name.encode() + b"\n" + data for name, data in files)
+
+
+def small(value):
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+sys.path.insert(0, str(ROOT / "test" / "e2e"))
+import folders  # noqa: E402
+
+folders.COMMON.update(hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1, vocab_size=260)
+with tempfile.TemporaryDirectory() as name:
+    for kind, dtype in (("llama3.2", "F16"), ("gemma3", "BF16"), ("qwen2", "F32")):
+        folder = folders.make_folder(Path(name) / kind, kind, dtype, 0)
+        put("folder", kind, bundle((file.name, file.read_bytes()) for file in sorted(folder.iterdir())))
+    folder = folders.make_folder(Path(name) / "two", "llama", "F16", 0, shards=2)
+    renamed = {f"model-0000{i + 1}-of-00002.safetensors": f"{'ab'[i]}.safetensors" for i in range(2)}
+    index = (folder / "model.safetensors.index.json").read_text()
+    for old, new in renamed.items():
+        index = index.replace(old, new)
+    (folder / "model.safetensors.index.json").write_text(index)
+    put("folder", "shards", bundle((renamed.get(file.name, file.name), file.read_bytes()) for file in sorted(folder.iterdir())))
+
+letters = {chr(c): c - 97 for c in range(97, 123)}
+added = [{"id": 30, "content": "<|im_end|>", "special": True, "lstrip": False, "rstrip": True, "normalized": False, "single_word": False}]
+tokenizers = {
+    "bytelevel": {"added_tokens": added, "normalizer": {"type": "NFC"},
+                  "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+                      {"type": "Split", "pattern": {"Regex": r"(?i:'s|'t)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|\s+(?!\S)|\s+"},
+                       "behavior": "Isolated", "invert": False},
+                      {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}]},
+                  "decoder": {"type": "ByteLevel"}, "post_processor": None,
+                  "model": {"type": "BPE", "vocab": letters | {"ab": 26, "abc": 27}, "merges": ["a b", "ab c"], "ignore_merges": True}},
+    "sentencepiece": {"added_tokens": [], "normalizer": {"type": "Sequence", "normalizers": [
+        {"type": "Prepend", "prepend": "\u2581"}, {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}]},
+        "pre_tokenizer": None, "decoder": {"type": "ByteFallback"},
+        "model": {"type": "BPE", "byte_fallback": True, "fuse_unk": True, "unk_token": "<unk>",
+                  "vocab": {"<unk>": 0, "\u2581": 1} | {f"<0x{i:02X}>": i + 2 for i in range(256)} | {"a": 258, "\u2581a": 259},
+                  "merges": [["\u2581", "a"]]}},
+    "unigram": {"added_tokens": [], "normalizer": {"type": "NFKC"}, "pre_tokenizer": {"type": "Metaspace", "replacement": "\u2581"},
+                "decoder": {"type": "Metaspace", "replacement": "\u2581"},
+                "model": {"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0.0], ["\u2581a", -1.5], ["b", -2.0]], "byte_fallback": False}},
+}
+for name, description in tokenizers.items():
+    put("tokenizer", name, bundle([("tokenizer.json", small({"version": "1.0", "truncation": None, "padding": None, **description})),
+                                   ("tokenizer_config.json", small({"bos_token": "a", "eos_token": {"content": "<|im_end|>"}, "add_bos_token": True,
+                                                                    "chat_template": "{{ bos_token }}{{ messages[0].content }}"})),
+                                   ("generation_config.json", small({"eos_token_id": [1, 2]}))]))
+
+
+def field(number, wire, value):
+    return bytes([number << 3 | wire]) + value
+
+
+pieces = b"".join(field(1, 2, bytes([len(p)]) + p) for p in (
+    field(1, 2, bytes([len(t)]) + t) + field(2, 5, struct.pack("<f", s)) + field(3, 0, bytes([k]))
+    for t, s, k in [(b"<unk>", 0, 2), (b"<s>", 0, 3), (b"</s>", 0, 3), (b"<0x0A>", 0, 6), (b"\xe2\x96\x81", -1, 1), (b"a", -2, 1)]))
+put("tokenizer", "protobuf", bundle([("tokenizer.model", pieces + field(2, 2, b"\x02" + field(3, 0, b"\x02")) + field(3, 2, b"\x00"))]))
 
 templates = {
     "chatml": "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n'}}"
