@@ -34,8 +34,8 @@ public:
   Value warp();   // in its block
   Value block();
   Value blocks(); // of the grid
-  // Emits f such that nothing that follows from the thread's number is computed before it, or kept after it: in a long
-  // kernel such values would fill the registers.
+  // Emits f such that nothing that follows from the thread's or block's number is computed before it, or kept after it:
+  // in a long kernel such values would fill the registers.
   void apart(llvm::function_ref<void()> f);
 
   //===-- Types and constants ----------------------------------------------------------===//
@@ -159,7 +159,7 @@ public:
   Value intrinsic(llvm::StringRef name, Type result, mlir::ValueRange arguments);
 
 private:
-  Value ownThread; // within apart()
+  Value ownThread, ownBlock, ownBlocks; // within apart()
 };
 
 } // namespace sluice::codegen
