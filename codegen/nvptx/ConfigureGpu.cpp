@@ -7,7 +7,6 @@
 
 #include "codegen/nvptx/Passes.h"
 #include "codegen/nvptx/Plan.h"
-#include "codegen/nvptx/Support.h"
 #include "mlir/IR/Remarks.h"
 #include "llvm/ADT/STLExtras.h"
 
@@ -35,8 +34,6 @@ struct ConfigureGpu : codegen::impl::ConfigureGpuBase<ConfigureGpu> {
       getOperation().emitError("unknown gpu '") << gpu << "'";
       return signalPassFailure();
     }
-    if (failed(checkDeviceSupport(getOperation(), gpu)))
-      return signalPassFailure();
     WalkResult result = getOperation().walk([&](TilesOp op) {
       if (int64_t(op.getTileRows()) != rows) {
         op.emitError("expected tiles of ") << rows << " rows for a GPU, got " << op.getTileRows();

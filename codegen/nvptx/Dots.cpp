@@ -9,83 +9,102 @@ using namespace sluice::stream;
 
 Values Dots::zero() { return Values(format.isFloat ? rowsPerLane() : 1, t.f(0)); }
 
-Values Dots::add(ValueRange sums, Value packed, Value activations, Value column) {
+Values Dots::add(ValueRange sums, Value packed, Value activations, Value column, int64_t part) {
   return format.isFloat ? addTokens(sums, packed, activations, column, Value())
-                        : addInteger(sums[0], packed, activations, column);
+                        : addInteger(sums[0], packed, activations, column, part);
 }
 
 //===-- Integer formats ------------------------------------------------------------------===//
 
-// Pairs of blocks share the activations' scale: one record of two planes, or two records. The order of operations is
-// that of codegen/cpu's and of many tokens'.
-Values Dots::addInteger(Value sum, Value packed, Value activations, Value column) {
-  const int64_t planes = layout.recordBlocks();
-  Value lanePacked = t.at(packed, t.mul(t.lane(), 4)), laneScales = t.at(packed, t.mul(t.lane(), 2));
-  Value codes = t.at(activations, column);
-  Value words = t.at(t.at(activations, operand.pairsAt()), t.mul(t.shr(column, 6), operand.pairBytes()));
-  for (int64_t record = 0; record < chunk; ++record) {
-    const int64_t firstBlock = record * planes, pair = firstBlock / 2;
-    Value pairWords = t.at(words, pair * operand.pairBytes());
-    Values weights;
-    for (int64_t g = 0; g < OperandPlan::groups; ++g)
-      weights.push_back(t.load(t.i32(), t.at(lanePacked, record * layout.recordBytes + g * layout.tileRows * 4), 4));
-    auto halves = [&](int64_t at, int64_t plane) {
-      Value bits = t.load(t.i16(), t.at(laneScales, record * layout.recordBytes + at + plane * layout.tileRows * 2), 2);
-      return t.halfToFloat(bits);
-    };
-    Value joined;
-    for (int64_t plane = 0; plane < planes; ++plane) {
-      // Codes in the high bits are used where they lie: then sums are 16 times as large, and the scale as much smaller.
-      const int64_t factor = plane ? 16 : 1;
-      const int64_t block = firstBlock + plane;
-      Value integer = blockSum(record, plane, factor, lanePacked, t.at(codes, block * OperandPlan::block), pairWords,
-                               block % 2, weights);
-      Value scale = halves(layout.scalesAt, plane);
-      if (factor > 1)
-        scale = t.mulf(scale, t.f(1.0 / double(factor)));
-      joined = joined ? t.fma(t.toFloat(integer), scale, joined) : t.mulf(t.toFloat(integer), scale);
+// The order of operations is that of codegen/cpu's and of many tokens'.
+Values Dots::addInteger(Value sum, Value packed, Value activations, Value column, int64_t part) {
+  const int64_t blocks = layout.recordBlocks();
+  codes = t.at(activations, column);
+  words = t.at(t.at(activations, operand.pairsAt()), t.mul(t.shr(column, 6), operand.pairBytes()));
+  firstBlock = 0;
+  if (weight.recordChunks > 1) {
+    if (part == 0) {
+      record.emplace(t, layout, PackedRecord::Place{packed, t.lane(), 1, {}, false});
+      record->loadHeader();
     }
-    sum = t.fma(joined, t.load(t.f32(), pairWords, 4), sum);
-    if (format.hasMin())
-      for (int64_t plane = 0; plane < planes; ++plane) {
-        Value valueSum = t.load(t.f32(), t.at(pairWords, operand.valueSumAt() + (firstBlock + plane) % 2 * 4), 4);
-        sum = t.fma(halves(layout.minsAt, plane), valueSum, sum);
-      }
+    const int64_t firstRun = part * weight.chunkRuns();
+    record->moveTo(firstRun, part ? packed : t.at(packed, layout.codesAt));
+    // Activations are counted from the chunk's first block, codes from the record's.
+    firstBlock = -firstRun * layout.runBlocks;
+    for (int64_t run = firstRun; run < firstRun + weight.chunkRuns(); ++run)
+      sum = addRun(sum, run);
+    return {sum};
+  }
+  for (int64_t i = 0; i < weight.chunkRecords; ++i, firstBlock += blocks) {
+    record.emplace(t, layout, PackedRecord::Place{t.at(packed, i * layout.recordBytes), t.lane(), 1, {}, false});
+    for (int64_t run = 0; run < layout.runs; ++run)
+      sum = addRun(sum, run);
   }
   return {sum};
 }
 
-// The integer sum of a block, `factor` times, with the zero point's share taken off.
-Value Dots::blockSum(int64_t record, int64_t plane, int64_t factor, Value lanePacked, Value codes, Value words,
-                     int64_t half, ArrayRef<Value> weights) {
-  auto planeOf = [&](Value packed) {
-    return layout.recordBlocks() == 1 ? packed : t.andi(packed, plane ? 0xf0f0f0f0 : 0x0f0f0f0f);
+// Blocks of a pair share the activations' scale.
+Value Dots::addRun(Value sum, int64_t run) {
+  const int64_t begin = run * layout.runBlocks, end = begin + layout.runBlocks, parts = PackedRecord::parts(layout);
+  for (int64_t first = begin; first < end; first += 2) {
+    SmallVector<Values> integers;
+    for (int64_t block = first; block < std::min(first + 2, end); ++block)
+      integers.push_back(partSums(block));
+    Value joined;
+    for (int64_t part = 0; part < parts; ++part)
+      for (auto [i, ofBlock] : llvm::enumerate(integers)) {
+        Value integer = t.toFloat(ofBlock[part]), scale = record->scale(first + int64_t(i), part)[0];
+        joined = joined ? t.fma(integer, scale, joined) : t.mulf(integer, scale);
+      }
+    sum = t.fma(joined, t.load(t.f32(), pairWords(first), 4), sum);
+  }
+  if (format.hasMin())
+    for (int64_t block = begin; block < end; ++block)
+      for (int64_t part = 0; part < parts; ++part)
+        sum = t.fma(record->min(block, part)[0], wordOf({0, format.scaleElements}, block, part, t.f32()), sum);
+  return sum;
+}
+
+Value Dots::wordOf(OperandPlan::Sum kind, int64_t block, int64_t part, Type type) {
+  const int64_t half = (firstBlock + block) % 2;
+  return t.load(type, t.at(pairWords(block), operand.sumAt(kind) + (half * kind.parts() + part) * 4), 4);
+}
+
+// Integer sums of the parts of a block, factor(block) times, with the zero point's share taken off.
+Values Dots::partSums(int64_t block) {
+  const int64_t parts = PackedRecord::parts(layout), groups = OperandPlan::groups / parts;
+  Value own = t.at(codes, (firstBlock + block) * OperandPlan::block);
+  auto dots = [&](Value sum, int64_t at, int64_t part) {
+    for (int64_t g = part * groups; g < (part + 1) * groups; g += 4) {
+      Values fours = t.unpack(t.load(t.vec(4, t.i32()), t.at(own, at + g * 4), 16));
+      for (int64_t i = 0; i < 4; ++i)
+        sum = t.dot4(sum, record->codes(block, g + i)[0], fours[i]);
+    }
+    return sum;
   };
-  auto fours = [&](int64_t at) { // of the activations, all eight groups' four bytes
-    Values all;
-    for (int64_t i = 0; i < OperandPlan::groups; i += 4)
-      all.append(t.unpack(t.load(t.vec(4, t.i32()), t.at(codes, at + i * 4), 16)));
-    return all;
-  };
-  Value sum = format.zeroPoint
-                  ? t.load(t.i32(), t.at(words, operand.startAt(format.zeroPoint) + half * 4), 4)
-                  : t.c(0);
-  if (factor > 1 && format.zeroPoint)
-    sum = t.shl(sum, llvm::Log2_64(factor));
-  for (auto [weight, four] : llvm::zip_equal(weights, fours(operand.codesAt())))
-    sum = t.dot4(sum, planeOf(weight), four);
-  if (operand.hasHighs()) {
-    Value high = t.c(0);
-    for (auto [weight, four] : llvm::zip_equal(weights, fours(operand.highsAt())))
-      high = t.dot4(high, planeOf(weight), four);
-    return t.add(sum, t.shl(high, OperandPlan::highShift));
+  Values sums;
+  for (int64_t part = 0; part < parts; ++part) {
+    Value start = t.c(0);
+    if (format.zeroPoint)
+      start = t.shl(wordOf({format.zeroPoint, format.scaleElements}, block, part, t.i32()),
+                    llvm::Log2_64(record->factor(block)));
+    sums.push_back(dots(start, operand.codesAt(), part));
+    if (operand.hasHighs())
+      sums.back() = t.add(sums.back(), t.shl(dots(t.c(0), operand.highsAt(), part), OperandPlan::highShift));
   }
   for (int64_t peak = 0; peak < operand.sparsePeaks(); ++peak) {
-    Values words2 = t.unpack(t.load(t.vec(2, t.i32()), t.at(words, operand.peakAt(peak) + half * 8), 8));
-    Value weight = t.load(t.i32(), t.at(t.at(lanePacked, record * layout.recordBytes), words2[1]), 4);
-    sum = t.add(sum, t.shl(t.dot4(t.c(0), planeOf(weight), words2[0]), OperandPlan::highShift));
+    const int64_t half = (firstBlock + block) % 2;
+    Values word = t.unpack(t.load(t.vec(2, t.i32()), t.at(pairWords(block), operand.peakAt(peak) + half * 8), 8));
+    Value high = t.shl(t.dot4(t.c(0), record->codesAt(block, word[1]), word[0]), OperandPlan::highShift);
+    if (parts == 1) {
+      sums[0] = t.add(sums[0], high);
+      continue;
+    }
+    Value isFirst = t.less(word[1], groups * layout.wordBytes());
+    sums[0] = t.add(sums[0], t.select(isFirst, high, t.c(0)));
+    sums[1] = t.add(sums[1], t.select(isFirst, t.c(0), high));
   }
-  return sum;
+  return sums;
 }
 
 //===-- Float formats --------------------------------------------------------------------===//
@@ -111,13 +130,13 @@ Values Dots::addTokens(ValueRange sums, Value packed, ArrayRef<Value> activation
   Values laneActivations;
   for (Value each : activations)
     laneActivations.push_back(t.at(each, t.mul(firstColumn, 4)));
-  for (int64_t record = 0; record < chunk; record += records) {
+  for (int64_t record = 0; record < weight.chunkRecords; record += records) {
     const int64_t offset = record * layout.recordBytes;
     Type words = t.vec(4, t.i32());
     Value loaded;
     if (!left) {
       loaded = t.load(words, t.at(lanePacked, offset), 16);
-    } else if (layout.recordsPerTile % chunk == 0) {
+    } else if (layout.recordsPerTile % weight.chunkRecords == 0) {
       loaded = t.loadConstant(words, t.at(lanePacked, offset), 16);
     } else {
       loaded = t.choose(

@@ -2,6 +2,7 @@
 #ifndef SLUICE_CODEGEN_NVPTX_DOTS_H
 #define SLUICE_CODEGEN_NVPTX_DOTS_H
 
+#include "codegen/nvptx/PackedRecord.h"
 #include "codegen/nvptx/Scope.h"
 
 namespace sluice::codegen {
@@ -11,29 +12,37 @@ namespace sluice::codegen {
 class Dots {
 public:
   Dots(Threads &t, const WeightPlan &weight, const OperandPlan &operand)
-      : t(t), layout(weight.layout), format(*weight.layout.format), operand(operand), chunk(weight.chunkRecords) {}
+      : t(t), weight(weight), layout(weight.layout), format(*weight.layout.format), operand(operand) {}
 
   Values zero();
-  // sums + those of a chunk; `packed`: the chunk; `activations`: the operand; `column`: the chunk's first column.
-  Values add(mlir::ValueRange sums, Value packed, Value activations, Value column);
+  // sums + those of a chunk; `packed`: the chunk; `activations`: the operand; `column`: the chunk's first column. Chunks
+  // of a record come in order; `part`: number of this one.
+  Values add(mlir::ValueRange sums, Value packed, Value activations, Value column, int64_t part);
   // Float formats, several tokens: [token]{sums}. Of the chunk, `left` bytes may be read.
   Values addTokens(mlir::ValueRange sums, Value packed, llvm::ArrayRef<Value> activations, Value column, Value left);
   // The sum of the tile's row that has this lane's number.
   Value finish(mlir::ValueRange sums);
 
 private:
-  Values addInteger(Value sum, Value packed, Value activations, Value column);
-  Value blockSum(int64_t record, int64_t plane, int64_t factor, Value lanePacked, Value codes, Value words,
-                 int64_t half, llvm::ArrayRef<Value> weights);
+  Values addInteger(Value sum, Value packed, Value activations, Value column, int64_t part);
+  Value addRun(Value sum, int64_t run);
+  Values partSums(int64_t block);
+  Value pairWords(int64_t block) { return t.at(words, (firstBlock + block) / 2 * operand.pairBytes()); }
+  Value wordOf(OperandPlan::Sum kind, int64_t block, int64_t part, Type type);
   Values floatsOf(Value words); // 16 bytes: [row][column of the record]
   int64_t lanesPerRecord() const { return layout.recordBytes / 16; }
   int64_t rowsPerLane() const { return layout.tileRows / lanesPerRecord(); }
 
   Threads &t;
+  const WeightPlan &weight;
   const stream::PackedLayout &layout;
   const llama::FormatInfo &format;
   const OperandPlan &operand;
-  int64_t chunk; // records
+
+  // Integer formats: the record at hand, number of its first block in the chunk, and what the chunk meets.
+  std::optional<PackedRecord> record;
+  int64_t firstBlock = 0;
+  Value codes, words;
 };
 
 } // namespace sluice::codegen

@@ -4,6 +4,7 @@
 //
 //===-----------------------------------------------------------------------------------===//
 
+#include "codegen/nvptx/PackedRecord.h"
 #include "codegen/nvptx/Scope.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -25,40 +26,55 @@ void sluice::codegen::lowerEmbed(const Scope &scope, EmbedOp op) {
   Threads &t = scope.t;
   const PackedLayout &layout = scope.plan.weights.tiles(0).layouts[0];
   const llama::FormatInfo &format = *layout.format;
-  const int64_t each = format.isFloat ? 1 : 4; // four codes of a row lie side by side
   const double factor = op.getScale().convertToDouble();
   auto scaled = [&](Value x) { return factor == 1 ? x : t.mulf(x, t.f(factor)); };
-  overPieces(scope, layout.cols / each, [&](Value token, Value piece) {
+  auto place = [&](Value token, Value record) {
     Value id = t.load(t.i32(), t.at(scope.args.ids, t.mul(token, 4)), 4);
-    Value lane = t.rem(id, layout.tileRows), column = t.mul(piece, each);
     Value tile = t.mul(t.extend(t.div(id, layout.tileRows), t.i64()), layout.tileBytes);
-    Value inRecord = t.rem(column, layout.recordK);
-    Value record = t.at(t.at(scope.args.weights, tile), t.mul(t.div(column, layout.recordK), layout.recordBytes));
-    Value out = t.at(scope.bufferRow(op.getBufferAttr(), token), t.mul(column, 4));
-    if (format.isFloat) {
+    Value at = t.at(t.at(scope.args.weights, tile), t.mul(record, layout.recordBytes));
+    return std::pair(at, t.rem(id, layout.tileRows));
+  };
+  auto out = [&](Value token, Value column) {
+    return t.at(scope.bufferRow(op.getBufferAttr(), token), t.mul(column, 4));
+  };
+  if (format.isFloat)
+    return overPieces(scope, layout.cols, [&](Value token, Value column) {
+      auto [record, lane] = place(token, t.div(column, layout.recordK));
       const int64_t bytes = format.codeBits / 8;
-      Value at = t.at(record, t.mul(t.add(t.mul(lane, layout.recordK), inRecord), bytes));
+      Value at = t.at(record, t.mul(t.add(t.mul(lane, layout.recordK), t.rem(column, layout.recordK)), bytes));
       Value bits = t.loadConstant(bytes == 4 ? t.i32() : t.i16(), at, unsigned(bytes));
       Value value = bytes == 4                               ? t.bitcast(bits, t.f32())
                     : format.format == llama::Format::F16 ? t.halfToFloat(bits)
                                                              : t.bitcast(t.shl(t.extend(bits, t.i32()), 16), t.f32());
-      return t.store(scaled(value), out, 4);
+      t.store(scaled(value), out(token, column), 4);
+    });
+  // A piece is one group of four columns of all of a record's blocks.
+  overPieces(scope, layout.recordsPerTile * PackedLayout::blockGroups, [&](Value token, Value piece) {
+    Value number = t.div(piece, PackedLayout::blockGroups), group = t.rem(piece, PackedLayout::blockGroups);
+    auto [at, row] = place(token, number);
+    PackedRecord record(t, layout, {.record = at, .row = row, .rows = 1, .group = group, .constant = true});
+    const int64_t parts = PackedRecord::parts(layout);
+    Value isFirst = t.less(group, PackedLayout::blockGroups / 2); // of two parts
+    for (int64_t block = 0; block < layout.recordBlocks(); ++block) {
+      auto ofPart = [&](function_ref<Value(int64_t)> f) {
+        return parts == 1 ? f(0) : t.select(isFirst, f(0), f(1));
+      };
+      Value column = t.add(t.mul(number, layout.recordK), t.add(t.mul(group, 4), block * PackedLayout::blockColumns));
+      Value codes = record.codes(block, 0)[0], min = t.f(0);
+      Value scale = ofPart([&](int64_t part) { return record.scale(block, part)[0]; });
+      if (format.hasMin())
+        min = ofPart([&](int64_t part) { return record.min(block, part)[0]; });
+      Values values;
+      for (int64_t i = 0; i < 4; ++i) {
+        Value code = t.sub(t.andi(t.shr(codes, 8 * i), 0xff), int64_t(format.zeroPoint) * record.factor(block));
+        values.push_back(scaled(t.fma(t.toFloat(code), scale, min)));
+      }
+      auto store = [&] { t.store(t.pack(values), out(token, column), 16); };
+      if (layout.cols % layout.recordK == 0)
+        store();
+      else // the last record's last blocks may be missing
+        t.when(t.less(column, layout.cols), store);
     }
-    Value plane = t.div(inRecord, format.blockElements), group = t.div(t.rem(inRecord, format.blockElements), each);
-    Value word = t.loadConstant(
-        t.i32(), t.at(record, t.add(t.mul(group, layout.tileRows * 4), t.mul(lane, 4))), 4);
-    auto half = [&](int64_t at) {
-      Value index = t.add(t.mul(plane, layout.tileRows), lane);
-      return t.halfToFloat(t.loadConstant(t.i16(), t.at(t.at(record, at), t.mul(index, 2)), 2));
-    };
-    Value scale = half(layout.scalesAt), min = format.hasMin() ? half(layout.minsAt) : t.f(0);
-    Value shift = t.mul(plane, format.codeBits);
-    Values values;
-    for (int64_t i = 0; i < each; ++i) {
-      Value code = t.andi(t.shr(t.shrBy(word, shift), 8 * i), (1 << format.codeBits) - 1);
-      values.push_back(scaled(t.fma(t.toFloat(t.sub(code, int64_t(format.zeroPoint))), scale, min)));
-    }
-    t.store(t.pack(values), out, 16);
   });
 }
 

@@ -6,8 +6,9 @@
 //
 // A thread's part of mma.m16n8k32 is rows l / 4 and l / 4 + 8, tokens 2 (l % 4) and the next (l: its lane). Which rows of
 // the tile these are is ours to choose: a thread loads 16 bytes, four neighbouring rows of one group of columns, and so
-// has rows 4 (l / 4) to 4 (l / 4) + 3 of the tile, as two times two rows. Of the eight groups of columns it multiplies
-// numbers 2 (l % 4) and the next, of weights and activations alike.
+// has rows 4 (l / 4) to 4 (l / 4) + 3 of the tile, as two times two rows. Of a block's eight groups of columns it
+// multiplies numbers 2 (l % 4) and the next, of weights and activations alike. Where half a block has a scale of its own,
+// mma.m16n8k16 multiplies that: of each half, group l % 4.
 //
 //===--------------------------------------------------------------------------------------===//
 
@@ -53,8 +54,10 @@ private:
 
   void lowerInteger(Value tile, Value source, Value firstToken);
   Values integerDots(const WeightPlan &weight, Value source, Value firstToken);
-  Values integerRecord(const WeightPlan &weight, const OperandPlan &operand, ValueRange sums, Value packed,
-                       ArrayRef<Value> rowsOfTokens, ArrayRef<Value> columnsOfTokens, Value record);
+  Values integerRecord(const WeightPlan &weight, const OperandPlan &operand, ValueRange before, Value source,
+                       ArrayRef<Value> rowsOfTokens, ArrayRef<Value> columnsOfTokens, Value number);
+  Values partSums(PackedRecord &record, const OperandPlan &operand, int64_t block, int64_t part, int64_t parts,
+                  Value codes, ArrayRef<Value> start);
   Values multiply(ArrayRef<Value> a, ArrayRef<Value> b, ArrayRef<Value> c);
 
   void lowerFloat(Value tile, Value source, Value firstToken);
@@ -84,7 +87,8 @@ Values ManyTilesLowering::multiply(ArrayRef<Value> a, ArrayRef<Value> b, ArrayRe
   Values arguments(a);
   arguments.append(b.begin(), b.end());
   arguments.append(c.begin(), c.end());
-  Value d = t.intrinsic("llvm.nvvm.mma.m16n8k32.row.col.u8.s8", result, arguments);
+  Value d = t.intrinsic(b.size() == 2 ? "llvm.nvvm.mma.m16n8k32.row.col.u8.s8" : "llvm.nvvm.mma.m16n8k16.row.col.u8.s8",
+                        result, arguments);
   Values words;
   for (int64_t i = 0; i < 4; ++i)
     words.push_back(LLVM::ExtractValueOp::create(t.b, d, i));
@@ -106,14 +110,13 @@ Values ManyTilesLowering::integerDots(const WeightPlan &weight, Value source, Va
       rows.push_back(offsetOf(token));
     }
     Value token = t.add(firstToken, t.add(eighth, part * mmaTokens));
-    columns.push_back(t.add(offsetOf(token), t.mul(quarter, 8)));
+    columns.push_back(t.add(offsetOf(token), t.mul(quarter, 8 / PackedRecord::parts(layout))));
   }
-  Value packed = t.at(source, t.add(t.mul(quarter, 2 * layout.tileRows * 4), t.mul(eighth, 16)));
   Values zero(count, t.f(0));
   return t.loop(t.c(0), t.c(layout.recordsPerTile), t.c(weight.k.sliceRecords), zero, [&](Value first, ValueRange total) {
     Value end = t.min(t.add(first, weight.k.sliceRecords), t.c(layout.recordsPerTile));
     Values slice = t.loop(first, end, t.c(1), zero, [&](Value record, ValueRange sums) {
-      return integerRecord(weight, operand, sums, packed, rows, columns, record);
+      return integerRecord(weight, operand, sums, source, rows, columns, record);
     });
     Values next;
     for (auto [x, y] : llvm::zip_equal(total, slice))
@@ -122,90 +125,104 @@ Values ManyTilesLowering::integerDots(const WeightPlan &weight, Value source, Va
   });
 }
 
-Values ManyTilesLowering::integerRecord(const WeightPlan &weight, const OperandPlan &operand, ValueRange sums,
-                                        Value packed, ArrayRef<Value> rows, ArrayRef<Value> columns, Value record) {
+// sums + those of a record: run by run, and in it pair by pair of blocks, which share the activations' scale.
+Values ManyTilesLowering::integerRecord(const WeightPlan &weight, const OperandPlan &operand, ValueRange before,
+                                        Value source, ArrayRef<Value> rows, ArrayRef<Value> columns, Value number) {
   const PackedLayout &layout = weight.layout;
   const llama::FormatInfo &format = *layout.format;
-  const int64_t planes = layout.recordBlocks(), parts = tokensOfWarp / mmaTokens;
-  Value at = t.at(packed, t.mul(record, layout.recordBytes)); // this thread's codes
-  // Two groups of columns of four rows.
-  Values low = t.unpack(t.loadConstant(t.vec(4, t.i32()), at, 16));
-  Values high = t.unpack(t.loadConstant(t.vec(4, t.i32()), t.at(at, layout.tileRows * 4), 16));
+  const int64_t blocks = layout.recordBlocks(), parts = PackedRecord::parts(layout);
   Value quarter = t.andi(t.lane(), 3), eighth = t.shr(t.lane(), 2);
-  // Undo the offset of codes: scales of four rows lie at 8 (l / 4).
-  Value start = t.at(at, t.sub(t.c(0), t.add(t.mul(quarter, 2 * layout.tileRows * 4), t.mul(eighth, 16))));
-  auto halves = [&](int64_t offset, int64_t plane) {
-    Value pointer = t.at(t.at(start, t.mul(eighth, 8)), offset + plane * layout.tileRows * 2);
-    Values all;
-    for (Value bits : t.unpack(t.loadConstant(t.vec(rowsOfThread, t.i16()), pointer, 8)))
-      all.push_back(t.halfToFloat(bits));
-    return all;
-  };
-  SmallVector<Values> scales, mins;
-  for (int64_t plane = 0; plane < planes; ++plane) {
-    scales.push_back(halves(layout.scalesAt, plane));
-    if (format.hasMin())
-      mins.push_back(halves(layout.minsAt, plane));
-  }
+  PackedRecord record(t, layout,
+                      {.record = t.at(source, t.mul(number, layout.recordBytes)),
+                       .row = t.mul(eighth, rowsOfThread),
+                       .rows = rowsOfThread,
+                       .group = t.mul(quarter, 2 / parts),
+                       .constant = true});
   Value activations = scope.operandAt(weight.operand, t.c(0));
-  Value block = t.mul(record, planes), column = t.mul(block, OperandPlan::block);
-  Value pairAt = t.add(t.mul(t.shr(block, 1), operand.pairBytes()), operand.pairsAt());
-  Values next;
-  for (int64_t part = 0; part < parts; ++part) {
-    SmallVector<Value> pairWords;
-    for (int64_t i = 0; i < tokensOfThread; ++i)
-      pairWords.push_back(t.at(activations, t.add(rows[part * tokensOfThread + i], pairAt)));
-    Values joined(rowsOfThread * tokensOfThread);
-    for (int64_t plane = 0; plane < planes; ++plane) {
-      auto planeOf = [&](Value word) {
-        return planes == 1 ? word : t.andi(plane ? t.shr(word, 4) : word, 0x0f0f0f0f);
-      };
-      // Which of a pair this block is: the plane, or by the record's number.
-      auto ofHalf = [&](Value words, int64_t offset, Type type) {
-        Value pointer = t.at(words, offset);
-        pointer = planes == 2 ? t.at(pointer, plane * 4) : t.at(pointer, t.mul(t.andi(block, 1), 4));
-        return t.load(type, pointer, 4);
-      };
-      Value codes = t.at(activations, t.add(columns[part], t.add(column, plane * OperandPlan::block)));
-      Values b = t.unpack(t.load(t.vec(2, t.i32()), codes, 8)), highB;
-      if (operand.hasHighs())
-        highB = t.unpack(t.load(t.vec(2, t.i32()), t.at(codes, operand.highsAt()), 8));
-      Values starts(tokensOfThread, t.c(0));
-      if (format.zeroPoint)
-        for (int64_t i = 0; i < tokensOfThread; ++i)
-          starts[i] = ofHalf(pairWords[i], operand.startAt(format.zeroPoint), t.i32());
-      for (int64_t pairOfRows = 0; pairOfRows < rowsOfThread / 2; ++pairOfRows) {
-        const int64_t r = pairOfRows * 2;
-        Values a{planeOf(low[r]), planeOf(low[r + 1]), planeOf(high[r]), planeOf(high[r + 1])};
-        Values c{starts[0], starts[1], starts[0], starts[1]};
-        if (operand.hasHighs()) {
-          Values highs = multiply(a, highB, Values(4, t.c(0)));
-          for (auto [x, y] : llvm::zip_equal(c, highs))
-            x = t.add(x, t.shl(y, OperandPlan::highShift));
-        }
-        Values d = multiply(a, b, c);
-        for (int64_t i = 0; i < 4; ++i) { // [row][token]
-          const int64_t row = r + i / tokensOfThread;
-          Value &sum = joined[row * tokensOfThread + i % tokensOfThread];
-          Value integer = t.toFloat(d[i]);
-          sum = plane ? t.fma(integer, scales[plane][row], sum) : t.mulf(integer, scales[plane][row]);
-        }
-      }
-    }
-    for (int64_t row = 0; row < rowsOfThread; ++row)
-      for (int64_t i = 0; i < tokensOfThread; ++i) {
-        Value sum = sums[(part * rowsOfThread + row) * tokensOfThread + i];
-        sum = t.fma(joined[row * tokensOfThread + i], t.load(t.f32(), pairWords[i], 4), sum);
-        if (format.hasMin())
-          for (int64_t plane = 0; plane < planes; ++plane) {
-            Value pointer = t.at(pairWords[i], operand.valueSumAt());
-            pointer = planes == 2 ? t.at(pointer, plane * 4) : t.at(pointer, t.mul(t.andi(block, 1), 4));
-            sum = t.fma(mins[plane][row], t.load(t.f32(), pointer, 4), sum);
+  Value firstBlock = t.mul(number, blocks), firstColumn = t.mul(firstBlock, OperandPlan::block);
+  Value firstPair = t.add(t.mul(t.shr(firstBlock, 1), operand.pairBytes()), operand.pairsAt());
+  auto pairWords = [&](int64_t tokens, int64_t i, int64_t block) {
+    return t.at(activations, t.add(rows[tokens * tokensOfThread + i], t.add(firstPair, block / 2 * operand.pairBytes())));
+  };
+  auto wordOf = [&](Value words, OperandPlan::Sum kind, int64_t block, int64_t part, Type type) {
+    Value at = t.at(words, operand.sumAt(kind) + part * 4);
+    // Which of a pair a block is, or a record of one block.
+    Value half = blocks > 1 ? t.c(block % 2) : t.andi(number, 1);
+    return t.load(type, t.at(at, t.mul(half, kind.parts() * 4)), 4);
+  };
+  Values sums(before);
+  auto sumOf = [&](int64_t tokens, int64_t row, int64_t i) -> Value & {
+    return sums[(tokens * rowsOfThread + row) * tokensOfThread + i];
+  };
+  const OperandPlan::Sum starts{format.zeroPoint, format.scaleElements}, valueSums{0, format.scaleElements};
+  for (int64_t run = 0; run < layout.runs; ++run) {
+    const int64_t begin = run * layout.runBlocks, end = begin + layout.runBlocks;
+    for (int64_t first = begin; first < end; first += 2)
+      for (int64_t tokens = 0; tokens < tokensOfWarp / mmaTokens; ++tokens) {
+        Values joined(rowsOfThread * tokensOfThread);
+        for (int64_t part = 0; part < parts; ++part)
+          for (int64_t block = first; block < std::min(first + 2, end); ++block) {
+            Values start;
+            for (int64_t i = 0; i < tokensOfThread; ++i)
+              start.push_back(format.zeroPoint ? t.shl(wordOf(pairWords(tokens, i, block), starts, block, part, t.i32()),
+                                                       llvm::Log2_64(record.factor(block)))
+                                               : t.c(0));
+            Value column = t.add(firstColumn, block * OperandPlan::block);
+            Value codes = t.at(activations, t.add(columns[tokens], column));
+            Values integers = partSums(record, operand, block, part, parts, codes, start);
+            for (int64_t row = 0; row < rowsOfThread; ++row)
+              for (int64_t i = 0; i < tokensOfThread; ++i) {
+                Value &sum = joined[row * tokensOfThread + i];
+                Value integer = t.toFloat(integers[row * tokensOfThread + i]), scale = record.scale(block, part)[row];
+                sum = sum ? t.fma(integer, scale, sum) : t.mulf(integer, scale);
+              }
           }
-        next.push_back(sum);
+        for (int64_t row = 0; row < rowsOfThread; ++row)
+          for (int64_t i = 0; i < tokensOfThread; ++i) {
+            Value &sum = sumOf(tokens, row, i);
+            sum = t.fma(joined[row * tokensOfThread + i], t.load(t.f32(), pairWords(tokens, i, first), 4), sum);
+          }
       }
+    if (format.hasMin())
+      for (int64_t block = begin; block < end; ++block)
+        for (int64_t part = 0; part < parts; ++part) {
+          Values mins = record.min(block, part);
+          for (int64_t tokens = 0; tokens < tokensOfWarp / mmaTokens; ++tokens)
+            for (int64_t i = 0; i < tokensOfThread; ++i) {
+              Value value = wordOf(pairWords(tokens, i, block), valueSums, block, part, t.f32());
+              for (int64_t row = 0; row < rowsOfThread; ++row)
+                sumOf(tokens, row, i) = t.fma(mins[row], value, sumOf(tokens, row, i));
+            }
+        }
   }
-  return next;
+  return sums;
+}
+
+// [row][token], of a part of a block. `codes`: this thread's of the block's activations; `start`: what a token begins with.
+Values ManyTilesLowering::partSums(PackedRecord &record, const OperandPlan &operand, int64_t block, int64_t part,
+                                   int64_t parts, Value codes, ArrayRef<Value> start) {
+  // Half a block has a group a thread, a whole one two that lie side by side.
+  const int64_t group = part * OperandPlan::groups / 2;
+  auto activations = [&](int64_t at) {
+    Value from = t.at(codes, at + group * 4);
+    return parts == 1 ? t.unpack(t.load(t.vec(2, t.i32()), from, 8)) : Values{t.load(t.i32(), from, 4)};
+  };
+  Values low = activations(operand.codesAt()), high, sums;
+  if (operand.hasHighs())
+    high = activations(operand.highsAt());
+  for (int64_t row = 0; row < rowsOfThread; row += 2) {
+    Values weights;
+    for (int64_t g = group; g < group + 2 / parts; ++g) {
+      const Values codes = record.codes(block, g);
+      weights.append({codes[row], codes[row + 1]});
+    }
+    Values begin{start[0], start[1], start[0], start[1]};
+    if (operand.hasHighs())
+      for (auto [x, y] : llvm::zip_equal(begin, multiply(weights, high, Values(4, t.c(0)))))
+        x = t.add(x, t.shl(y, OperandPlan::highShift));
+    sums.append(multiply(weights, low, begin));
+  }
+  return sums;
 }
 
 void ManyTilesLowering::lowerInteger(Value tile, Value source, Value firstToken) {

@@ -21,7 +21,8 @@ SlicePlan SlicePlan::get(const PackedLayout &layout) {
 
 bool WeightPlan::operator==(const WeightPlan &other) const {
   return layout.format == other.layout.format && layout.cols == other.layout.cols &&
-         layout.tileRows == other.layout.tileRows && operand == other.operand && chunkRecords == other.chunkRecords;
+         layout.tileRows == other.layout.tileRows && operand == other.operand && chunkRecords == other.chunkRecords &&
+         recordChunks == other.recordChunks;
 }
 
 // The largest chunk of a slice that is at most `limit` bytes. Integer formats: whole pairs of blocks.
@@ -32,6 +33,15 @@ static int64_t chunkRecordsFor(const PackedLayout &layout, const SlicePlan &k, i
          records * 2 * layout.recordBytes <= limit)
     records *= 2;
   return records;
+}
+
+// As few as give chunks of at most `limit` bytes, or as many as there are.
+static int64_t recordChunksFor(const PackedLayout &layout, int64_t limit) {
+  int64_t chunks = 1;
+  if (!layout.format->isFloat && layout.format->hasSubScales() && layout.recordBytes > limit)
+    while (chunks < layout.runs && (chunks == 1 || layout.codesAt + layout.runs / chunks * layout.runBytes() > limit))
+      chunks *= 2;
+  return chunks;
 }
 
 int64_t TileGroup::tileSlices() const {
@@ -60,11 +70,13 @@ std::vector<TileGroup> sluice::codegen::groupsOf(PhaseOp phase) {
     const int64_t ahead = op.getPrefetch().value_or(4096);
     for (auto [layout, operand] : llvm::zip_equal(segment.layouts, op.getOperands())) {
       SlicePlan k = SlicePlan::get(layout);
-      group.weights.push_back({layout, operand, k, chunkRecordsFor(layout, k, std::min<int64_t>(ahead, mostChunk))});
+      const int64_t limit = std::min<int64_t>(ahead, mostChunk);
+      group.weights.push_back({layout, operand, k, chunkRecordsFor(layout, k, limit), recordChunksFor(layout, limit)});
       group.tileBytes += layout.tileBytes;
       group.chunkStride = std::max<int64_t>(group.chunkStride, llvm::alignTo(group.weights.back().chunkBytes(), 16));
     }
-    group.stages = llvm::divideCeil(ahead, group.weights[0].chunkBytes()) + 1;
+    const WeightPlan &weight = group.weights[0];
+    group.stages = llvm::divideCeil(ahead, weight.chunkRecords * weight.layout.recordBytes / weight.recordChunks) + 1;
     TileGroup *last = groups.empty() ? nullptr : &groups.back();
     if (last && last->weights.size() == 1 && group.weights.size() == 1 && last->weights[0] == group.weights[0] &&
         last->stages == group.stages && last->offset + last->tiles * last->tileBytes == group.offset) {
@@ -97,10 +109,17 @@ PhasePlan::PhasePlan(PhaseOp phase, const GpuFacts &facts)
         for (const WeightPlan &weight : group.weights)
           if (weight.operand == prepare.getResult()) {
             const llama::FormatInfo &format = *weight.layout.format;
-            plan.columns = std::max<int64_t>(plan.columns, llvm::alignTo(type.getWidth(), weight.chunkColumns()));
-            plan.hasMins |= format.hasMin();
-            if (format.zeroPoint && !llvm::is_contained(plan.zeroPoints, format.zeroPoint))
-              plan.zeroPoints.push_back(format.zeroPoint);
+            const int64_t unit = std::max(weight.chunkColumns(), weight.layout.recordK);
+            plan.columns = std::max<int64_t>(plan.columns, llvm::alignTo(type.getWidth(), unit));
+            auto add = [&](int64_t zeroPoint) {
+              OperandPlan::Sum sum{zeroPoint, format.scaleElements};
+              if (plan.kind == OperandKind::Int8 && !llvm::is_contained(plan.sums, sum))
+                plan.sums.push_back(sum);
+            };
+            if (format.zeroPoint)
+              add(format.zeroPoint);
+            if (format.hasMin())
+              add(0);
           }
       int64_t at = maxTokens == 1 ? reserve(sharedBytes, plan.bytes()) : reserve(preparedBytes, plan.bytes() * maxTokens);
       operands.insert({prepare.getResult(), {plan, at}});

@@ -33,13 +33,19 @@ struct WeightPlan {
   mlir::Value operand; // !stream.operand
   SlicePlan k;
   int64_t chunkRecords; // divides sliceRecords
-  int64_t chunkBytes() const { return chunkRecords * layout.recordBytes; }
-  int64_t chunkColumns() const { return chunkRecords * layout.recordK; }
+  // Or a large record is cut into so many chunks, which share its runs; the first one has what lies before them, too.
+  int64_t recordChunks = 1;
+  int64_t chunkRuns() const { return layout.runs / recordChunks; }
+  int64_t laterChunkBytes() const { return recordChunks == 1 ? chunkBytes() : chunkRuns() * layout.runBytes(); }
+  int64_t chunkBytes() const { // of the first one of a record, which is the longest
+    return recordChunks == 1 ? chunkRecords * layout.recordBytes : layout.codesAt + laterChunkBytes();
+  }
+  int64_t chunkColumns() const { return chunkRecords * layout.recordK / recordChunks; }
   int64_t sliceColumns() const { return k.sliceRecords * layout.recordK; }
   int64_t sliceBytes() const { return k.sliceRecords * layout.recordBytes; }
-  int64_t chunksOfSlice() const { return k.sliceRecords / chunkRecords; }
+  int64_t chunksOfSlice() const { return k.sliceRecords / chunkRecords * recordChunks; }
   int64_t chunksOfLastSlice() const {
-    return (layout.recordsPerTile - (k.slices - 1) * k.sliceRecords + chunkRecords - 1) / chunkRecords;
+    return llvm::divideCeil(layout.recordsPerTile - (k.slices - 1) * k.sliceRecords, chunkRecords) * recordChunks;
   }
   bool operator==(const WeightPlan &other) const;
 };
@@ -68,16 +74,21 @@ std::vector<TileGroup> groupsOf(stream::PhaseOp phase);
 
 // Prepared activations of one token. A block is 32 channels; a pair of blocks shares a scale. From `codesAt` codes, one
 // byte a channel; from `highsAt` high bytes likewise (all of them, or only those of peaks, see `sparse`); from `pairsAt`
-// for every pair words: scale and 0; for every zero point two starts (minus the zero point times the sum of a block's codes);
-// two sums of what the codes stand for if there are mins; for every sparse peak twice: four high bytes, 128 * group.
-// f32 and bf16: f32 from `codesAt`.
+// for every pair words: scale and 0; each of `sums`, for all parts of both blocks; for every sparse peak twice: four high
+// bytes, 128 * group. f32 and bf16: f32 from `codesAt`.
 struct OperandPlan {
   stream::OperandKind kind;
   int64_t width, columns; // `columns`: with zeros after the width, as far as chunks reach
   int64_t peaks;
   bool sparse; // peaks as words, not as high bytes
-  mlir::SmallVector<int64_t> zeroPoints = {};
-  bool hasMins = false;
+  // Over so many columns each, 32 or 16: of the codes, times minus a zero point; or, for the zero point 0, of what the
+  // codes stand for.
+  struct Sum {
+    int64_t zeroPoint, columns;
+    bool operator==(const Sum &) const = default;
+    int64_t parts() const { return block / columns; }
+  };
+  mlir::SmallVector<Sum> sums = {};
 
   static constexpr int64_t block = 32, groups = block / 4, highShift = 4;
   int64_t pairs() const { return columns / (2 * block); }
@@ -86,13 +97,14 @@ struct OperandPlan {
   int64_t codesAt() const { return 0; }
   int64_t highsAt() const { return columns; }
   int64_t pairsAt() const { return columns * (hasHighs() ? 2 : 1); }
-  int64_t startAt(int64_t zeroPoint) const {
-    return 8 + 8 * (llvm::find(zeroPoints, zeroPoint) - zeroPoints.begin());
+  // Of a sum, which may be one of `sums`: parts of the first block, then those of the second.
+  int64_t sumAt(Sum sum) const {
+    int64_t at = 8;
+    for (const Sum *each = sums.begin(); each != sums.end() && *each != sum; ++each)
+      at += 2 * each->parts() * 4;
+    return at;
   }
-  int64_t valueSumAt() const { return 8 + 8 * int64_t(zeroPoints.size()); }
-  int64_t peakAt(int64_t peak) const {
-    return valueSumAt() + (hasMins ? 8 : 0) + 16 * peak;
-  }
+  int64_t peakAt(int64_t peak) const { return sumAt({-1, block}) + 16 * peak; }
   int64_t pairBytes() const { return peakAt(sparsePeaks()); }
   int64_t bytes() const {
     const int64_t used = kind == stream::OperandKind::Int8 ? pairsAt() + pairs() * pairBytes() : columns * 4;

@@ -174,7 +174,12 @@ private:
           codes.back() = t.sub(codes.back(), t.shl(high, OperandPlan::highShift));
         }
       }
-      sum = t.reduceWarp(sum, [&](Value a, Value b) { return t.add(a, b); }, OperandPlan::groups);
+      auto add = [&](Value a, Value b) { return t.add(a, b); };
+      auto isPart = [](const OperandPlan::Sum &kind) { return kind.columns < OperandPlan::block; };
+      Value partSum = sum, part = t.andi(group, OperandPlan::groups / 2);
+      if (llvm::any_of(plan.sums, isPart))
+        partSum = t.reduceWarp(sum, add, OperandPlan::groups / 2);
+      sum = t.reduceWarp(sum, add, OperandPlan::groups);
       t.when(t.less(channel, plan.columns), [&] {
         Value four = bytes(codes);
         t.store(four, t.at(out, t.add(channel, plan.codesAt())), 4);
@@ -189,12 +194,16 @@ private:
               Value at = t.at(words, t.add(t.mul(half, 8), plan.peakAt(i)));
               t.store(t.pack({bytes(highs), t.mul(group, 128)}), at, 8);
             });
+        for (const OperandPlan::Sum &kind : plan.sums) {
+          Value codes = isPart(kind) ? partSum : sum;
+          Value word = isPart(kind) ? t.add(t.mul(half, 8), part) : t.mul(half, 4);
+          t.when(t.equal(isPart(kind) ? t.andi(group, OperandPlan::groups / 2 - 1) : group, 0), [&] {
+            Value what = kind.zeroPoint ? t.mul(codes, -kind.zeroPoint)
+                                        : t.bitcast(t.mulf(scale, t.toFloat(codes)), t.i32());
+            t.store(what, t.at(words, t.add(word, plan.sumAt(kind))), 4);
+          });
+        }
         t.when(t.equal(group, 0), [&] {
-          Value word = t.at(words, t.mul(half, 4));
-          for (int64_t zeroPoint : plan.zeroPoints)
-            t.store(t.mul(sum, -zeroPoint), t.at(word, plan.startAt(zeroPoint)), 4);
-          if (plan.hasMins)
-            t.store(t.mulf(scale, t.toFloat(sum)), t.at(word, plan.valueSumAt()), 4);
           t.when(t.equal(half, 0), [&] { t.store(t.pack({t.bitcast(scale, t.i32()), t.c(0)}), words, 8); });
         });
       });

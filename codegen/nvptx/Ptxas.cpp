@@ -99,14 +99,17 @@ llvm::Error run(llvm::ArrayRef<llvm::StringRef> command, llvm::StringRef output,
 }
 } // namespace
 
-llvm::Expected<Assembled> sluice::codegen::assemble(llvm::StringRef ptxas, llvm::StringRef ptx, llvm::StringRef target) {
+llvm::Expected<Assembled> sluice::codegen::assemble(llvm::StringRef ptxas, llvm::StringRef ptx, llvm::StringRef target,
+                                                    llvm::ArrayRef<std::string> kernels) {
   TemporaryFile input, output, report;
   if (llvm::Error error = llvm::joinErrors(input.create("ptx", ptx),
                                            llvm::joinErrors(output.create("cubin"), report.create("txt"))))
     return std::move(error);
   const std::string architecture = ("-arch=" + target).str();
-  if (llvm::Error error =
-          run({ptxas, architecture, "-v", "-O3", input.path, "-o", output.path}, report.path, report.path))
+  llvm::SmallVector<llvm::StringRef> command = {ptxas, architecture, "-v", "-O3", input.path, "-o", output.path};
+  for (const std::string &kernel : kernels)
+    command.append({"--entry", kernel});
+  if (llvm::Error error = run(command, report.path, report.path))
     return std::move(error);
   auto cubin = llvm::MemoryBuffer::getFile(output.path), text = llvm::MemoryBuffer::getFile(report.path);
   if (!cubin || !text)

@@ -25,8 +25,9 @@ struct Assembled {
   llvm::SmallString<0> cubin;
   llvm::StringMap<KernelResources> kernels;
 };
-// `target`: "sm_90".
-llvm::Expected<Assembled> assemble(llvm::StringRef ptxas, llvm::StringRef ptx, llvm::StringRef target);
+// `target`: "sm_90"; `kernels`: those to assemble, all if empty.
+llvm::Expected<Assembled> assemble(llvm::StringRef ptxas, llvm::StringRef ptx, llvm::StringRef target,
+                                   llvm::ArrayRef<std::string> kernels = {});
 
 // What nvdisasm prints of machine code.
 llvm::Expected<std::string> disassemble(llvm::StringRef nvdisasm, llvm::StringRef cubin);

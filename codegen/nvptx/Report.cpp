@@ -73,24 +73,34 @@ void addShares(const TileGroup &group, int64_t blocks, std::vector<double> &byte
 }
 
 // Instructions of a thread for a weight: those of the loop over chunks, and its share of the loop over slices. A loop
-// that the assembler has unrolled holds the copies of several chunks.
+// may hold the copies of several chunks: of a record's, and what the assembler has unrolled.
+double instructionsPerWeight(const LoopCount &loop, const TileGroup &group, const WeightPlan &weight) {
+  constexpr int64_t copyBytes = 512; // of a warp
+  const double copies = double(llvm::divideCeil(group.chunkStride, copyBytes));
+  const double chunks = std::max(1.0, std::round(double(loop.marked) / copies));
+  double instructions = loop.inner / chunks;
+  if (weight.chunksOfSlice() > weight.recordChunks && loop.outer)
+    instructions += double(loop.outer - loop.inner) / double(weight.chunksOfSlice());
+  return instructions / double(weight.chunkColumns());
+}
+
 double instructionsPerWeight(StringRef function, StringRef marker, ArrayRef<TileGroup> groups) {
+  SmallVector<std::pair<const TileGroup *, const WeightPlan *>> own; // that have a loop each, in order
+  for (const TileGroup &group : groups)
+    for (const WeightPlan &weight : group.weights)
+      if (&weight == group.weights.begin() || !llvm::all_equal(group.weights))
+        own.push_back({&group, &weight});
+  const SmallVector<LoopCount> loops = loopsAround(function, marker);
   double most = 0;
-  for (const LoopCount &loop : loopsAround(function, marker)) {
-    // Which group's a loop is cannot be told; the smallest chunk gives the most instructions a weight.
-    int64_t columns = INT64_MAX, chunks = 1, copies = 1;
-    for (const TileGroup &group : groups)
-      for (const WeightPlan &weight : group.weights)
-        if (weight.chunkColumns() < columns) {
-          columns = weight.chunkColumns();
-          chunks = weight.chunksOfSlice();
-          copies = llvm::divideCeil(group.chunkStride, 512);
-        }
-    const double unrolled = std::max(1.0, std::round(double(loop.marked) / double(copies)));
-    double instructions = loop.inner / unrolled;
-    if (chunks > 1 && loop.outer)
-      instructions += double(loop.outer - loop.inner) / double(chunks);
-    most = std::max(most, instructions / double(columns));
+  for (auto [i, loop] : llvm::enumerate(loops)) {
+    if (loops.size() == own.size()) {
+      most = std::max(most, instructionsPerWeight(loop, *own[i].first, *own[i].second));
+      continue;
+    }
+    // Which weight's a loop is cannot be told; the smallest chunk gives the most instructions a weight.
+    auto smallest = *llvm::min_element(
+        own, [](const auto &a, const auto &b) { return a.second->chunkColumns() < b.second->chunkColumns(); });
+    most = std::max(most, instructionsPerWeight(loop, *smallest.first, *smallest.second));
   }
   return most;
 }
@@ -174,10 +184,10 @@ llvm::Expected<TokenReport> sluice::codegen::reportToken(ModuleOp configured, co
       phase.bytesInFlight = plan.groups.empty() ? 0 : 1e30;
       for (const TileGroup &group : plan.groups) {
         addShares(group, facts.multiprocessors, bytesOfBlock, phase.slicesOfBlock);
-        int64_t chunk = INT64_MAX;
+        int64_t chunk = INT64_MAX; // on average
         for (const WeightPlan &weight : group.weights) {
           phase.weights += group.tiles * weight.layout.tileRows * weight.layout.cols;
-          chunk = std::min(chunk, weight.chunkBytes());
+          chunk = std::min(chunk, weight.chunkRecords * weight.layout.recordBytes / weight.recordChunks);
         }
         phase.bytesInFlight = std::min(phase.bytesInFlight, double(facts.warps * (group.stages - 1) * chunk));
       }

@@ -20,17 +20,27 @@ Value Threads::thread() {
   return ownThread ? ownThread : Value(NVVM::ThreadIdXOp::create(b, i32(), LLVM::ConstantRangeAttr()));
 }
 void Threads::apart(function_ref<void()> f) {
-  auto asmOp = LLVM::InlineAsmOp::create(b, i32(), ValueRange(), "mov.u32 $0, %tid.x;", "=r", /*has_side_effects=*/true,
-                                         /*is_align_stack=*/false, LLVM::TailCallKind::None, LLVM::AsmDialectAttr(),
-                                         ArrayAttr());
-  Value before = std::exchange(ownThread, asmOp.getResult(0));
+  auto read = [&](StringRef instruction) {
+    return LLVM::InlineAsmOp::create(b, i32(), ValueRange(), instruction, "=r", /*has_side_effects=*/true,
+                                     /*is_align_stack=*/false, LLVM::TailCallKind::None, LLVM::AsmDialectAttr(),
+                                     ArrayAttr())
+        .getResult(0);
+  };
+  std::array<Value, 3> before{ownThread, ownBlock, ownBlocks};
+  ownThread = read("mov.u32 $0, %tid.x;");
+  ownBlock = read("mov.u32 $0, %ctaid.x;");
+  ownBlocks = read("mov.u32 $0, %nctaid.x;");
   f();
-  ownThread = before;
+  std::tie(ownThread, ownBlock, ownBlocks) = std::tuple_cat(before);
 }
 Value Threads::lane() { return andi(thread(), 31); }
 Value Threads::warp() { return shr(thread(), 5); }
-Value Threads::block() { return NVVM::BlockIdXOp::create(b, i32(), LLVM::ConstantRangeAttr()); }
-Value Threads::blocks() { return NVVM::GridDimXOp::create(b, i32(), LLVM::ConstantRangeAttr()); }
+Value Threads::block() {
+  return ownBlock ? ownBlock : Value(NVVM::BlockIdXOp::create(b, i32(), LLVM::ConstantRangeAttr()));
+}
+Value Threads::blocks() {
+  return ownBlocks ? ownBlocks : Value(NVVM::GridDimXOp::create(b, i32(), LLVM::ConstantRangeAttr()));
+}
 
 //===-- Types and constants ------------------------------------------------------------===//
 
@@ -85,6 +95,7 @@ Value Threads::truncate(Value x, Type type) { return arith::TruncIOp::create(b, 
 Value Threads::dot4(Value acc, Value unsignedBytes, Value signedBytes) {
   return intrinsic("llvm.nvvm.idp4a.u.s", i32(), {unsignedBytes, signedBytes, acc});
 }
+Value Threads::permute(Value x, Value y, Value choice) { return intrinsic("llvm.nvvm.prmt", i32(), {x, y, choice}); }
 
 //===-- Floats -------------------------------------------------------------------------===//
 

@@ -34,8 +34,8 @@ public:
   Value warp();   // in its block
   Value block();
   Value blocks(); // of the grid
-  // Emits f such that nothing that follows from the thread's number is computed before it, or kept after it: in a long
-  // kernel such values would fill the registers.
+  // Emits f such that nothing that follows from the thread's or block's number is computed before it, or kept after it:
+  // in a long kernel such values would fill the registers.
   void apart(llvm::function_ref<void()> f);
 
   //===-- Types and constants ----------------------------------------------------------===//
@@ -86,6 +86,8 @@ public:
   Value truncate(Value x, Type type); // keeps low bits
   // acc + the sum of four products of bytes, unsigned and signed.
   Value dot4(Value acc, Value unsignedBytes, Value signedBytes);
+  // Bytes of x (0 to 3) and y (4 to 7), each chosen by four of the low 16 bits, of which the upper one is 0.
+  Value permute(Value x, Value y, Value choice);
 
   //===-- Floats -----------------------------------------------------------------------===//
   Value addf(Value x, Value y);
@@ -157,7 +159,7 @@ public:
   Value intrinsic(llvm::StringRef name, Type result, mlir::ValueRange arguments);
 
 private:
-  Value ownThread; // within apart()
+  Value ownThread, ownBlock, ownBlocks; // within apart()
 };
 
 } // namespace sluice::codegen

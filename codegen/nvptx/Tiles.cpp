@@ -79,15 +79,16 @@ private:
       return t.select(isLast, t.c(weight.chunksOfLastSlice()), t.c(weight.chunksOfSlice()));
     });
   }
-  Value chunkBytesOf(Place place) {
-    return uniform() ? t.c(group.weights[0].chunkBytes())
-                     : ofWeight(place.weight, [&](size_t i) { return t.c(group.weights[i].chunkBytes()); });
+  // Whether records are cut into chunks, which then differ in length.
+  bool cutsRecords() const {
+    return llvm::any_of(group.weights, [](const WeightPlan &weight) { return weight.recordChunks > 1; });
   }
 
   Loader startOf() { return loaderAt(t.add(run.skipped, t.warp())); }
   Loader loaderAt(Value v);
   Loader next(Loader loader);
   void issue(Loader loader, Value slot);
+  Value chunkBytesOf(Loader loader);
   Value ring() { return t.at(scope.args.shared, t.mul(t.warp(), scope.ringBytes)); }
 
   Values slice(size_t weight, Place place, Value slot, Loader loader);
@@ -148,6 +149,17 @@ TilesLowering::Loader TilesLowering::loaderAt(Value v) {
   return {v, t.at(source, inTiles), left, chunksOf(place)};
 }
 
+Value TilesLowering::chunkBytesOf(Loader loader) {
+  auto bytes = [&](size_t i) {
+    const WeightPlan &weight = group.weights[i];
+    if (weight.recordChunks == 1)
+      return t.c(weight.chunkBytes());
+    Value isFirst = t.equal(t.rem(loader.chunks, weight.recordChunks), 0); // of a record
+    return t.select(isFirst, t.c(weight.chunkBytes()), t.c(weight.laterChunkBytes()));
+  };
+  return uniform() ? bytes(0) : ofWeight(placeOf(loader.v).weight, bytes);
+}
+
 TilesLowering::Loader TilesLowering::next(Loader loader) {
   auto nextSlice = [&] { return loaderAt(t.add(loader.v, warps)); };
   if (llvm::all_of(group.weights, [](const WeightPlan &weight) { return weight.chunksOfSlice() == 1; }))
@@ -156,8 +168,7 @@ TilesLowering::Loader TilesLowering::next(Loader loader) {
   return Loader::of(t.choose(
       t.less(t.c(1), loader.chunks), ValueRange(state).getTypes(),
       [&] {
-        // Chunks of a weight are equally long, and only one weight's tile is cut into several a slice if they differ.
-        Value bytes = chunkBytesOf(placeOf(loader.v));
+        Value bytes = chunkBytesOf(loader);
         return Values{loader.v, t.at(loader.source, bytes), t.sub(loader.left, bytes), t.sub(loader.chunks, 1)};
       },
       [&] { return nextSlice().state(); }));
@@ -165,25 +176,29 @@ TilesLowering::Loader TilesLowering::next(Loader loader) {
 
 void TilesLowering::issue(Loader loader, Value slot) {
   constexpr int64_t each = 16, all = 32 * each;
-  // Whether every chunk is whole and within its tile.
-  const bool whole = uniform() && group.weights[0].layout.recordsPerTile % group.weights[0].chunkRecords == 0 &&
-                     group.chunkStride == group.weights[0].chunkBytes();
+  const WeightPlan &weight = group.weights[0];
+  // Whether every chunk is whole and within its tile; records that are cut are.
+  const bool cut = uniform() && cutsRecords();
+  const bool whole = cut || (uniform() && weight.layout.recordsPerTile % weight.chunkRecords == 0 &&
+                             group.chunkStride == weight.chunkBytes());
   t.when(t.less(loader.v, run.end), [&] {
     Value lane = t.mul(t.lane(), each);
     Value to = t.at(t.at(ring(), slot), lane), from = t.at(loader.source, lane);
     Value bytes = t.c(each), limit = loader.left;
-    if (!uniform())
-      limit = t.min(limit, chunkBytesOf(placeOf(loader.v)));
+    if (cut)
+      limit = chunkBytesOf(loader);
+    else if (!uniform())
+      limit = t.min(limit, chunkBytesOf(loader));
     for (int64_t at = 0; at < group.chunkStride; at += all) {
       auto copy = [&] {
         if (!whole)
           bytes = t.select(t.less(t.add(lane, at), limit), t.c(each), t.c(0));
         t.copyAsync(t.at(to, at), t.at(from, at), bytes);
       };
-      if (at + all <= group.chunkStride)
+      if (at + all <= (cut ? weight.laterChunkBytes() : group.chunkStride))
         copy();
       else
-        t.when(t.less(lane, group.chunkStride - at), copy);
+        t.when(t.less(t.add(lane, at), cut ? limit : t.c(group.chunkStride)), copy);
     }
   });
   t.commitCopies();
@@ -202,7 +217,7 @@ Values TilesLowering::slice(size_t index, Place place, Value slot, Loader loader
   Values state{slot};
   llvm::append_range(state, loader.state());
   llvm::append_range(state, dots.zero());
-  auto chunk = [&](Value number, ValueRange state) {
+  auto chunk = [&](Value number, int64_t part, ValueRange state) {
     Value slot = state[0];
     Loader loader = Loader::of(state.slice(1, 4));
     t.waitCopies(group.stages - 2);
@@ -210,18 +225,26 @@ Values TilesLowering::slice(size_t index, Place place, Value slot, Loader loader
     issue(loader, t.select(t.equal(slot, 0), t.c(lastSlot), t.sub(slot, group.chunkStride)));
     loader = next(loader);
     Value column = t.add(firstColumn, t.mul(number, weight.chunkColumns()));
-    Values sums = dots.add(state.drop_front(5), t.at(ring(), slot), activations, column);
+    Values sums = dots.add(state.drop_front(5), t.at(ring(), slot), activations, column, part);
     Values after{t.select(t.equal(slot, lastSlot), t.c(0), t.add(slot, group.chunkStride))};
     llvm::append_range(after, loader.state());
     llvm::append_range(after, sums);
     return after;
   };
-  if (weight.chunksOfSlice() == 1)
-    state = chunk(t.c(0), state);
+  // A record's chunks follow each other in the code: what its first one brings stays in registers.
+  const int64_t parts = weight.recordChunks, chunks = weight.chunksOfSlice();
+  auto record = [&](Value number, ValueRange before) {
+    Values state(before);
+    for (int64_t part = 0; part < parts; ++part)
+      state = chunk(t.add(t.mul(number, parts), part), part, state);
+    return state;
+  };
+  if (chunks == parts)
+    state = record(t.c(0), state);
   else
     state = t.loop(t.c(0),
-                   weight.chunksOfSlice() == weight.chunksOfLastSlice() ? t.c(weight.chunksOfSlice()) : chunksOf(place),
-                   t.c(1), state, chunk);
+                   chunks == weight.chunksOfLastSlice() ? t.c(chunks / parts) : t.div(chunksOf(place), parts), t.c(1),
+                   state, record);
   Value sum = dots.finish(ValueRange(state).drop_front(5));
   state.truncate(5);
   state.push_back(sum);

@@ -24,6 +24,12 @@ SHAPES = {
     "q8_0": (["--type", "q8_0", "--ffn", "172", "--override", "ffn_down=f16"], "sm_90", "q8_0"),
     "q4_0": (["--type", "q4_0", "--width", "96", "--heads", "6", "--kv-heads", "1", "--head-dim", "16", "--ffn", "160"], "sm_80", "f16"),
     "q4_1": (["--type", "q4_1", "--embedding-type", "q8_0", "--vocab", "333"], "sm_100", "f16"),
+    # Siblings of different types, whose slices lie in one ring.
+    "fives": (["--type", "q5_0", "--override", "attn_[kv]=q5_1", "--override", "ffn_up=q5_1", "--embedding-type", "q5_1"], "sm_86", "f16"),
+    "tables": (["--type", "iq4_nl", "--override", "attn_v=mxfp4", "--override", "ffn_up=mxfp4", "--embedding-type", "mxfp4"], "sm_120", "q8_0"),
+    "q4_k_m": (["--type", "q4_k_m", "--width", "256", "--ffn", "256", "--override", "attn_k=q5_k", "--override", "1.ffn_up=q5_k"], "sm_89", "f16"),
+    "k-small": (["--type", "q3_k", "--width", "256", "--ffn", "512", "--override", "attn_[qv]=q2_k", "--override", "ffn_up=iq4_xs",
+                 "--override", "1.ffn_down=q6_k", "--embedding-type", "iq4_xs"], "sm_90", "f16"),
 }
 
 
