@@ -34,7 +34,7 @@ def grid(notes, by):
     targets = list(dict.fromkeys(note["target"] for note in notes))
     rows = {}
     for note in notes:
-        rows.setdefault(by(note), {})[note["target"]] = f"{note['kl']:.1e}"
+        rows.setdefault(tuple(by(note)), {})[note["target"]] = f"{note['kl']:.1e}"
     return targets, [[*key, *(row.get(target, "") for target in targets)] for key, row in rows.items()]
 
 
