@@ -90,24 +90,27 @@ private:
     }
     const double groups = double(OperandLayout::groups), peaks = operand.allHigh() ? groups : double(operand.peaks);
     Instructions record;
-    record.dots = planes * (groups + peaks);
+    // A peak meets each part of its block, with zeros where it is not.
     const double parts = planes * double(PackedLayout::blockColumns) / format.scaleElements;
+    record.dots = planes * groups + (operand.allHigh() ? planes : parts) * peaks;
     record.loads = (record.dots + parts) / rowVectors + planes * groups / tokens;
     // Codes: a mask, a shift where they lie in higher bits and cannot be used there; upper bits likewise, and joined.
+    double unpacking = 0;
     if (layout.codes.lowBits < 8) {
       const bool inPlace = tokens == 1 && !layout.codes.highBits && format.table.empty();
       const double shifted = inPlace ? 0 : 1 - layout.codes.lowBits / 8.0;
-      record.others +=
-          planes * groups * (1 + shifted + (layout.codes.highBits ? 2.5 : 0) + !format.table.empty()) / tokens;
+      unpacking = 1 + shifted + (layout.codes.highBits ? 2.5 : 0) + !format.table.empty();
     }
-    if (!operand.allHigh()) {
+    record.others += planes * groups * unpacking / tokens;
+    if (!operand.allHigh()) { // the codes of a peak's group; the high byte counts 16
+      const bool inPlace = format.table.empty() && format.maxCode() << OperandLayout::highShift <= 255;
       record.loads += peaks * planes * (1 + 1 / rowVectors);
-      record.others += peaks * (planes > 1 ? 3 : 2);
+      record.others += peaks * (planes * unpacking + (inPlace ? 0 : 2 * parts));
     }
     // Parts to floats, times their scale; the sum of a pair of blocks times the activation's.
     record.others += parts * (1 + 1 / tokens);
     record.multiplies += parts + std::ceil(planes / 2) + (format.hasMin() ? parts : 0);
-    if (format.hasSubScales()) { // each from its bits, to a float, times the block's
+    if (format.hasSubScales()) { // each from its bits, to a float, times the block's, and stored
       const double numbers = parts * (format.hasMin() ? 2 : 1);
       record.others += 4 * numbers / tokens;
       record.multiplies += numbers / tokens;

@@ -98,6 +98,12 @@ Value Lanes::arg(Value args, ArgsOffset offset, Type type) {
 Value Lanes::argPointer(Value args, ArgsOffset offset) {
   return LLVM::LoadOp::create(b, LLVM::LLVMPointerType::get(b.getContext()), at(args, offset), 8, false, false, true);
 }
+Value Lanes::stack(int64_t bytes) {
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(
+      &b.getInsertionBlock()->getParentOp()->getParentOfType<LLVM::LLVMFuncOp>().getBody().front());
+  return LLVM::AllocaOp::create(b, LLVM::LLVMPointerType::get(b.getContext()), i8(), c64(bytes), /*alignment=*/64);
+}
 Value Lanes::after(Value pointer, ValueRange values, ArrayRef<int64_t> prefetched) {
   std::string instructions;
   for (int64_t bytes : prefetched)

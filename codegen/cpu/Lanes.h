@@ -71,6 +71,7 @@ public:
   void store(Value value, Value pointer, unsigned alignment);
   Value arg(Value args, ArgsOffset offset, Type type); // a field of sluice_args
   Value argPointer(Value args, ArgsOffset offset);
+  Value stack(int64_t bytes); // on the function's stack, for a vector's alignment
   // `pointer`, for loads that must be emitted after `values` (vectors) are computed. It costs no instruction: an empty
   // piece of assembly takes both, so that neither the optimiser nor the scheduler can exchange or merge what is around
   // it. `prefetched`: where in between what lies so many bytes from the pointer is brought into the caches.

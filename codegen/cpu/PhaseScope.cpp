@@ -58,6 +58,8 @@ PhaseScope::PhaseScope(PhaseOp phase, const CpuFacts &facts)
           add({format.zeroPoint, format.scaleElements});
         if (format.hasMin())
           add({.columns = format.scaleElements});
+        if (!format.isFloat && !llvm::is_contained(layout.partColumns, format.scaleElements))
+          layout.partColumns.push_back(format.scaleElements);
       }
       layout.preparedAt =
           reserve(memory.prepared, llvm::divideCeil(maxTokens, layout.tokens) * layout.tokenBlockBytes());

@@ -22,7 +22,8 @@ namespace sluice::codegen {
 //     [tokens] f32 scale, the same for two such blocks
 //     for each sum that weights ask for, and each part of the block, [tokens] of it: i32 minus a zero point times the
 //       sum of the codes, or f32, for mins, the sum of what the codes stand for
-//     for each peak, unless all groups are, [tokens] four i8 high bytes and [tokens] i32 group, in groupUnits
+//     for each peak, unless all groups are: [tokens] i32 group, in groupUnits, and for each width of parts that weights
+//       have, for each part of the block, [tokens] four i8 high bytes, zeros where the group is in another part
 //   A code is low + 16 high.
 // A sum over each `columns` channels that weights ask for: of codes times minus a zero point, or of values if that is
 // 0.
@@ -37,8 +38,9 @@ struct OperandLayout {
   int64_t tokens = 1;
   int64_t peaks;
   mlir::SmallVector<ActivationSum> sums = {};
-  bool inPairs = false;   // bf16
-  int64_t preparedAt = 0; // of the first block of tokens
+  mlir::SmallVector<int64_t> partColumns = {}; // widths of the parts that weights have
+  bool inPairs = false;                        // bf16
+  int64_t preparedAt = 0;                      // of the first block of tokens
 
   static constexpr int64_t channels = 32, groups = channels / 4; // of one quantised block
   static constexpr int64_t highShift = 4;                        // a high byte counts 16 low ones
@@ -54,9 +56,15 @@ struct OperandLayout {
   int64_t sumAt(ActivationSum sum, int64_t part, int64_t token) const {
     return wordAt(wordsBefore(llvm::find(sums, sum) - sums.begin()) + part, token);
   }
-  int64_t highAt(int64_t peak, int64_t token) const { return wordAt(wordsBefore(sums.size()) + 2 * peak, token); }
-  int64_t groupAt(int64_t peak, int64_t token) const { return highAt(peak, token) + tokens * 4; }
-  int64_t blockBytes() const { return highAt(allHigh() ? 0 : peaks, 0); }
+  int64_t groupAt(int64_t peak, int64_t token) const {
+    return wordAt(wordsBefore(sums.size()) + peak * (1 + highWordsBefore(partColumns.size())), token);
+  }
+  // Of the group in part `part` of a block with parts of `columns`, one of partColumns.
+  int64_t highAt(int64_t peak, int64_t columns, int64_t part, int64_t token) const {
+    const int64_t before = highWordsBefore(llvm::find(partColumns, columns) - partColumns.begin());
+    return groupAt(peak, token) + (1 + before + part) * tokens * 4;
+  }
+  int64_t blockBytes() const { return groupAt(allHigh() ? 0 : peaks, 0); }
   int64_t tokenBlockBytes() const; // multiple of 64
 
 private:
@@ -65,6 +73,13 @@ private:
     int64_t words = 1; // the scale
     for (size_t i = 0; i < index; ++i)
       words += channels / sums[i].columns;
+    return words;
+  }
+  // Of a peak, words before those for the parts of width `index`.
+  int64_t highWordsBefore(size_t index) const {
+    int64_t words = 0;
+    for (size_t i = 0; i < index; ++i)
+      words += channels / partColumns[i];
     return words;
   }
   // Word `index` of those that every token has in a block.

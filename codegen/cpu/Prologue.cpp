@@ -225,8 +225,7 @@ private:
         codes[v] = l.sub(codes[v], l.shl(high, OperandLayout::highShift));
         four = v ? l.add(four, high) : high; // only one of the vectors has the group
       }
-      l.store(bytes(foldToGroup(four)), wordAt(out, layout.highAt(i, 0)), 4);
-      l.store(peak.group, wordAt(out, layout.groupAt(i, 0)), 4);
+      storePeak(i, peak.group, l.extract(l.bitcast(bytes(foldToGroup(four)), l.vec(1, l.i32())), 0), out);
     }
     if (layout.allHigh())
       for (auto [v, code] : llvm::enumerate(codes)) {
@@ -236,6 +235,19 @@ private:
     for (auto [v, code] : llvm::enumerate(codes))
       l.store(bytes(code), codesAt(out, layout.codesAt(0) + v * n), 1);
     l.store(scale, wordAt(out, layout.scaleAt(0)), 4);
+  }
+
+  void storePeak(int64_t index, Value group, Value four, Value out) {
+    l.store(group, wordAt(out, layout.groupAt(index, 0)), 4);
+    for (int64_t columns : layout.partColumns) {
+      const int64_t parts = OperandLayout::channels / columns;
+      Value inPart = l.div(group, OperandLayout::groupUnit * OperandLayout::groups / parts);
+      for (int64_t part = 0; part < parts; ++part) {
+        Value isIn = l.equal(inPart, l.constantInt(l.i32(), part));
+        l.store(parts == 1 ? four : l.select(isIn, four, l.constantInt(l.i32(), 0)),
+                wordAt(out, layout.highAt(index, columns, part, 0)), 4);
+      }
+    }
   }
 
   // Sums of whole codes, high bytes included.

@@ -143,43 +143,58 @@ class RecordDots {
 public:
   RecordDots(Lanes &l, const Tile &tile, const PackedLayout &layout, const OperandLayout &operand, Value packed,
              Value block, int64_t ahead)
-      : l(l), tile(tile), layout(layout), format(*layout.format), operand(operand), n(tile.lanes), block(block),
-        weights(l, layout, n, tile.firstRow, packed, /*usedOnce=*/tile.tokens == 1), ahead(ahead) {}
+      : RecordDots(l, tile, layout, operand, block, ahead,
+                   WeightRecord(l, layout, tile.lanes, tile.firstRow, packed, /*usedOnce=*/tile.tokens == 1)) {}
 
   // sums + integer dots x weight scale x activation scale, + min x sum of activations: [vector][token].
   Sums addTo(Sums sums) {
-    if (tile.tokens == 1 && format.hasSubScales())
-      weights.begin(0, -1, tile.vectors, {}, ahead);
-    for (int64_t run = 0; run < layout.runs; ++run) {
-      addDots(run * layout.runBlocks, sums);
-      if (format.hasMin())
-        addMins(run * layout.runBlocks, sums);
-    }
-    return sums;
+    if (!format.hasSubScales())
+      return addRun(sums);
+    if (tile.tokens == 1)
+      weights.begin(-1, tile.vectors, {}, ahead);
+    Value scales = l.stack(weights.unpackedBytes(tile.vectors));
+    weights.unpackScales(tile.vectors, scales);
+    return l.loop(l.c64(0), l.c64(layout.runs), 1, sums, [&](Value run, ValueRange state) {
+      Value runBlock = l.at(block, l.mul(run, layout.runBlocks * operand.blockBytes()));
+      RecordDots dots(l, tile, layout, operand, runBlock, ahead, weights.run(run, tile.vectors, scales));
+      return dots.addRun(Sums(state.begin(), state.end()));
+    });
   }
 
 private:
-  // Of the run that begins with block `first`.
-  void addDots(int64_t first, Sums &sums) {
+  RecordDots(Lanes &l, const Tile &tile, const PackedLayout &layout, const OperandLayout &operand, Value block,
+             int64_t ahead, WeightRecord weights)
+      : l(l), tile(tile), layout(layout), format(*layout.format), operand(operand), n(tile.lanes), block(block),
+        weights(std::move(weights)), ahead(ahead) {}
+
+  // Of the first run.
+  Sums addRun(Sums sums) {
+    addDots(sums);
+    if (format.hasMin())
+      addMins(sums);
+    return sums;
+  }
+
+  void addDots(Sums &sums) {
     // For one token a run is read once, in the order of its addresses. For many, the registers hold the integer sums
     // of one part of a block at a time.
-    const int64_t end = first + layout.runBlocks, together = tile.tokens == 1 ? layout.runBlocks : 1;
+    const int64_t end = layout.runBlocks, together = tile.tokens == 1 ? layout.runBlocks : 1;
     // Blocks of a pair share the activation's scale: [pair][vector][token].
     SmallVector<Values> joined(llvm::divideCeil(layout.runBlocks, 2));
-    for (int64_t pair = first; pair < end; pair += std::max<int64_t>(together, 2))
+    for (int64_t pair = 0; pair < end; pair += std::max<int64_t>(together, 2))
       for (int64_t part = 0; part < weights.parts(); ++part)
         for (int64_t b = pair; b < std::min(pair + std::max<int64_t>(together, 2), end); b += together) {
           if (tile.tokens > 1 && last)
             weights.reloadAfter(last); // codes are loaded again, not kept in memory
           Values integers = partSums(b, together, part);
           for (int64_t i = 0; i < together; ++i)
-            join(b + i, part, ArrayRef(integers).slice(i * sums.size(), sums.size()), joined[(b + i - first) / 2]);
+            join(b + i, part, ArrayRef(integers).slice(i * sums.size(), sums.size()), joined[(b + i) / 2]);
         }
     for (auto [pair, values] : llvm::enumerate(joined))
       for (int64_t v = 0; v < tile.vectors; ++v)
         for (int64_t t = 0; t < tile.tokens; ++t) {
           Value &sum = sums[v * tile.tokens + t];
-          Value scale = l.loadSplat(floats(), activationAt(first + 2 * pair, operand.scaleAt(t)), 4);
+          Value scale = l.loadSplat(floats(), activationAt(2 * pair, operand.scaleAt(t)), 4);
           sum = l.fma(values[v * tile.tokens + t], scale, sum);
         }
   }
@@ -197,8 +212,8 @@ private:
     last = joined.back();
   }
 
-  void addMins(int64_t first, Sums &sums) {
-    for (int64_t b = first; b < first + layout.runBlocks; ++b)
+  void addMins(Sums &sums) {
+    for (int64_t b = 0; b < layout.runBlocks; ++b)
       for (int64_t part = 0; part < weights.parts(); ++part)
         for (int64_t v = 0; v < tile.vectors; ++v) {
           Value min = weights.min(b, part, v);
@@ -224,7 +239,7 @@ private:
     const int64_t groups = OperandLayout::groups / weights.parts();
     for (int64_t g = part * groups; g < (part + 1) * groups; ++g) {
       if (tile.tokens == 1)
-        weights.begin(first / layout.runBlocks, g, tile.vectors, sums.back(), ahead);
+        weights.begin(g, tile.vectors, sums.back(), ahead);
       forEach([&](int64_t i, int64_t b, int64_t v, int64_t t) {
         sums[i] = dot(sums[i], weights.codes(b, g, v), activationAt(b, operand.codesAt(t) + g * 4), b);
         if (operand.allHigh())
@@ -253,21 +268,24 @@ private:
   }
   Value activations(Value four) { return l.bitcast(l.splat(four, n), bytes()); }
 
-  // The high bytes of a peak meet the group of columns that they belong to, if that is in the part.
+  // The high bytes of a peak meet the group of columns that they belong to; they are zero in other parts of the block.
+  // For one token, parts share the group's codes.
   Value addPeak(Value sum, int64_t peak, int64_t v, int64_t block, int64_t part, int64_t token) {
-    Value high = l.load(l.i32(), activationAt(block, operand.highAt(peak, token)), 4);
-    Value unit = l.load(l.i32(), activationAt(block, operand.groupAt(peak, token)), 4);
-    Value group = l.div(arith::ExtUIOp::create(l.b, l.i64(), unit), OperandLayout::groupUnit);
-    if (weights.parts() > 1) {
-      Value isIn = l.equal(l.div(group, OperandLayout::groups / weights.parts()), l.c64(part));
-      high = l.select(isIn, high, l.constantInt(l.i32(), 0));
-    }
     constexpr int64_t times = 1 << OperandLayout::highShift;
-    const unsigned most = format.maxCode() * times;
-    if (weights.factor(block) == 1 && weights.fitsTimes(times) && l.takesCodes(most))
-      return l.dot4(sum, weights.codesOfGroup(block, group, v, times), activations(high), most);
-    Value codes = weights.codesOfGroup(block, group, v, weights.factor(block));
-    Value dots = l.dot4(l.constantInt(ints(), 0), codes, activations(high), weights.maxCode(block));
+    const bool inPlace =
+        weights.factor(block) == 1 && weights.fitsTimes(times) && l.takesCodes(format.maxCode() * times);
+    const int64_t factor = inPlace ? times : weights.factor(block);
+    Value &codes = peakCodes[{peak, v, block}];
+    if (!codes || tile.tokens > 1) {
+      Value unit = l.load(l.i32(), activationAt(block, operand.groupAt(peak, token)), 4);
+      Value group = l.div(arith::ExtUIOp::create(l.b, l.i64(), unit), OperandLayout::groupUnit);
+      codes = weights.codesOfGroup(block, group, v, factor);
+    }
+    Value four = l.load(l.i32(), activationAt(block, operand.highAt(peak, format.scaleElements, part, token)), 4);
+    Value high = activations(four);
+    if (inPlace)
+      return l.dot4(sum, codes, high, format.maxCode() * times);
+    Value dots = l.dot4(l.constantInt(ints(), 0), codes, high, weights.maxCode(block));
     return l.add(sum, l.shl(dots, OperandLayout::highShift));
   }
 
@@ -285,8 +303,9 @@ private:
   int64_t n;
   Value block; // address of the record's first block of activations
   WeightRecord weights;
-  int64_t ahead; // of what is read, to prefetch; for one token
-  Value last;    // what the dots before gave
+  int64_t ahead;                                                    // of what is read, to prefetch; for one token
+  Value last;                                                       // what the dots before gave
+  std::map<std::tuple<int64_t, int64_t, int64_t>, Value> peakCodes; // of a peak, a vector and a block
 };
 
 Sums TilesLowering::integerDots(const Tile &tile, const PackedLayout &layout, const OperandLayout &operand,

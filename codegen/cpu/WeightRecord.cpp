@@ -26,14 +26,14 @@ void WeightRecord::reloadAfter(Value value) {
   values.clear();
 }
 
-void WeightRecord::begin(int64_t run, int64_t group, int64_t vectors, ValueRange after, int64_t ahead) {
+void WeightRecord::begin(int64_t group, int64_t vectors, ValueRange after, int64_t ahead) {
   SmallVector<int64_t> lines;
   auto add = [&](int64_t from, int64_t bytes) {
     constexpr int64_t line = 64;
     for (int64_t at = llvm::alignTo(from, line); ahead && at < from + bytes; at += line)
       lines.push_back(ahead + at);
   };
-  const int64_t codes = layout.codesAt + run * layout.runBytes(), wordBytes = vectors * n * 4;
+  const int64_t codes = layout.codesAt, wordBytes = vectors * n * 4;
   if (group < 0) {
     add(0, layout.codesAt);
   } else {
@@ -49,7 +49,7 @@ void WeightRecord::begin(int64_t run, int64_t group, int64_t vectors, ValueRange
       addWord(layout.codes.low(step));
     }
     const int64_t end = layout.codesAt + layout.runs * layout.runBytes();
-    if (run == layout.runs - 1 && group == PackedLayout::blockGroups - 1)
+    if (group == PackedLayout::blockGroups - 1)
       add(end, layout.recordBytes - end);
   }
   words = l.after(words, after, lines);
@@ -64,9 +64,9 @@ void WeightRecord::begin(int64_t run, int64_t group, int64_t vectors, ValueRange
   }
 }
 
-// Records start at multiples of their size, which may be a multiple of less than a vector.
+// Records and runs start at multiples of their sizes, which may be multiples of less than a vector.
 unsigned WeightRecord::alignment(int64_t at, int64_t wanted) const {
-  const int64_t offset = layout.recordBytes | at;
+  const int64_t offset = layout.recordBytes | layout.runBytes() | at;
   return std::min(wanted, offset & -offset);
 }
 
@@ -96,7 +96,7 @@ Value WeightRecord::unpack(const PackedBits &bits, int64_t step, Words words, in
 
 int64_t WeightRecord::factor(int64_t block) const {
   const int64_t times = int64_t(1) << layout.codes.low(block % layout.runBlocks).shift;
-  return usedOnce && !layout.codes.highBits && fitsTimes(times) && l.takesCodes(format.maxCode() * times) ? times : 1;
+  return usedOnce && fitsTimes(times) && l.takesCodes(format.maxCode() * times) ? times : 1;
 }
 
 Value WeightRecord::codes(int64_t block, int64_t group, int64_t v) {
@@ -163,7 +163,29 @@ Value WeightRecord::subScale(int64_t number, int64_t v) {
   return l.toFloat(byte == 3 ? number32 : l.andi(number32, 0xff));
 }
 
+void WeightRecord::unpackScales(int64_t vectors, Value to) {
+  unpackedVectors = vectors;
+  for (int64_t block = 0; block < blocks(); ++block)
+    for (int64_t part = 0; part < parts(); ++part)
+      for (int64_t v = 0; v < vectors; ++v) {
+        l.store(scale(block, part, v), l.at(to, unpackedAt(block, part, 0, v)), n * 4);
+        if (format.hasMin())
+          l.store(min(block, part, v), l.at(to, unpackedAt(block, part, 1, v)), n * 4);
+      }
+}
+
+WeightRecord WeightRecord::run(Value run, int64_t vectors, Value unpacked) const {
+  WeightRecord result = *this;
+  result.values.clear();
+  result.words = l.at(words, l.mul(run, layout.runBytes()));
+  result.unpackedVectors = vectors;
+  result.unpacked = l.at(unpacked, l.mul(run, layout.runBlocks * unpackedBlock(vectors)));
+  return result;
+}
+
 Value WeightRecord::scale(int64_t block, int64_t part, int64_t v) {
+  if (unpacked)
+    return l.load(floats(), l.at(unpacked, unpackedAt(block, part, 0, v)), n * 4);
   return kept({Scale, block * parts() + part, v}, [&] {
     if (!format.hasSubScales()) {
       const int64_t at = layout.scalesAt + block * layout.tileRows * layout.scaleBytes();
@@ -180,6 +202,8 @@ Value WeightRecord::scale(int64_t block, int64_t part, int64_t v) {
 }
 
 Value WeightRecord::min(int64_t block, int64_t part, int64_t v) {
+  if (unpacked)
+    return l.load(floats(), l.at(unpacked, unpackedAt(block, part, 1, v)), n * 4);
   if (!format.hasSubScales())
     return halves(layout.minsAt + block * layout.tileRows * 2, v);
   return l.mulf(superMin(v),

@@ -22,12 +22,20 @@ public:
       : l(l), layout(layout), format(*layout.format), n(lanes), firstRow(firstRow),
         words(l.at(record, l.mul(firstRow, 4))), usedOnce(usedOnce) {}
 
+  // Where there are sub-scales: what scale() and min() of all blocks give, `vectors` of them, as f32
+  // [block][part][kind] [vector] at `to`, unpackedBytes of them. Then run `run` (which may be known when the code runs)
+  // as a record of its own with scales from there: so the code for one run is for all, and short enough for the
+  // processor's front end.
+  int64_t unpackedBytes(int64_t vectors) const { return layout.recordBlocks() * unpackedBlock(vectors); }
+  void unpackScales(int64_t vectors, Value to);
+  WeightRecord run(Value run, int64_t vectors, Value unpacked) const;
+
   // Forgets all, and loads again after `value` is computed: what is needed much later is not kept in registers.
   void reloadAfter(Value value);
   // For code that reads the record once, in the order of its addresses: what is asked for from here on is loaded after
   // `values` are computed. Of the words that `group` of a run brings (-1: that come before the codes), those `ahead`
   // bytes on are prefetched, if that is not 0: as they are read, for the memory takes only so many requests at a time.
-  void begin(int64_t run, int64_t group, int64_t vectors, mlir::ValueRange values, int64_t ahead);
+  void begin(int64_t group, int64_t vectors, mlir::ValueRange values, int64_t ahead);
 
   // Blocks of 32 columns are numbered in the record; parts of a block have a scale each.
   int64_t blocks() const { return layout.recordBlocks(); }
@@ -60,6 +68,11 @@ private:
   Value exponents(int64_t at, int64_t v);
   // Sub-scale `number` of the record, as f32.
   Value subScale(int64_t number, int64_t v);
+  int64_t unpackedBlock(int64_t vectors) const { return parts() * 2 * vectors * n * 4; }
+  // Offset of the scale (kind 0) or the min (1).
+  int64_t unpackedAt(int64_t block, int64_t part, int64_t kind, int64_t v) const {
+    return block * unpackedBlock(unpackedVectors) + ((part * 2 + kind) * unpackedVectors + v) * n * 4;
+  }
   Value superScale(int64_t v, int64_t divisor);
   Value superMin(int64_t v);
 
@@ -76,6 +89,8 @@ private:
   int64_t n;
   Value firstRow, words; // words: address of the first row's in the record
   bool usedOnce;
+  Value unpacked; // scales, if they were
+  int64_t unpackedVectors = 0;
   std::map<std::tuple<int, int64_t, int64_t>, Value> values; // what was made, by kind, number and vector
 };
 
