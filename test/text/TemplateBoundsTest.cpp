@@ -6,7 +6,7 @@
 
 #include "compiler/text/TemplateCompiler.h"
 #include "runtime/ChatTemplate.h"
-#include <chrono>
+#include <ctime>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
@@ -62,7 +62,7 @@ const Endless all[] = {
 } // namespace
 
 TEST_P(TemplateBounds, EndInAnError) {
-  auto start = std::chrono::steady_clock::now();
+  const clock_t start = clock(); // of the processor: other processes do not count
   llvm::Expected<std::vector<uint8_t>> section = compileTemplate(GetParam().source);
   std::string error;
   if (!section) {
@@ -78,7 +78,7 @@ TEST_P(TemplateBounds, EndInAnError) {
   EXPECT_FALSE(error.starts_with("none")) << error.substr(0, 200);
   EXPECT_NE(error.find(GetParam().error), std::string::npos) << error;
   EXPECT_EQ(error.find('\n'), std::string::npos) << error;
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(60));
+  EXPECT_LT(clock() - start, 30 * CLOCKS_PER_SEC);
   rusage usage;
   getrusage(RUSAGE_SELF, &usage);
   EXPECT_LT(usage.ru_maxrss, 1100 << 10) << "KiB";
