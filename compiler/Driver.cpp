@@ -29,6 +29,8 @@ static llvm::Error writeFile(llvm::StringRef path, llvm::StringRef contents) {
     file.close();
     code = file.error();
     file.clear_error();
+    if (code && llvm::sys::fs::is_regular_file(path))
+      llvm::sys::fs::remove(path); // no half of it
   }
   return code ? llvm::createStringError(code, path + ": cannot write: " + code.message()) : llvm::Error::success();
 }

@@ -176,6 +176,8 @@ llvm::Error Compilation::linkFile() {
   for (llvm::StringRef object : objects)
     elfBytes += object.size();
   if (llvm::Error error = linkExecutable(objects, file.temporaryPath(), runtime)) {
+    if (llvm::Error interruption = checkInterrupted()) // which removes the linker's file, and that is its error then
+      return consumeError(std::move(error)), std::move(interruption);
     // The linker does not know how much more is to come.
     llvm::Error noSpace = file.checkSpace(fileBytes(*image, elfBytes));
     return noSpace ? (consumeError(std::move(error)), std::move(noSpace))

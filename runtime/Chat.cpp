@@ -4,6 +4,7 @@
 #include "runtime/Error.h"
 #include "runtime/LineEditor.h"
 #include "runtime/Streams.h"
+#include "runtime/Utf8.h"
 #include <algorithm>
 #include <csignal>
 
@@ -144,7 +145,7 @@ void sluice::runtime::runChat(Generator &generator, Conversation &conversation, 
     try {
       answerLine(line, generator, conversation, options, session, workers);
     } catch (const std::runtime_error &error) {
-      note(std::string("error: ") + error.what());
+      note("error: " + printable(error.what()));
     }
   }
 }

@@ -5,6 +5,7 @@
 #include "runtime/Error.h"
 #include "runtime/Integrity.h"
 #include "runtime/Streams.h"
+#include "runtime/Utf8.h"
 #include <nlohmann/json.hpp>
 
 using namespace sluice::runtime;
@@ -74,10 +75,10 @@ void sluice::runtime::info(const Executable &executable, const Options &options)
   executable.confine(options);
   const Json facts = describe(executable);
   if (options.json)
-    return writeOut(facts.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+    return writeOut(facts.dump(2, ' ', /*ensure_ascii=*/true, Json::error_handler_t::replace) + "\n");
   std::string text;
   for (auto &[key, value] : facts.items()) {
-    std::string name = key, shown = value.is_string() ? value.get<std::string>() : value.dump();
+    std::string name = key, shown = value.is_string() ? printable(value.get<std::string>()) : value.dump();
     if (name.find("bytes") != std::string::npos)
       shown += " (" + readableBytes(value.get<uint64_t>()) + ")";
     if (value.is_boolean())

@@ -1,6 +1,7 @@
 //===- Integrity.cpp - whether a compiled model's file is as it was written ----------===//
 
 #include "runtime/Integrity.h"
+#include "runtime/Utf8.h"
 #include <algorithm>
 #include <xxhash.h>
 
@@ -14,7 +15,7 @@ static std::vector<std::string> damagedTensors(const Model &model) {
   std::vector<std::string> names;
   for (const sluice_tensor &tensor : model.tensors())
     if (!intact(model.section(SLUICE_SECTION_WEIGHTS).subspan(tensor.offset, tensor.size), tensor.checksum))
-      names.push_back("tensor " + std::string(model.string(tensor.name)));
+      names.push_back("tensor " + printable(model.string(tensor.name)));
   return names;
 }
 

@@ -75,6 +75,21 @@ int sluice::runtime::columnsOf(char32_t point) {
   return contains(std::begin(wide), std::end(wide), point) ? 2 : 1;
 }
 
+std::string sluice::runtime::printable(std::string_view text) {
+  static constexpr char digits[] = "0123456789abcdef";
+  std::string out;
+  while (!text.empty()) {
+    const Utf8Character character = Utf8Character::at(text);
+    const char32_t point = character.point;
+    if (point < 0x20 || (point >= 0x7F && point < 0xA0)) // C0, DEL, C1
+      out += {'\\', 'x', digits[point >> 4], digits[point & 15]};
+    else
+      appendUtf8(out, point);
+    text.remove_prefix(character.bytes);
+  }
+  return out;
+}
+
 std::string Utf8Stream::push(std::string_view bytes) {
   pending += bytes;
   std::string out;

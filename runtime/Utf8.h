@@ -23,6 +23,10 @@ void appendUtf8(std::string &out, char32_t point);
 // Columns of a terminal that the character takes: 0, 1 or 2.
 int columnsOf(char32_t point);
 
+// The text without what would act on a terminal: control characters are shown as codes (\x1b), what is not UTF-8 as
+// U+FFFD.
+std::string printable(std::string_view text);
+
 // Makes a stream of bytes, cut anywhere, into pieces of whole characters. What is not UTF-8 becomes U+FFFD.
 class Utf8Stream {
 public:

@@ -5,6 +5,7 @@
 #include "runtime/Error.h"
 #include "runtime/Faults.h"
 #include "runtime/Streams.h"
+#include "runtime/Utf8.h"
 #include <new>
 
 using namespace sluice::runtime;
@@ -40,8 +41,8 @@ int main(int argc, char **argv) {
     Model model;
     reportLostFile(model.file(), model.fileName());
     const sluice_model &description = model.description();
-    std::string version = std::string(model.string(description.name)) + ", compiled by Sluice " +
-                          model.string(description.compiler_version);
+    std::string version = printable(model.string(description.name)) + ", compiled by Sluice " +
+                          printable(model.string(description.compiler_version));
     int status = 0;
     std::optional<Options> options = parseOptions({argv + (argc > 0), argv + argc}, model.fileName(), version, status);
     if (!options)
@@ -53,13 +54,13 @@ int main(int argc, char **argv) {
   } catch (const BrokenPipe &) {
     return 0;
   } catch (const UsageError &error) {
-    note(std::string("error: ") + error.what());
+    note("error: " + printable(error.what()));
     return 2;
   } catch (const std::bad_alloc &) {
     note("error: out of memory");
     return 1;
   } catch (const std::exception &error) {
-    note(std::string("error: ") + error.what());
+    note("error: " + printable(error.what()));
     return 1;
   }
 }

@@ -49,10 +49,16 @@ std::string sluice::shown(llvm::StringRef text) {
   if (text.size() > mostShown)
     text = cut = (text.take_front(mostShown / 2) + " ... " + text.take_back(mostShown / 2)).str();
   std::string out;
-  for (char c : llvm::json::fixUTF8(text))
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
-      out += "\\x" + llvm::utohexstr(static_cast<unsigned char>(c), /*LowerCase=*/true, /*Width=*/2);
-    else
-      out += c;
+  const std::string valid = llvm::json::fixUTF8(text);
+  for (size_t i = 0; i < valid.size(); ++i) {
+    unsigned char c = static_cast<unsigned char>(valid[i]);
+    if (c == 0xC2 && static_cast<unsigned char>(valid[i + 1]) < 0xA0) // U+0080 to U+009F, which are controls as well
+      c = static_cast<unsigned char>(valid[++i]);
+    else if (c >= 0x20 && c != 0x7F) {
+      out += valid[i];
+      continue;
+    }
+    out += "\\x" + llvm::utohexstr(c, /*LowerCase=*/true, /*Width=*/2);
+  }
   return out;
 }

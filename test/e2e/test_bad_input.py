@@ -1,4 +1,5 @@
 """Bad input ends with one diagnostic naming the file and a remedy, exit code 1, and no output file."""
+import json
 import os
 import random
 import resource
@@ -7,6 +8,7 @@ import subprocess
 
 import pytest
 from conftest import SLUICE, compile_model, make_model, run
+from gguf_bytes import STRING, Gguf, text
 
 
 def fails(model, tmp_path, *parts, **options):
@@ -196,6 +198,26 @@ def test_flipped_bytes(tiny_executable, tmp_path):
             file.write(data[at:at + 1])
     assert run(SLUICE, "verify", broken).stdout.startswith(b"whole: ")
     assert run(broken, "verify").stdout.startswith(b"whole: ")
+
+
+def test_nothing_of_a_file_acts_on_the_terminal(tiny, tmp_path):
+    """Neither a name nor an error of a template; in a compiled model nor in the compiler."""
+    gguf = Gguf(tiny.read_bytes())
+    gguf.set("general.name", STRING, text("name\x1b]0;title\x07\u009b2J\nline"))
+    gguf.set("tokenizer.chat_template", STRING, text("{{ raise_exception('\x1b[31m\n\u009b' ~ messages[0].content) }}"))
+    (tmp_path / "model.gguf").write_bytes(gguf.build())
+    model = compile_model(tmp_path / "model.gguf", tmp_path / "model", "--target=x86-64")
+    (tmp_path / "messages").write_text(json.dumps([{"role": "user", "content": "\x1b[2J"}]))
+    for command in (["info"], ["info", "--json"], ["--version"], ["template", tmp_path / "messages"], ["-p", "\x1b[2J"]):
+        result = run(model, *command, check=False)
+        shown = (result.stdout + result.stderr).replace(b"\n", b"")
+        assert shown and all(byte >= 32 for byte in shown) and b"\x7f" not in shown and b"\xc2\x9b" not in shown, (command, result)
+        assert len(result.stderr.splitlines()) == result.returncode <= 1, result
+    (tmp_path / "model.gguf").write_bytes(tiny.read_bytes().replace(b"blk.0.attn_k.weight", b"blk.0.a\x1b\n\xc2\x9b[2Jeight"))
+    fails(tmp_path / "model.gguf", tmp_path, "missing")
+    gguf.set("tokenizer.chat_template", STRING, text("{{ ''|filter\u009b }}{% \x1b[2J\n %}"))
+    (tmp_path / "model.gguf").write_bytes(gguf.build())
+    assert "\x1b" not in fails(tmp_path / "model.gguf", tmp_path, "template")
 
 
 def header_of(data):

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import compile_model, evaluate, make_model, run
+from conftest import SLUICE, compile_model, evaluate, make_model, run
+from gguf_bytes import U8, Gguf
 
 TEXT = "Once upon a time there was a model that had to run on a small machine."
 
@@ -137,6 +138,49 @@ def test_interrupt_of_an_answer(tiny):
     process.send_signal(signal.SIGINT)
     said += process.communicate(timeout=30)[0]
     assert process.returncode == -signal.SIGINT and time.monotonic() - start < 10 and len(said) >= 10
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ended_compile_leaves_no_file(number, tmp_path_factory, tmp_path):
+    """At any time: before there is a file, while it is linked, while it is packed."""
+    model = tmp_path_factory.getbasetemp() / "large.gguf"
+    if not model.exists():
+        make_model(model, "--fast", "--width", "1024", "--layers", "8", "--heads", "16", "--ffn", "4096", "--type", "q8_0")
+    ended = 0
+    for moment in ("0.05", "0.4", "linking", "packing") if number == signal.SIGINT else ("packing",):
+        process = subprocess.Popen([SLUICE, "compile", model, "-o", tmp_path / "model", "-q", "--target=x86-64"], stderr=subprocess.PIPE)
+        end = time.monotonic() + 60
+        if moment == "linking":
+            while not os.listdir(tmp_path) and process.poll() is None:
+                time.sleep(0.001)
+        elif moment == "packing":
+            while process.poll() is None and sum(file.stat().st_blocks for file in tmp_path.glob("*.tmp-*")) * 512 < 40 << 20:
+                time.sleep(0.01)
+        else:
+            time.sleep(float(moment))
+        process.send_signal(number)
+        said = process.communicate(timeout=max(1, end - time.monotonic()))[1]
+        if process.returncode == 0:  # it was faster
+            (tmp_path / "model").unlink()
+        else:
+            assert process.returncode == -number and said in (b"", b"sluice: interrupted, no file written\n"), (process.returncode, said)
+            ended += 1
+        assert os.listdir(tmp_path) == [], (moment, os.listdir(tmp_path))
+    assert ended
+
+
+def test_interrupted_commands_of_the_compiler(tmp_path):
+    """Ctrl-C ends them at once, in the middle of their output too."""
+    model = Gguf(make_model(tmp_path / "model.gguf", "--type", "q8_0").read_bytes())
+    model.keys.update({f"k{i}": (U8, b"\0") for i in range(10000)})
+    (tmp_path / "model.gguf").write_bytes(model.build())
+    for command in (["inspect", tmp_path / "model.gguf"], ["tune", tmp_path / "model.gguf", "-o", tmp_path / "tiles"]):
+        process = subprocess.Popen([SLUICE, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        time.sleep(1)  # inspect waits for us to read
+        assert process.poll() is None, command
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == -signal.SIGINT, command
+    assert os.listdir(tmp_path) == ["model.gguf"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

@@ -5,11 +5,11 @@ import struct
 import sys
 
 import pytest
-from conftest import make_model
+from conftest import compile_model, make_model, run
 from gguf_bytes import ARRAY, BOOL, F32, F64, I32, I64, STRING, U32, U64, U8, Gguf, array, text
 from measured import MEMORY, compile_measured, expect_refusal, run_measured
 
-HUGE = [1 << 31, 1 << 32, 1 << 61, (1 << 63) - 1, 1 << 63, (1 << 64) - 1]
+HUGE = [1 << 31, 1 << 32, 1 << 61, 1 << 62, (1 << 63) - 1, 1 << 63, (1 << 64) - 1]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def string_lengths_that_wrap(gguf):
             yield gguf(extra=raw + bytes(64), key_count=len(gguf().keys) + 1)
 
 
-@case("'k'")
+@case("'k'", "impossible length")
 def array_sizes_that_wrap(gguf):
     for kind in (U8, U32, U64, F64, STRING):
         for count in HUGE:
@@ -58,21 +58,59 @@ def unknown_types(gguf):
 
 
 @case("truncated")
-def token_of_two_gibibytes(gguf):
+def token_that_claims_two_gibibytes(gguf):
     tokens = struct.pack("<IQ", STRING, 320) + text("a") * 5 + struct.pack("<Q", 1 << 31)
     yield gguf(keys={"tokenizer.ggml.tokens": (ARRAY, tokens)})
 
 
-@case("output_norm.weight")
-def dimensions(gguf):
-    for dims, *count in ([[]], [[0]], [[64, 0]], [[64, 1, 1, 1, 1]], [[64], (1 << 32) - 1], [[64, 2]], [[1 << 63]], [[(1 << 64) - 1]],
-                         [[1 << 32, 1 << 32]], [[1 << 62, 4]], [[1 << 21] * 4], [[3037000500, 3037000500]], [[65]]):
+@case("expected at most")
+def more_than_any_model_has(gguf):
+    yield gguf(keys={"k": (ARRAY, array(U8, [], 20 << 20) + bytes(20 << 20))})
+    yield gguf(keys={f"k{i}": (ARRAY, array(U8, [], 4 << 20) + bytes(4 << 20)) for i in range(5)})
+    yield gguf(keys={"k": (ARRAY, array(STRING, [], 18 << 20) + bytes(8 * (18 << 20)))})
+    yield gguf(keys={"a": (STRING, text(bytes(13 << 20)))}, key_count=(1 << 20) + 1)
+    yield gguf(keys={"a": (STRING, text(bytes(25 << 20)))}, tensor_count=(1 << 20) + 1)
+
+
+@case("tokenizer.ggml.tokens", "expected")
+def tokens_that_are_long(gguf):
+    yield gguf(keys={"tokenizer.ggml.tokens": (ARRAY, array(STRING, ["x" * (1 << 20)] + ["a"] * 319))})
+    yield gguf(keys={"tokenizer.ggml.tokens": (ARRAY, array(STRING, ["x" * 4097] + ["a"] * 319))})
+
+
+@case("output_norm.weight", "expected 1 to 4 dimensions")
+def numbers_of_dimensions(gguf):
+    for dims, *count in ([[]], [[64, 1, 1, 1, 1]], [[64, 1, 1, 1, 1, 1, 1]], [[64], (1 << 32) - 1]):
         yield gguf(tensor=("output_norm.weight", dims, None, None, *count))
 
 
-@case("output_norm.weight")
-def places(gguf):
-    for offset in (*HUGE, (1 << 64) - 32, 32 * 10 ** 9, 1, 33):
+@case("output_norm.weight", "impossible dimension")
+def impossible_dimensions(gguf):
+    for dims in ([0], [64, 0], [64, 1, 0], [1 << 63], [(1 << 64) - 1]):
+        yield gguf(tensor=("output_norm.weight", dims, None, None))
+
+
+@case("output_norm.weight", "overflow")
+def dimensions_whose_product_wraps(gguf):
+    for dims in ([1 << 32, 1 << 32], [1 << 62, 4], [1 << 21] * 4, [3037000500, 3037000500], [1 << 61]):  # the last times four bytes
+        yield gguf(tensor=("output_norm.weight", dims, None, None))
+
+
+@case("output_norm.weight", "expected shape")
+def other_shapes(gguf):
+    for dims in ([63], [32], [32, 2], [8, 8]):
+        yield gguf(tensor=("output_norm.weight", dims, None, None))
+
+
+@case("output_norm.weight", "past the end")
+def places_outside(gguf):
+    for offset in (1 << 31, 1 << 32, 1 << 61, 1 << 63, (1 << 64) - 32, (1 << 64) - 256, 32 * 10 ** 9):
+        yield gguf(tensor=("output_norm.weight", None, None, offset))
+
+
+@case("output_norm.weight", "no multiple of the alignment")
+def places_between(gguf):
+    for offset in (1, 33, (1 << 63) - 1, (1 << 64) - 1):
         yield gguf(tensor=("output_norm.weight", None, None, offset))
 
 
@@ -162,6 +200,15 @@ def tokenizer_tables_of_another_length(gguf):
     yield gguf(keys={"tokenizer.ggml.merges": (ARRAY, array(STRING, ["no such", "", " ", "  "]))})
 
 
+@case("tokenizer.ggml.scores")
+def scores(gguf):
+    nan, infinite = float("nan"), float("inf")
+    for value in ((ARRAY, array(STRING, ["1"] * 320)), (ARRAY, array(I32, [1] * 320)), (STRING, text("1")), (F32, struct.pack("<f", 1)),
+                  (ARRAY, array(F32, [1.0] * 319)), (ARRAY, array(F32, [1.0] * 321)), (ARRAY, array(F32, [])),
+                  (ARRAY, array(F32, [nan] + [1.0] * 319)), (ARRAY, array(F32, [1.0] * 319 + [-infinite]))):
+        yield gguf(keys={"tokenizer.ggml.model": (STRING, text("llama")), "tokenizer.ggml.scores": value})
+
+
 @case("tokenizer.ggml.")
 def special_ids_past_the_vocabulary(gguf):
     for key in ("bos_token_id", "eos_token_id", "eot_token_id"):
@@ -229,6 +276,48 @@ def test_many_keys_are_no_trouble(whole, tmp_path):
     (tmp_path / "model.gguf").write_bytes(gguf.build())
     code, said, memory = compile_measured(tmp_path / "model.gguf", tmp_path)
     assert code == 0 and memory < MEMORY, (said, memory)
+
+
+def sentencepiece(whole, tokens, types=None):
+    gguf = Gguf(whole)
+    tokens = [*tokens, *(f"t{i}" for i in range(320 - len(tokens)))]
+    gguf.set("tokenizer.ggml.model", STRING, text("llama"))
+    gguf.set("tokenizer.ggml.tokens", ARRAY, array(STRING, tokens))
+    gguf.set("tokenizer.ggml.token_type", ARRAY, array(I32, types or [6] * 320))
+    gguf.set("tokenizer.ggml.scores", ARRAY, array(F32, [-float(i) for i in range(320)]))
+    return gguf
+
+
+def test_byte_tokens(whole, tmp_path):
+    """Tokens that are said to be bytes and name none: no table is written beyond, and no text becomes them."""
+    strange = ["<0x-1>", "<0x100>", "<0xGG>", "<0x>", "<0x1>", "<0x+1>", "<0x 1>", "<0xFFFFFFFF>", "<0x41", "0x41>", "<0x0x1>", ""]
+    (tmp_path / "model.gguf").write_bytes(sentencepiece(whole, [*strange, "<0x42>", "<0x62>"]).build())
+    compile_model(tmp_path / "model.gguf", tmp_path / "model", "--target=x86-64")
+    ids = [int(word) for word in run(tmp_path / "model", "tokenize", input=b"Bb" + bytes(range(1, 256))).stdout.split()]
+    assert ids.count(len(strange)) == 2 and ids.count(len(strange) + 1) == 2 and not set(ids) & set(range(len(strange)))
+    for token in range(len(strange)):
+        run(tmp_path / "model", "detokenize", input=str(token).encode())
+
+
+def test_token_of_two_gibibytes(whole, tmp_path):
+    """It is there, as a hole of the file: neither copied nor searched."""
+    head = Gguf(whole)
+    first = struct.pack("<IQ", STRING, 320) + struct.pack("<Q", 1 << 31)
+    head.keys = {"tokenizer.ggml.tokens": (ARRAY, first), **{key: value for key, value in head.keys.items() if key != "tokenizer.ggml.tokens"}}
+    at = 24 + len(text("tokenizer.ggml.tokens")) + 4 + len(first)
+    data = head.build()
+    model = tmp_path / "model.gguf"
+    with open(model, "wb") as file:
+        file.write(data[:at])
+        file.seek(at + (1 << 31))
+        file.write(text("a") * 319)
+        rest = data[at:]
+        place = file.tell()
+        file.write(rest[:len(data) - len(head.data) - at])
+        file.seek((file.tell() + 31) // 32 * 32)  # may be no whole file any more: the token is refused before
+        file.write(head.data)
+    assert place > 1 << 31
+    expect_refusal(model, tmp_path, "tokenizer.ggml.tokens", "2147483648")
 
 
 def test_random_damage(whole, tmp_path):

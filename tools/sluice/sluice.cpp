@@ -167,9 +167,6 @@ int main(int argc, char **argv) {
 
   Options options;
   options.interrupted = &interrupted;
-  for (int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE})
-    std::signal(signal, [](int number) { interrupted = number; });
-
   std::signal(SIGXFSZ, SIG_IGN); // a limit on file sizes is an error like a full disk
 
   CLI::App app("Sluice compiles a Llama-family model to one executable file.", "sluice");
@@ -262,6 +259,15 @@ int main(int argc, char **argv) {
       command = sub->get_name() + " ";
     llvm::errs() << "sluice: error: " << text << "; see 'sluice " << command << "--help'\n";
     return 2;
+  }
+  // These may have a file to remove. A second signal does not wait for that.
+  if (*compileCommand || *tuneCommand) {
+    struct sigaction action = {};
+    action.sa_handler = [](int number) { interrupted = number; };
+    action.sa_flags = SA_RESTART | SA_RESETHAND;
+    for (int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE})
+      if (struct sigaction before; sigaction(signal, nullptr, &before) == 0 && before.sa_handler != SIG_IGN)
+        sigaction(signal, &action, nullptr);
   }
   llvm::Error error = llvm::Error::success();
   if (*compileCommand)
