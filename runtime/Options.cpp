@@ -1,6 +1,7 @@
 //===- Options.cpp - what a user asks of a compiled model ----------------------------===//
 
 #include "runtime/Options.h"
+#include "runtime/EmptyValues.h"
 #include "runtime/Streams.h"
 #include "runtime/ThreadCount.h"
 #include <CLI/App.hpp>
@@ -247,6 +248,7 @@ std::optional<Options> sluice::runtime::parseOptions(std::vector<std::string> ar
   app.footer(replaceAll(footer, "NAME", program)); // commands that exist by now do not inherit it
 
   translateLlamaOptions(arguments);
+  arguments = withEmptyValues(std::move(arguments));
   std::reverse(arguments.begin(), arguments.end()); // what CLI11 wants
   try {
     app.parse(std::move(arguments));

@@ -3,7 +3,7 @@
 
 For tests (small, Gaussian weights quantised by the package `gguf`, or random blocks of types that it does not quantise to) and
 for benchmarks (--fast: random blocks, written as they are made, so that memory does not grow with the model). The file is
-complete: byte-level BPE tokenizer, ChatML template.
+complete: byte-level BPE tokenizer (or that of --tokenizer), ChatML template.
 
   tools/make-gguf.py tiny.gguf --width 64 --layers 2 --heads 4 --kv-heads 2 --ffn 96 --vocab 300 --type q4_1
   tools/make-gguf.py 1b.gguf --fast --width 2048 --layers 22 --heads 32 --kv-heads 4 --ffn 5632 --vocab 49152 --type q4_0
@@ -12,8 +12,10 @@ complete: byte-level BPE tokenizer, ChatML template.
   tools/make-gguf.py mix.gguf --type q4_0 --override 'blk.1.attn_v=q8_0' --override 'ffn_down=f16'
 """
 import argparse
+import json
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFWriter
@@ -69,6 +71,7 @@ def arguments():
     parser.add_argument("--rope-freqs", action="store_true", help="random divisors of the rotations, as Llama 3 has")
     parser.add_argument("--rope-factors", action="store_true", help="random divisors for short and long contexts, as Phi-3 has")
     parser.add_argument("--rope-base", type=float, default=10000.0)
+    parser.add_argument("--tokenizer", metavar="FILE", help="JSON with the keys tokenizer.ggml.*, which says how large the vocabulary is")
     parser.add_argument("--fast", action="store_true", help="random blocks in place of quantised Gaussians")
     a = parser.parse_args()
     if a.type in MIXTURES:
@@ -80,7 +83,16 @@ def arguments():
     return a
 
 
-def tokenizer(writer, size):
+def given_tokenizer(writer, path):
+    fields = json.loads(Path(path).read_text())
+    for key, value in fields.items():
+        add = {bool: writer.add_bool, int: writer.add_uint32, str: writer.add_string}.get(type(value), writer.add_array)
+        add("tokenizer.ggml." + key, value)
+    writer.add_chat_template(TEMPLATE)
+    return len(fields["tokens"])
+
+
+def made_tokenizer(writer, size):
     """256 byte tokens, merges, unused fillers, then the special tokens last."""
     printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     chars = {b: chr(b) for b in printable} | {b: chr(256 + i) for i, b in enumerate(b for b in range(256) if b not in printable)}
@@ -101,6 +113,7 @@ def tokenizer(writer, size):
     writer.add_eos_token_id(size - 1)
     writer.add_add_bos_token(False)
     writer.add_chat_template(TEMPLATE)
+    return size
 
 
 def random_blocks(kind, count, deviation, rng):
@@ -167,7 +180,7 @@ def main():
             writer.add_float32(f"{a.arch}.{key}", float(value))
         else:
             writer.add_string(f"{a.arch}.{key}", value)
-    tokenizer(writer, a.vocab)
+    a.vocab = given_tokenizer(writer, a.tokenizer) if a.tokenizer else made_tokenizer(writer, a.vocab)
 
     overrides = [(re.compile(pattern), TYPES[kind]) for pattern, kind in (o.rsplit("=", 1) for o in a.override)]
     streamed = []

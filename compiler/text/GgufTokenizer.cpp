@@ -223,7 +223,7 @@ private:
       return e;
     if (llvm::Error e = read("add_eos_token", addEos))
       return e;
-    if (model.bos != noToken && addBos.value_or(numbered || model.wholeWords))
+    if (model.bos != noToken && addBos.value_or(numbered || (preTokenizer && preTokenizer->beginsWithBos)))
       model.prefix.push_back(model.bos);
     if (model.eos != noToken && addEos.value_or(sentencePiece && !numbered))
       model.suffix.push_back(model.eos);

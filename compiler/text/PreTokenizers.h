@@ -11,9 +11,10 @@ namespace sluice {
 struct PreTokenizer {
   llvm::StringLiteral name;
   llvm::ArrayRef<const char *>
-      patterns;            // each splits what the former left; matches and what lies between them are pieces
-  bool wholeWords = false; // a piece that is a token is taken as it is; such models begin with BOS, too
-  bool composes = false;   // to NFC first
+      patterns;               // each splits what the former left; matches and what lies between them are pieces
+  bool wholeWords = false;    // a piece that is a token is taken as it is
+  bool beginsWithBos = false; // where the file does not say
+  bool composes = false;      // to NFC first
 };
 
 const PreTokenizer *findPreTokenizer(llvm::StringRef name);

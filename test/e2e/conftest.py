@@ -1,4 +1,5 @@
 """What the end-to-end tests share: the compiler, models compiled once, running them."""
+import json
 import os
 import signal
 import subprocess
@@ -43,6 +44,12 @@ def evaluate(executable, ids, folder, *options, env=None):
     (folder / "ids").write_text(" ".join(map(str, ids)))
     run(executable, "eval", "--tokens", folder / "ids", "--logits", folder / "logits.npy", *options, env=env)
     return np.load(folder / "logits.npy")
+
+
+@pytest.fixture
+def combination(record_property):
+    """Notes what a test compared and how far apart it was: write_tables.py makes a table of it."""
+    return lambda table, result, **facts: record_property("combination", json.dumps({"table": table, **facts, **result}))
 
 
 def runnable_targets():

@@ -1,9 +1,10 @@
-"""Small random models as Hugging Face folders: config.json, safetensors (one or several), a byte-level tokenizer.json."""
+"""Small random models as Hugging Face folders: config.json, safetensors (one or several), a tokenizer of the model's family."""
 import json
 
 import numpy as np
+from tokenizers_of_models import family
 
-COMMON = dict(hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, vocab_size=300,
+COMMON = dict(hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
               max_position_embeddings=512, rms_norm_eps=1e-5, hidden_act="silu", rope_theta=10000.0, tie_word_embeddings=False)
 GEMMA = dict(hidden_activation="gelu_pytorch_tanh", tie_word_embeddings=True, head_dim=32, query_pre_attn_scalar=24, rms_norm_eps=1e-6)
 
@@ -25,6 +26,10 @@ MODELS = {
     "gemma3": ("Gemma3ForCausalLM", dict(**GEMMA, num_hidden_layers=7, sliding_window=70, sliding_window_pattern=6, rope_theta=1000000.0,
                                          rope_local_base_freq=10000.0, rope_scaling=dict(rope_type="linear", factor=8.0))),
 }
+
+# As the models have them that are published in each class; and unigram, which any may have.
+TOKENIZERS = {"llama": "llama2", "llama3.2": "llama-bpe", "llama-linear-biased": "unigram-json", "mistral": "tekken", "qwen2": "qwen2", "qwen3-yarn": "qwen2",
+              "smollm3": "smaug-bpe", "phi3-longrope": "phi3-json", "granite": "refact", "gemma": "gemma-json", "gemma2": "gemma", "gemma3": "gemma-json"}
 
 
 def config_of(name):
@@ -103,25 +108,14 @@ def write_safetensors(path, tensors):
     path.write_bytes(len(text).to_bytes(8, "little") + text + data)
 
 
-def write_tokenizer(folder, size):
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE({token: i for i, token in enumerate(alphabet)}, []))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([f"<|special{i}|>" for i in range(size - len(alphabet))])
-    tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|special1|>", "bos_token": "<|special0|>"}))
-
-
 def make_folder(folder, name, dtype, seed, shards=1, scale=None):
     """scale: None, "tensor", "row" or "block", for F8_E4M3."""
     rng = np.random.default_rng(seed)
-    config = config_of(name)
+    tokenizer = family(TOKENIZERS[name])
+    config = {**config_of(name), "vocab_size": tokenizer.size}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config))
-    write_tokenizer(folder, config["vocab_size"])
+    tokenizer.save(folder)
     stored = {}
     for tensor, values in tensors_of(config, rng).items():
         is_matrix = values.ndim == 2 and not tensor.startswith(("model.embed", "lm_head"))

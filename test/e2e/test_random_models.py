@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from compare import compare
 from conftest import compile_model, evaluate, make_model, runnable_targets
+from gguf import GGUFReader
 from llama import Model
 
 SHAPES = {
@@ -55,12 +56,17 @@ def model(request, tmp_path_factory):
     return request.param, path, folder, seed, ids, reference.logits(ids), cache
 
 
+def types_of(path):
+    return ", ".join(sorted({tensor.tensor_type.name for tensor in GGUFReader(path).tensors if min(tensor.shape) > 1 and len(tensor.shape) > 1}))
+
+
 @pytest.mark.parametrize("target", TARGETS)
-def test_logits(model, target):
+def test_logits(model, target, combination):
     name, path, folder, seed, ids, reference, cache = model
     executable = compile_model(path, folder / target, "--target", target)
     ours = evaluate(executable, ids, folder, "-t", "2", "--cache-type", cache)
     result = compare(reference, ours)
+    combination("types", result, model=name, types=types_of(path), target=target)
     where = f"{name} on {target}, seed {seed}: {result}"
     if name in FLOAT:
         assert result["max_abs"] < 1e-3, where

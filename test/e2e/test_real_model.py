@@ -41,10 +41,10 @@ def reference(real_model, english):
     return logits
 
 
-def test_close_to_the_reference(real, english, reference, tmp_path):
+def test_close_to_the_reference(real, english, reference, tmp_path, combination):
     ours = evaluate(real, english, tmp_path)
     result = compare(reference, ours)
-    print(result)
+    combination("real", result, model="SmolLM2-135M-Instruct, Q4_1", tokens=len(english))
     assert result["kl"] <= 0.003, result
     assert result["same_top"] >= 0.96, result
     for options in (["--step", "-t", "1"], ["-t", "1"], ["-t", "4"]):

@@ -66,6 +66,9 @@ TEST(Options, TakeLlamaCppsNames) {
   EXPECT_EQ(options.systemPrompt, "be brief");
   EXPECT_TRUE(options.ignoreEnd);
   EXPECT_EQ(parse({"--seed", "7", "--ctx-size", "9", "--system-prompt", "x"})->seed, 7);
+  EXPECT_EQ(parse({"--prompt=", "--seed=7"})->prompt, ""); // not the next word
+  EXPECT_EQ(parse({"--prompt=", "--seed=7"})->seed, 7);
+  EXPECT_EQ(parse({"-p", "a", "--system-prompt=b="})->systemPrompt, "b=");
   for (const char *raw : {"--raw", "-no-cnv"})
     EXPECT_TRUE(parse({raw})->raw);
   for (const char *file : {"-f", "--file"})
@@ -199,5 +202,5 @@ TEST(Cpu, TakesTheFirstVariantThatRuns) {
   EXPECT_EQ(refusal(variants, 0).find("this processor lacks avx2, which target 'good' needs"), 0u);
   EXPECT_EQ(
       refusal(std::span(variants, 1), avx2).find("this processor lacks avx512f, avx512_vnni, which target 'best'"), 0u);
-  EXPECT_NE(refusal({}, avx2).find("for devices alone"), std::string::npos);
+  EXPECT_NE(refusal({}, avx2).find("code for devices alone"), std::string::npos);
 }

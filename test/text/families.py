@@ -39,6 +39,7 @@ DIGITS = Digits(individual_digits=True)
 BYTE_LEVEL = {
     "gpt-2": (ByteLevel(add_prefix_space=False), False, None),
     "smollm": (words(DIGITS), False, None),
+    "minicpm5": (words(Split(Regex(r"\p{N}{1,3}"), "isolated")), True, None),
     "llama-bpe": (split(LLAMA3), True, None),
     "dbrx": (split(LLAMA3), False, None),
     "qwen2": (split(QWEN2), False, normalizers.NFC()),
@@ -51,10 +52,10 @@ BYTE_LEVEL = {
     "deepseek-v3": (split(r"\p{N}{1,3}", r"[一-龥぀-ゟ゠-ヿ]+", DEEPSEEK_V3), False, None),
     "viking": (split(VIKING, r"\p{N}"), False, None),
 }
-SAME = {"gpt-2": ["mpt", "olmo", "phi-2", "trillion", "granite-docling"],
+SAME = {"gpt-2": ["mpt", "olmo", "phi-2", "trillion", "granite-docling", "mellum", "a.x-4.0"],
         "smollm": ["starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"],
         "llama-bpe": ["llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"],
-        "dbrx": ["smaug-bpe"], "deepseek-r1-qwen": ["megrez", "stablelm2"], "gpt-4o": ["llama4"]}
+        "dbrx": ["smaug-bpe"], "deepseek-r1-qwen": ["megrez", "stablelm2", "kormo"], "gpt-4o": ["llama4", "kanana2"]}
 
 SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<s>", "</s>"]
 

@@ -17,10 +17,11 @@ import time
 from pathlib import Path
 
 import sentencepiece
-from gguf import GGUFReader, GGUFWriter
+from gguf import GGUFReader
 from tokenizers import AddedToken, Tokenizer, models
 
 import families
+import gguf_fields
 from strings import corpus, strings
 
 COUNT = 2000  # strings for each tokenizer
@@ -117,44 +118,10 @@ def full_of(tokenizer):
     return full
 
 
-def write_gguf(path, model, tokens, types, architecture="llama", pre=None, merges=None, scores=None, **keys):
-    writer = GGUFWriter(path, architecture)
-    writer.add_tokenizer_model(model)
-    if pre:
-        writer.add_tokenizer_pre(pre)
-    writer.add_token_list(tokens)
-    writer.add_token_types(types)
-    if merges is not None:
-        writer.add_token_merges(merges)
-    if scores is not None:
-        writer.add_token_scores(scores)
-    for key, value in keys.items():
-        key = "tokenizer.ggml." + key
-        if isinstance(value, bool):
-            writer.add_bool(key, value)
-        elif isinstance(value, bytes):
-            writer.add_array(key, value)
-        else:
-            writer.add_uint32(key, value)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-
-
-def fields_of(tokenizer):
-    """Tokens, types and merges as GGUF has them."""
-    description = json.loads(tokenizer.to_str())
-    added = {each["id"]: each for each in description["added_tokens"]}
-    tokens = {**{id: token for token, id in description["model"]["vocab"].items()}, **{id: each["content"] for id, each in added.items()}}
-    types = [1 if id not in added else 3 if added[id]["special"] else 4 for id in sorted(tokens)]
-    return [tokens[id] for id in sorted(tokens)], types, [" ".join(pair) for pair in description["model"]["merges"]]
-
-
 def test_byte_level(results, texts):
     """Every pre-tokenizer: tokenizer.json, and GGUF by all of its names."""
     probe = results.folder / "probe.gguf"
-    write_gguf(probe, "gpt2", ["a"], [1], pre="no-such-words", merges=[])
+    gguf_fields.write(probe, {"model": "gpt2", "pre": "no-such-words", "tokens": ["a"]})
     refusal = subprocess.run([results.tool, "encode", probe], input="[]", capture_output=True, text=True)
     if refusal.returncode == 0 or "'no-such-words'; known: " not in refusal.stderr:
         return results.fail(f"an unknown pre-tokenizer: expected an error with its name and the known ones, got {refusal}")
@@ -165,10 +132,9 @@ def test_byte_level(results, texts):
     for family, (pre_tokenizer, ignore_merges, normalizer) in families.BYTE_LEVEL.items():
         tokenizer = families.trained(texts, pre_tokenizer, ignore_merges, normalizer)
         compare_json(results, f"json {family}", tokenizer, eos_token="<|im_end|>")
-        tokens, types, merges = fields_of(tokenizer)
         for name in [family, *families.SAME.get(family, [])]:
             path = results.folder / "vocabulary.gguf"
-            write_gguf(path, "gpt2", tokens, types, pre=name, merges=merges)
+            gguf_fields.write(path, gguf_fields.byte_level(tokenizer, name))
             results.compare(f"gguf {name}", path, {"special": ids_of(tokenizer)}, COUNT if name == family else 300)
 
 
@@ -218,16 +184,8 @@ def compare_sentencepiece(results, name, path, count=COUNT):
     """From SentencePiece's file, and from a GGUF file with its fields."""
     reference = sentencepiece.SentencePieceProcessor(model_file=str(path))
     results.compare(f"sentencepiece {name}", path, {"plain": lambda text: reference.encode(text)}, count)
-    from sentencepiece import sentencepiece_model_pb2
-    model = sentencepiece_model_pb2.ModelProto.FromString(path.read_bytes())
-    trainer, normalizer = model.trainer_spec, model.normalizer_spec
     gguf = results.folder / "pieces.gguf"
-    keys = {"precompiled_charsmap": normalizer.precompiled_charsmap} if normalizer.precompiled_charsmap else {}
-    # As llama.cpp's converter writes them: spaces in user defined symbols are spaces.
-    tokens = [piece.piece.replace("▁", " ") if piece.type == 4 else piece.piece for piece in model.pieces]
-    write_gguf(gguf, "llama" if trainer.model_type == 2 else "t5", tokens, [piece.type for piece in model.pieces],
-               scores=[piece.score for piece in model.pieces], add_space_prefix=normalizer.add_dummy_prefix,
-               remove_extra_whitespaces=normalizer.remove_extra_whitespaces, **keys)
+    gguf_fields.write(gguf, gguf_fields.sentencepiece(path))
     results.compare(f"gguf {name}", gguf, {"plain": lambda text: reference.encode(text)}, count)
 
 
@@ -259,7 +217,8 @@ def tekken_gguf(path, out):
         pairs = [(token[:i], token[i:]) for i in range(1, len(token)) if token[:i] in ranks and token[i:] in ranks]
         merges += sorted(pairs, key=lambda pair: (ranks[pair[0]], ranks[pair[1]]))
     merges = [(text[left], text[right]) for left, right in merges]
-    write_gguf(out, "gpt2", [text[token] for token in ranks], [1] * len(ranks), pre="tekken", merges=[" ".join(pair) for pair in merges])
+    gguf_fields.write(out, {"model": "gpt2", "pre": "tekken", "tokens": [text[token] for token in ranks], "token_type": [1] * len(ranks),
+                            "merges": [" ".join(pair) for pair in merges]})
     reference = Tokenizer(models.BPE({text[token]: rank for token, rank in ranks.items()}, merges, ignore_merges=True))
     reference.pre_tokenizer = families.BYTE_LEVEL["tekken"][0]
     return reference

@@ -10,6 +10,7 @@
 #include "compiler/Version.h"
 #include "mlir/Transforms/Passes.h"
 #include "passes/Passes.h"
+#include "runtime/EmptyValues.h"
 #include "runtime/Error.h"
 #include "runtime/Integrity.h"
 #include "llvm/ADT/StringExtras.h"
@@ -91,7 +92,7 @@ static std::string addQuantizeRule(const std::string &text, Options &options) {
   const size_t at = text.rfind('=');
   const std::string pattern = at == std::string::npos ? "" : text.substr(0, at);
   options.quantize.push_back({pattern, llvm::StringRef(text).substr(at == std::string::npos ? 0 : at + 1).lower()});
-  return checkRegex(pattern);
+  return pattern.empty() ? "" : checkRegex(pattern);
 }
 
 // Options of the commands that run phases.
@@ -247,7 +248,9 @@ int main(int argc, char **argv) {
     auto isFirst = [&](const CLI::App *command) { return command->check_name(argv[1]); };
     if (argc > 1 && argv[1][0] != '-' && app.get_subcommands(isFirst).empty())
       throw CLI::ExtrasError({argv[1]});
-    app.parse(argc, argv);
+    std::vector<std::string> arguments = runtime::withEmptyValues({argv + (argc > 0), argv + argc});
+    std::reverse(arguments.begin(), arguments.end()); // what CLI11 wants
+    app.parse(std::move(arguments));
   } catch (const CLI::ParseError &error) {
     if (error.get_exit_code() == int(CLI::ExitCodes::Success))
       return app.exit(error);
