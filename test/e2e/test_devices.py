@@ -112,7 +112,7 @@ def test_seeds_repeat_and_differ(both):
 def test_whatever_needs_probabilities(both):
     """A file with code for a device alone computes them there: for samplers that choose among all tokens, and for perplexities."""
     def answer(seed, *more):
-        return run(both[1], "--raw", "-p", "abc", "-n", "8", "--temp", "1.5", "--top-k", "0", "-s", str(seed), *more, env=device("sm_90")).stdout
+        return run(both[1], "--raw", "-p", "abc", "-n", "8", "--temp", "50", "--top-p", "1", "--min-p", "0", "--top-k", "0", "-s", str(seed), *more, env=device("sm_90")).stdout
     assert answer(1) == answer(1, "--launch", "phases")
     assert len({answer(seed) for seed in range(3)}) > 1
     text = Path(__file__).parent / "english.txt"
