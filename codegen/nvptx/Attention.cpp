@@ -26,7 +26,7 @@ struct CacheLayout {
   int64_t elementBytes() const { return type == SLUICE_CACHE_F16 ? 2 : type == SLUICE_CACHE_F32 ? 4 : 1; }
   int64_t scaleChannels() const { return std::min<int64_t>(headDim, SLUICE_CACHE_SCALED); }
   int64_t blockBytes() const { return int64_t(sluice_kv_block_bytes(type, headDim)); }
-  int64_t valuesAt() const { return blockBytes() / 2; } // in a block; keys are at 0
+  int64_t valuesAt() const { return blockBytes() / 2; }                           // in a block; keys are at 0
   int64_t scalesAt() const { return headDim * SLUICE_KV_BLOCK * elementBytes(); } // in the keys or values of a block
 };
 
@@ -98,8 +98,7 @@ public:
         stored = t.truncate(code, t.i8());
         static_assert(SLUICE_CACHE_SCALED == 32, "a scale for each warp's channels");
         Value at = t.add(t.mul(t.rem(part, groups), SLUICE_KV_BLOCK), inBlock);
-        t.when(t.equal(t.lane(), 0),
-               [&] { t.store(scale, t.at(t.at(half, layout.scalesAt()), t.mul(at, 2)), 2); });
+        t.when(t.equal(t.lane(), 0), [&] { t.store(scale, t.at(t.at(half, layout.scalesAt()), t.mul(at, 2)), 2); });
       } else {
         stored = layout.elementBytes() == 2 ? t.floatToHalf(x) : x;
       }
@@ -356,15 +355,13 @@ void AttentionLowering::values(Value head, Value first, Value from, Value end) {
           own();
       }
   };
-  auto store = [&](ArrayRef<Value> x, Value pointer) {
-    t.store(n == 1 ? x[0] : t.pack(x), pointer, unsigned(4 * n));
-  };
+  auto store = [&](ArrayRef<Value> x, Value pointer) { t.store(n == 1 ? x[0] : t.pack(x), pointer, unsigned(4 * n)); };
   t.when(isLater, [&] { forSums(store); });
   t.syncBlock();
   t.when(t.isNot(isLater), [&] {
     forSums([&](ArrayRef<Value> x, Value pointer) {
-      Values other = n == 1 ? Values{t.load(t.f32(), pointer, 4)}
-                            : t.unpack(t.load(t.vec(n, t.f32()), pointer, unsigned(4 * n)));
+      Values other =
+          n == 1 ? Values{t.load(t.f32(), pointer, 4)} : t.unpack(t.load(t.vec(n, t.f32()), pointer, unsigned(4 * n)));
       for (int64_t i = 0; i < n; ++i)
         other[i] = t.addf(x[i], other[i]);
       store(other, pointer);
@@ -506,8 +503,9 @@ void AttentionLowering::attend(Value kvHead, Value firstHead, Value firstToken, 
 
 void forCacheType(const Scope &scope, Type cache, function_ref<void(CacheLayout)> f) {
   for (uint32_t type = 0; type < SLUICE_CACHE_COUNT; ++type)
-    scope.t.when(scope.t.equal(scope.args.cacheType, type),
-                 [&] { f({type, cast<llama::CacheType>(cache).getHeadDim()}); });
+    scope.t.when(scope.t.equal(scope.args.cacheType, type), [&] {
+      f({type, cast<llama::CacheType>(cache).getHeadDim()});
+    });
 }
 } // namespace
 
@@ -529,8 +527,7 @@ void sluice::codegen::lowerAppends(const Scope &scope, AppendOp op) {
   Threads &t = scope.t;
   const int64_t kvHeads = cast<llama::CacheType>(op.getCache()).getKvHeads();
   forCacheType(scope, op.getCache(), [&](CacheLayout layout) {
-    t.loop(t.block(), t.mul(scope.tokenEnd(), kvHeads), t.blocks(), [&](Value unit) {
-      Cache(scope, layout).append(op, t.rem(unit, kvHeads), t.div(unit, kvHeads));
-    });
+    t.loop(t.block(), t.mul(scope.tokenEnd(), kvHeads), t.blocks(),
+           [&](Value unit) { Cache(scope, layout).append(op, t.rem(unit, kvHeads), t.div(unit, kvHeads)); });
   });
 }

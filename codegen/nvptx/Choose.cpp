@@ -33,7 +33,8 @@ public:
     t.when(t.isNot(t.equal(t.andi(flags, SLUICE_DEVICE_CHOOSE), 0)), [&] {
       penalise();
       Value isGreedy = t.ori(t.isNot(t.lessf(t.f(0), temperature())), t.equal(topK(), 1));
-      Value id = t.choose(isGreedy, t.i32(), [&] { return Values{mostLikely()}; }, [&] { return Values{sample()}; })[0];
+      Value id = t.choose(
+          isGreedy, t.i32(), [&] { return Values{mostLikely()}; }, [&] { return Values{sample()}; })[0];
       t.when(t.equal(t.thread(), 0), [&] { record(id); });
     });
     t.when(t.equal(t.thread(), 0), [&] { advance(); });
@@ -54,8 +55,8 @@ private:
   void record(Value id);
   void advance();
 
-  // state = f(id, logit, state) for a thread's share of all, in order; what may not be chosen has minus infinity. Ids past
-  // the last come too, and what f returns for them is dropped.
+  // state = f(id, logit, state) for a thread's share of all, in order; what may not be chosen has minus infinity. Ids
+  // past the last come too, and what f returns for them is dropped.
   Values overLogits(ValueRange init, function_ref<Values(Value id, Value logit, ValueRange)> f);
   Value keyOf(Value logit); // ordered like the logits, unsigned
   void selectLargest(Value count);
@@ -79,9 +80,8 @@ void ChooseLowering::penalise() {
   };
   t.when(t.andi(t.isNot(t.equalf(penalty, t.f(1))), t.less(t.thread(), count)), [&] {
     Value id = idAt(t.thread());
-    Value isRepeated = t.loop(t.c(0), t.thread(), t.c(1), t.constant(t.i1(), 0), [&](Value i, ValueRange is) {
-      return Values{t.ori(is[0], t.equal(idAt(i), id))};
-    })[0];
+    Value isRepeated = t.loop(t.c(0), t.thread(), t.c(1), t.constant(t.i1(), 0),
+                              [&](Value i, ValueRange is) { return Values{t.ori(is[0], t.equal(idAt(i), id))}; })[0];
     t.when(t.isNot(isRepeated), [&] {
       Value at = t.at(args.logits, t.mul(id, 4)), logit = t.load(t.f32(), at, 4);
       Value factor = t.select(t.lessf(t.f(0), logit), t.divf(t.f(1), penalty), penalty);
@@ -104,10 +104,13 @@ Values ChooseLowering::overLogits(ValueRange init, function_ref<Values(Value, Va
     for (int64_t i = 0; i < unroll; ++i) {
       // A warp's ids are one word of the bits.
       Value inside = t.min(ids[i], t.c(vocabulary - 1));
-      Value isBanned = t.choose(hasBanned, t.i32(), [&] {
-        Value bits = t.load(t.i32(), t.at(args.banned, t.mul(t.shr(inside, 5), 4)), 4);
-        return Values{t.andi(t.shrBy(bits, t.andi(inside, 31)), 1)};
-      }, [&] { return Values{t.c(0)}; })[0];
+      Value isBanned = t.choose(
+          hasBanned, t.i32(),
+          [&] {
+            Value bits = t.load(t.i32(), t.at(args.banned, t.mul(t.shr(inside, 5), 4)), 4);
+            return Values{t.andi(t.shrBy(bits, t.andi(inside, 31)), 1)};
+          },
+          [&] { return Values{t.c(0)}; })[0];
       Value out = t.ori(t.isNot(t.equal(isBanned, 0)), t.isNot(t.equalf(logits[i], logits[i])));
       Value logit = t.select(out, t.f(-INFINITY), logits[i]);
       Values before = after;
@@ -154,8 +157,8 @@ Value ChooseLowering::keyOf(Value logit) {
   return t.select(t.less(x, t.c(0)), t.xori(x, -1), t.xori(x, 0x80000000));
 }
 
-// The key of the `count`-th largest logit into Prefix, how many of those that equal it are wanted into Remaining, and how
-// many there are into Equal.
+// The key of the `count`-th largest logit into Prefix, how many of those that equal it are wanted into Remaining, and
+// how many there are into Equal.
 void ChooseLowering::selectLargest(Value count) {
   t.when(isFirst(), [&] {
     t.store(t.c(0), word(Prefix), 4);
@@ -233,14 +236,16 @@ void ChooseLowering::gather() {
   t.when(t.andi(t.isNot(all), isFirst()), [&] {
     Value hasBanned = t.isNot(t.equal(t.toInteger(args.banned), t.constant(t.i64(), 0)));
     t.whileTrue(
-        Values{t.c(0), remaining},
-        [&](ValueRange s) { return t.andi(t.less(s[0], vocabulary), t.less(t.c(0), s[1])); },
+        Values{t.c(0), remaining}, [&](ValueRange s) { return t.andi(t.less(s[0], vocabulary), t.less(t.c(0), s[1])); },
         [&](ValueRange s) {
           Value logit = t.load(t.f32(), t.at(args.logits, t.mul(s[0], 4)), 4);
-          Value isBanned = t.choose(hasBanned, t.i32(), [&] {
-            Value bits = t.load(t.i32(), t.at(args.banned, t.mul(t.shr(s[0], 5), 4)), 4);
-            return Values{t.andi(t.shrBy(bits, t.andi(s[0], 31)), 1)};
-          }, [&] { return Values{t.c(0)}; })[0];
+          Value isBanned = t.choose(
+              hasBanned, t.i32(),
+              [&] {
+                Value bits = t.load(t.i32(), t.at(args.banned, t.mul(t.shr(s[0], 5), 4)), 4);
+                return Values{t.andi(t.shrBy(bits, t.andi(s[0], 31)), 1)};
+              },
+              [&] { return Values{t.c(0)}; })[0];
           Value out = t.ori(t.isNot(t.equal(isBanned, 0)), t.isNot(t.equalf(logit, logit)));
           Value isEqual = t.equal(keyOf(t.select(out, t.f(-INFINITY), logit)), key);
           t.when(isEqual, [&] { put(s[0], key); });
@@ -301,9 +306,7 @@ Value ChooseLowering::sample() {
   selectLargest(count);
   gather();
   sort();
-  auto probabilityAt = [&](Value i) {
-    return t.load(t.f32(), t.at(t.at(shared, probabilitiesAt), t.mul(i, 4)), 4);
-  };
+  auto probabilityAt = [&](Value i) { return t.load(t.f32(), t.at(t.at(shared, probabilitiesAt), t.mul(i, 4)), 4); };
   Value topP = real(offsetof(sluice_device_state, top_p)), minP = real(offsetof(sluice_device_state, min_p));
   Value trims = t.ori(t.lessf(topP, t.f(1)), t.lessf(t.f(0), minP));
   t.when(isFirst(), [&] { t.store(count, word(Kept), 4); });
@@ -336,22 +339,25 @@ Value ChooseLowering::sample() {
   z = t.mul(t.xori(z, t.shr(z, 27)), t.constant(t.i64(), int64_t(0x94D049BB133111EB)));
   z = t.xori(z, t.shr(z, 31));
   Value uniform = t.mulf(t.toDouble(t.shr(z, 11)), t.real(t.f64(), 0x1p-53));
-  return t.choose(isFirst(), t.i32(), [&] {
-    Value sum = t.loop(t.c(0), kept, t.c(1), t.real(t.f64(), 0), [&](Value i, ValueRange s) {
-      return Values{t.addf(s[0], t.toDoubleFromSingle(probabilityAt(i)))};
-    })[0];
-    Values chosen = t.whileTrue(
-        Values{t.c(0), t.subf(t.mulf(uniform, sum), t.toDoubleFromSingle(probabilityAt(t.c(0))))},
-        [&](ValueRange s) {
-          Value isPast = t.lessf(s[1], t.real(t.f64(), 0));
-          return t.andi(t.less(t.add(s[0], 1), kept), t.isNot(isPast));
-        },
-        [&](ValueRange s) {
-          Value next = t.add(s[0], 1);
-          return Values{next, t.subf(s[1], t.toDoubleFromSingle(probabilityAt(next)))};
-        });
-    return Values{t.load(t.i32(), t.at(t.at(shared, candidatesAt), t.mul(chosen[0], 8)), 4)};
-  }, [&] { return Values{t.c(0)}; })[0];
+  return t.choose(
+      isFirst(), t.i32(),
+      [&] {
+        Value sum = t.loop(t.c(0), kept, t.c(1), t.real(t.f64(), 0), [&](Value i, ValueRange s) {
+          return Values{t.addf(s[0], t.toDoubleFromSingle(probabilityAt(i)))};
+        })[0];
+        Values chosen = t.whileTrue(
+            Values{t.c(0), t.subf(t.mulf(uniform, sum), t.toDoubleFromSingle(probabilityAt(t.c(0))))},
+            [&](ValueRange s) {
+              Value isPast = t.lessf(s[1], t.real(t.f64(), 0));
+              return t.andi(t.less(t.add(s[0], 1), kept), t.isNot(isPast));
+            },
+            [&](ValueRange s) {
+              Value next = t.add(s[0], 1);
+              return Values{next, t.subf(s[1], t.toDoubleFromSingle(probabilityAt(next)))};
+            });
+        return Values{t.load(t.i32(), t.at(t.at(shared, candidatesAt), t.mul(chosen[0], 8)), 4)};
+      },
+      [&] { return Values{t.c(0)}; })[0];
 }
 
 void ChooseLowering::record(Value id) {
@@ -369,7 +375,8 @@ void ChooseLowering::record(Value id) {
 }
 
 void ChooseLowering::advance() {
-  Value position = state(offsetof(sluice_device_state, position)), tokens = state(offsetof(sluice_device_state, tokens));
+  Value position = state(offsetof(sluice_device_state, position)),
+        tokens = state(offsetof(sluice_device_state, tokens));
   Value count = t.extend(t.load(t.i32(), tokens, 4), t.i64());
   t.store(t.add(t.load(t.i64(), position, 8), count), position, 8);
   t.store(t.c(1), tokens, 4);

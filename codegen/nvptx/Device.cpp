@@ -36,13 +36,13 @@ void DeviceKernels::write(ModuleOp module) const {
   SmallVector<Attribute> all;
   for (const DeviceStep &step : steps)
     all.push_back(b.getArrayAttr({::write(b, step.prologue), ::write(b, step.run)}));
-  module->setAttr(attributeName,
-                  b.getDictionaryAttr({b.getNamedAttr("steps", b.getArrayAttr(all)),
-                                       b.getNamedAttr("token", ::write(b, token)),
-                                       b.getNamedAttr("choose", ::write(b, choose)),
-                                       b.getNamedAttr("prepared_bytes", b.getI64IntegerAttr(preparedBytes)),
-                                       b.getNamedAttr("sync_bytes", b.getI64IntegerAttr(syncBytes)),
-                                       b.getNamedAttr("sync_block_bytes", b.getI64IntegerAttr(syncBlockBytes))}));
+  module->setAttr(
+      attributeName,
+      b.getDictionaryAttr({b.getNamedAttr("steps", b.getArrayAttr(all)), b.getNamedAttr("token", ::write(b, token)),
+                           b.getNamedAttr("choose", ::write(b, choose)),
+                           b.getNamedAttr("prepared_bytes", b.getI64IntegerAttr(preparedBytes)),
+                           b.getNamedAttr("sync_bytes", b.getI64IntegerAttr(syncBytes)),
+                           b.getNamedAttr("sync_block_bytes", b.getI64IntegerAttr(syncBlockBytes))}));
 }
 
 FailureOr<DeviceKernels> DeviceKernels::read(ModuleOp module) {

@@ -7,16 +7,16 @@
 
 namespace sluice::codegen {
 
-// A warp's sums over a slice, while it runs through the slice's chunks. Integer formats: a lane is a row. Float formats:
-// a lane takes 16 bytes at a time, a few rows of one record, and lanes join their sums when the slice is done.
+// A warp's sums over a slice, while it runs through the slice's chunks. Integer formats: a lane is a row. Float
+// formats: a lane takes 16 bytes at a time, a few rows of one record, and lanes join their sums when the slice is done.
 class Dots {
 public:
   Dots(Threads &t, const WeightPlan &weight, const OperandPlan &operand)
       : t(t), weight(weight), layout(weight.layout), format(*weight.layout.format), operand(operand) {}
 
   Values zero();
-  // sums + those of a chunk; `packed`: the chunk; `activations`: the operand; `column`: the chunk's first column. Chunks
-  // of a record come in order; `part`: number of this one.
+  // sums + those of a chunk; `packed`: the chunk; `activations`: the operand; `column`: the chunk's first column.
+  // Chunks of a record come in order; `part`: number of this one.
   Values add(mlir::ValueRange sums, Value packed, Value activations, Value column, int64_t part);
   // Float formats, several tokens: [token]{sums}. Of the chunk, `left` bytes may be read.
   Values addTokens(mlir::ValueRange sums, Value packed, llvm::ArrayRef<Value> activations, Value column, Value left);

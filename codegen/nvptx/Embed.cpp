@@ -43,9 +43,9 @@ void sluice::codegen::lowerEmbed(const Scope &scope, EmbedOp op) {
       const int64_t bytes = format.codeBits / 8;
       Value at = t.at(record, t.mul(t.add(t.mul(lane, layout.recordK), t.rem(column, layout.recordK)), bytes));
       Value bits = t.loadConstant(bytes == 4 ? t.i32() : t.i16(), at, unsigned(bytes));
-      Value value = bytes == 4                               ? t.bitcast(bits, t.f32())
+      Value value = bytes == 4                            ? t.bitcast(bits, t.f32())
                     : format.format == llama::Format::F16 ? t.halfToFloat(bits)
-                                                             : t.bitcast(t.shl(t.extend(bits, t.i32()), 16), t.f32());
+                                                          : t.bitcast(t.shl(t.extend(bits, t.i32()), 16), t.f32());
       t.store(scaled(value), out(token, column), 4);
     });
   // A piece is one group of four columns of all of a record's blocks.
@@ -56,9 +56,7 @@ void sluice::codegen::lowerEmbed(const Scope &scope, EmbedOp op) {
     const int64_t parts = PackedRecord::parts(layout);
     Value isFirst = t.less(group, PackedLayout::blockGroups / 2); // of two parts
     for (int64_t block = 0; block < layout.recordBlocks(); ++block) {
-      auto ofPart = [&](function_ref<Value(int64_t)> f) {
-        return parts == 1 ? f(0) : t.select(isFirst, f(0), f(1));
-      };
+      auto ofPart = [&](function_ref<Value(int64_t)> f) { return parts == 1 ? f(0) : t.select(isFirst, f(0), f(1)); };
       Value column = t.add(t.mul(number, layout.recordK), t.add(t.mul(group, 4), block * PackedLayout::blockColumns));
       Value codes = record.codes(block, 0)[0], min = t.f(0);
       Value scale = ofPart([&](int64_t part) { return record.scale(block, part)[0]; });

@@ -90,6 +90,7 @@ private:
 };
 } // namespace
 
-void sluice::codegen::lowerEpilogue(const Scope &scope, TilesOp op, ArrayRef<Values> sums, Value firstRow, Value token) {
+void sluice::codegen::lowerEpilogue(const Scope &scope, TilesOp op, ArrayRef<Values> sums, Value firstRow,
+                                    Value token) {
   EpilogueLowering(scope, firstRow, token, int64_t(sums[0].size())).lower(op, sums);
 }

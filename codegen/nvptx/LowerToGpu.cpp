@@ -173,9 +173,9 @@ struct LowerPhasesToGpu : codegen::impl::LowerPhasesToGpuBase<LowerPhasesToGpu> 
       step.prologue = makeKernel(phase.getLoc(), name + "_prologue", plan.sharedBytes, false,
                                  [&](Threads &t, const KernelArgs &args) { overTokens(scopeOf(t, args)); });
     else if (!appends.empty())
-      step.prologue = makeKernel(
-          phase.getLoc(), name + "_prologue", 0, false,
-          [&](Threads &t, const KernelArgs &args) { lowerAppends(scopeOf(t, args), *appends.begin()); });
+      step.prologue = makeKernel(phase.getLoc(), name + "_prologue", 0, false, [&](Threads &t, const KernelArgs &args) {
+        lowerAppends(scopeOf(t, args), *appends.begin());
+      });
     step.run = makeKernel(phase.getLoc(), name, plan.sharedBytes, false, [&](Threads &t, const KernelArgs &args) {
       Scope scope = scopeOf(t, args);
       if (!plan.groups.empty())

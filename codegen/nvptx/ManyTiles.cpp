@@ -4,11 +4,11 @@
 // columns, whose sums are exact; what follows is done in the order of one token's program, so that both give the same
 // bits. Float formats: the lane program of one token, for a few at a time.
 //
-// A thread's part of mma.m16n8k32 is rows l / 4 and l / 4 + 8, tokens 2 (l % 4) and the next (l: its lane). Which rows of
-// the tile these are is ours to choose: a thread loads 16 bytes, four neighbouring rows of one group of columns, and so
-// has rows 4 (l / 4) to 4 (l / 4) + 3 of the tile, as two times two rows. Of a block's eight groups of columns it
-// multiplies numbers 2 (l % 4) and the next, of weights and activations alike. Where half a block has a scale of its own,
-// mma.m16n8k16 multiplies that: of each half, group l % 4.
+// A thread's part of mma.m16n8k32 is rows l / 4 and l / 4 + 8, tokens 2 (l % 4) and the next (l: its lane). Which rows
+// of the tile these are is ours to choose: a thread loads 16 bytes, four neighbouring rows of one group of columns, and
+// so has rows 4 (l / 4) to 4 (l / 4) + 3 of the tile, as two times two rows. Of a block's eight groups of columns it
+// multiplies numbers 2 (l % 4) and the next, of weights and activations alike. Where half a block has a scale of its
+// own, mma.m16n8k16 multiplies that: of each half, group l % 4.
 //
 //===--------------------------------------------------------------------------------------===//
 
@@ -26,7 +26,8 @@ constexpr int64_t mmaTokens = 8, mmaRows = 16, rowsOfThread = 4, tokensOfThread 
 
 class ManyTilesLowering {
 public:
-  ManyTilesLowering(const Scope &scope, const TileGroup &group) : scope(scope), t(scope.t), group(group) {}
+  ManyTilesLowering(const Scope &scope, const TileGroup &group)
+      : scope(scope), t(scope.t), group(group), tokensOfWarp(isUnpackedInFewSteps() ? 2 * mmaTokens : mmaTokens) {}
 
   void lower() {
     const int64_t tokens = usesTensorCores() ? tokensOfWarp : tokensOfLanes;
@@ -45,7 +46,14 @@ public:
   }
 
 private:
-  static constexpr int64_t tokensOfWarp = 16, tokensOfLanes = 4;
+  static constexpr int64_t tokensOfLanes = 4;
+  // Otherwise registers are needed for what the codes come from.
+  bool isUnpackedInFewSteps() const {
+    return llvm::none_of(group.weights, [](const WeightPlan &weight) {
+      const llama::FormatInfo &format = *weight.layout.format;
+      return format.hasSubScales() || weight.layout.codes.highBits || !format.table.empty();
+    });
+  }
   bool usesTensorCores() const {
     return llvm::none_of(group.weights, [](const WeightPlan &weight) { return weight.layout.format->isFloat; });
   }
@@ -67,11 +75,14 @@ private:
   const Scope &scope;
   Threads &t;
   const TileGroup &group;
+  const int64_t tokensOfWarp;
 };
 
 void ManyTilesLowering::epilogue(Value tile, ArrayRef<Values> sums, Value rowInTile, Value token) {
   for (auto [i, op] : llvm::enumerate(group.ops)) {
-    auto lower = [&] { lowerEpilogue(scope, op, sums, t.add(t.mul(t.sub(tile, group.firstTile[i]), 32), rowInTile), token); };
+    auto lower = [&] {
+      lowerEpilogue(scope, op, sums, t.add(t.mul(t.sub(tile, group.firstTile[i]), 32), rowInTile), token);
+    };
     const int64_t end = i + 1 < group.ops.size() ? group.firstTile[i + 1] : group.tiles;
     if (group.ops.size() == 1)
       lower();
@@ -113,16 +124,17 @@ Values ManyTilesLowering::integerDots(const WeightPlan &weight, Value source, Va
     columns.push_back(t.add(offsetOf(token), t.mul(quarter, 8 / PackedRecord::parts(layout))));
   }
   Values zero(count, t.f(0));
-  return t.loop(t.c(0), t.c(layout.recordsPerTile), t.c(weight.k.sliceRecords), zero, [&](Value first, ValueRange total) {
-    Value end = t.min(t.add(first, weight.k.sliceRecords), t.c(layout.recordsPerTile));
-    Values slice = t.loop(first, end, t.c(1), zero, [&](Value record, ValueRange sums) {
-      return integerRecord(weight, operand, sums, source, rows, columns, record);
-    });
-    Values next;
-    for (auto [x, y] : llvm::zip_equal(total, slice))
-      next.push_back(t.addf(x, y));
-    return next;
-  });
+  return t.loop(t.c(0), t.c(layout.recordsPerTile), t.c(weight.k.sliceRecords), zero,
+                [&](Value first, ValueRange total) {
+                  Value end = t.min(t.add(first, weight.k.sliceRecords), t.c(layout.recordsPerTile));
+                  Values slice = t.loop(first, end, t.c(1), zero, [&](Value record, ValueRange sums) {
+                    return integerRecord(weight, operand, sums, source, rows, columns, record);
+                  });
+                  Values next;
+                  for (auto [x, y] : llvm::zip_equal(total, slice))
+                    next.push_back(t.addf(x, y));
+                  return next;
+                });
 }
 
 // sums + those of a record: run by run, and in it pair by pair of blocks, which share the activations' scale.
@@ -142,7 +154,8 @@ Values ManyTilesLowering::integerRecord(const WeightPlan &weight, const OperandP
   Value firstBlock = t.mul(number, blocks), firstColumn = t.mul(firstBlock, OperandPlan::block);
   Value firstPair = t.add(t.mul(t.shr(firstBlock, 1), operand.pairBytes()), operand.pairsAt());
   auto pairWords = [&](int64_t tokens, int64_t i, int64_t block) {
-    return t.at(activations, t.add(rows[tokens * tokensOfThread + i], t.add(firstPair, block / 2 * operand.pairBytes())));
+    return t.at(activations,
+                t.add(rows[tokens * tokensOfThread + i], t.add(firstPair, block / 2 * operand.pairBytes())));
   };
   auto wordOf = [&](Value words, OperandPlan::Sum kind, int64_t block, int64_t part, Type type) {
     Value at = t.at(words, operand.sumAt(kind) + part * 4);
@@ -164,9 +177,10 @@ Values ManyTilesLowering::integerRecord(const WeightPlan &weight, const OperandP
           for (int64_t block = first; block < std::min(first + 2, end); ++block) {
             Values start;
             for (int64_t i = 0; i < tokensOfThread; ++i)
-              start.push_back(format.zeroPoint ? t.shl(wordOf(pairWords(tokens, i, block), starts, block, part, t.i32()),
-                                                       llvm::Log2_64(record.factor(block)))
-                                               : t.c(0));
+              start.push_back(format.zeroPoint
+                                  ? t.shl(wordOf(pairWords(tokens, i, block), starts, block, part, t.i32()),
+                                          llvm::Log2_64(record.factor(block)))
+                                  : t.c(0));
             Value column = t.add(firstColumn, block * OperandPlan::block);
             Value codes = t.at(activations, t.add(columns[tokens], column));
             Values integers = partSums(record, operand, block, part, parts, codes, start);
@@ -198,7 +212,8 @@ Values ManyTilesLowering::integerRecord(const WeightPlan &weight, const OperandP
   return sums;
 }
 
-// [row][token], of a part of a block. `codes`: this thread's of the block's activations; `start`: what a token begins with.
+// [row][token], of a part of a block. `codes`: this thread's of the block's activations; `start`: what a token begins
+// with.
 Values ManyTilesLowering::partSums(PackedRecord &record, const OperandPlan &operand, int64_t block, int64_t part,
                                    int64_t parts, Value codes, ArrayRef<Value> start) {
   // Half a block has a group a thread, a whole one two that lie side by side.
@@ -263,20 +278,20 @@ void ManyTilesLowering::lowerFloat(Value tile, Value source, Value firstToken) {
       activations.push_back(scope.operandAt(weight.operand, existing(t.add(firstToken, i))));
     Values sums = t.loop(t.c(0), t.c(weight.k.slices), t.c(1), Values(tokensOfLanes, t.f(0)),
                          [&](Value slice, ValueRange totals) {
-      Value chunks = t.select(t.equal(slice, weight.k.slices - 1), t.c(weight.chunksOfLastSlice()),
-                              t.c(weight.chunksOfSlice()));
-      Values zero(tokensOfLanes * each, t.f(0));
-      Values state = t.loop(t.c(0), chunks, t.c(1), zero, [&](Value chunk, ValueRange state) {
-        Value number = t.add(t.mul(slice, weight.chunksOfSlice()), chunk);
-        Value offset = t.mul(number, weight.chunkBytes());
-        return dots.addTokens(state, t.at(packed, offset), activations, t.mul(number, weight.chunkColumns()),
-                              t.sub(t.c(bytes), offset));
-      });
-      Values next;
-      for (int64_t i = 0; i < tokensOfLanes; ++i)
-        next.push_back(t.addf(totals[i], dots.finish(ValueRange(state).slice(i * each, each))));
-      return next;
-    });
+                           Value chunks = t.select(t.equal(slice, weight.k.slices - 1), t.c(weight.chunksOfLastSlice()),
+                                                   t.c(weight.chunksOfSlice()));
+                           Values zero(tokensOfLanes * each, t.f(0));
+                           Values state = t.loop(t.c(0), chunks, t.c(1), zero, [&](Value chunk, ValueRange state) {
+                             Value number = t.add(t.mul(slice, weight.chunksOfSlice()), chunk);
+                             Value offset = t.mul(number, weight.chunkBytes());
+                             return dots.addTokens(state, t.at(packed, offset), activations,
+                                                   t.mul(number, weight.chunkColumns()), t.sub(t.c(bytes), offset));
+                           });
+                           Values next;
+                           for (int64_t i = 0; i < tokensOfLanes; ++i)
+                             next.push_back(t.addf(totals[i], dots.finish(ValueRange(state).slice(i * each, each))));
+                           return next;
+                         });
     for (int64_t i = 0; i < tokensOfLanes; ++i)
       totals[i].push_back({sums[i]});
   }

@@ -16,10 +16,10 @@ namespace sluice::codegen {
 class PackedRecord {
 public:
   struct Place {
-    Value record; // its address
-    Value row;    // the first of the thread's rows
-    int64_t rows; // 1, or 4 of which `row` is a multiple
-    Value group;  // groups are counted from this one; null: from 0
+    Value record;  // its address
+    Value row;     // the first of the thread's rows
+    int64_t rows;  // 1, or 4 of which `row` is a multiple
+    Value group;   // groups are counted from this one; null: from 0
     bool constant; // memory that no kernel writes
   };
   PackedRecord(Threads &t, const stream::PackedLayout &layout, Place place);
@@ -69,7 +69,7 @@ private:
   const stream::PackedLayout &layout;
   const llama::FormatInfo &format;
   Place place;
-  Value header; // the first row's word
+  Value header;     // the first row's word
   Value codesBegin; // likewise of run `firstRun`, of group 0
   int64_t firstRun = 0;
   std::map<std::tuple<Kind, int64_t, int64_t>, Values> values; // what was made

@@ -121,7 +121,8 @@ PhasePlan::PhasePlan(PhaseOp phase, const GpuFacts &facts)
             if (format.hasMin())
               add(0);
           }
-      int64_t at = maxTokens == 1 ? reserve(sharedBytes, plan.bytes()) : reserve(preparedBytes, plan.bytes() * maxTokens);
+      int64_t at =
+          maxTokens == 1 ? reserve(sharedBytes, plan.bytes()) : reserve(preparedBytes, plan.bytes() * maxTokens);
       operands.insert({prepare.getResult(), {plan, at}});
     } else if (auto attention = dyn_cast<AttentionOp>(op)) {
       attentionAt = reserve(sharedBytes, AttentionPlan::get(attention).bytes());

@@ -1,9 +1,9 @@
 //===- Plan.h - who works on what, and where it lies: decided before code is made -----===//
 //
-// K of a weight is cut into slices. A slice is one warp's work: it runs through the slice's records alone, a lane a row,
-// and leaves a sum for each of the tile's rows; the slices' sums are added in order. Which warp of which block takes a
-// slice is of no consequence for the bits, so a phase's slices are shared out evenly over all blocks, whatever their
-// number, and only what a tile's last part begins with comes from another block.
+// K of a weight is cut into slices. A slice is one warp's work: it runs through the slice's records alone, a lane a
+// row, and leaves a sum for each of the tile's rows; the slices' sums are added in order. Which warp of which block
+// takes a slice is of no consequence for the bits, so a phase's slices are shared out evenly over all blocks, whatever
+// their number, and only what a tile's last part begins with comes from another block.
 //
 // A warp brings its slices from memory in chunks, through a ring of its own in shared memory. Rings lie at the same
 // place in every kernel, so that copies for the next phase can be under way while the blocks meet.
@@ -59,8 +59,8 @@ struct TileGroup {
   int64_t tiles = 0;
   int64_t offset = 0; // in the phase's stream
   int64_t tileBytes = 0;
-  int64_t chunkStride = 0; // of the ring
-  int64_t stages = 0;      // chunks of the ring
+  int64_t chunkStride = 0;    // of the ring
+  int64_t stages = 0;         // chunks of the ring
   int64_t tileSlices() const; // of all weights
   int64_t slices() const { return tiles * tileSlices(); }
   // Tiles whose sums are joined together.
@@ -73,9 +73,9 @@ struct TileGroup {
 std::vector<TileGroup> groupsOf(stream::PhaseOp phase);
 
 // Prepared activations of one token. A block is 32 channels; a pair of blocks shares a scale. From `codesAt` codes, one
-// byte a channel; from `highsAt` high bytes likewise (all of them, or only those of peaks, see `sparse`); from `pairsAt`
-// for every pair words: scale and 0; each of `sums`, for all parts of both blocks; for every sparse peak twice: four high
-// bytes, 128 * group. f32 and bf16: f32 from `codesAt`.
+// byte a channel; from `highsAt` high bytes likewise (all of them, or only those of peaks, see `sparse`); from
+// `pairsAt` for every pair words: scale and 0; each of `sums`, for all parts of both blocks; for every sparse peak
+// twice: four high bytes, 128 * group. f32 and bf16: f32 from `codesAt`.
 struct OperandPlan {
   stream::OperandKind kind;
   int64_t width, columns; // `columns`: with zeros after the width, as far as chunks reach
@@ -117,10 +117,10 @@ struct OperandPlan {
 // row the largest score and the sum, the result [row][channel], and what warps add up: scores [part][row][position],
 // then outputs [part][row][channel].
 struct AttentionPlan {
-  int64_t group, headDim; // query heads of a KV head
-  int64_t heads;          // of them, worked on together; divides group
-  int64_t tokens;         // likewise
-  static constexpr int64_t mostRows = 4, scoreParts = 4; // of channels, for scores
+  int64_t group, headDim;                                     // query heads of a KV head
+  int64_t heads;                                              // of them, worked on together; divides group
+  int64_t tokens;                                             // likewise
+  static constexpr int64_t mostRows = 4, scoreParts = 4;      // of channels, for scores
   static constexpr int64_t outputParts = GpuFacts::warps / 2; // each of two warps
   int64_t rows() const { return heads * tokens; }
   int64_t queriesAt() const { return 0; }
@@ -149,7 +149,7 @@ public:
 
   const OperandPlan &operand(mlir::Value prepared) const { return operands.at(prepared).plan; }
   int64_t operandAt(mlir::Value prepared) const { return operands.at(prepared).at; }
-  int64_t reduceAt() const { return 0; }          // a word for each warp, twice
+  int64_t reduceAt() const { return 0; } // a word for each warp, twice
   int64_t sumsAt = 0, attentionAt = 0;
   int64_t sharedBytes = 0;   // of one token's kernels, without the rings
   int64_t preparedBytes = 0; // of all tokens: many

@@ -83,7 +83,8 @@ private:
                            sum = t.fma(x, x, sum);
                          return Values{sum};
                        })[0];
-    sum = scope.reduceBlock(sum, [&](Value x, Value y) { return t.addf(x, y); }, place);
+    sum = scope.reduceBlock(
+        sum, [&](Value x, Value y) { return t.addf(x, y); }, place);
     Value mean = t.divf(sum, t.f(double(width)));
     return t.rsqrt(t.addf(mean, t.f(norm.getEps().convertToDouble())));
   }
@@ -116,7 +117,7 @@ private:
   }
 
   Values insideOrZero(const OperandPlan &plan, Value channel, function_ref<Values()> inside) {
-    if (llvm::alignTo(plan.width, each) == plan.columns)
+    if (int64_t(llvm::alignTo(plan.width, each)) == plan.columns)
       return inside();
     return t.choose(t.less(channel, plan.width), SmallVector<Type>(each, t.f32()), inside,
                     [&] { return Values(each, t.f(0)); });
@@ -198,8 +199,8 @@ private:
           Value codes = isPart(kind) ? partSum : sum;
           Value word = isPart(kind) ? t.add(t.mul(half, 8), part) : t.mul(half, 4);
           t.when(t.equal(isPart(kind) ? t.andi(group, OperandPlan::groups / 2 - 1) : group, 0), [&] {
-            Value what = kind.zeroPoint ? t.mul(codes, -kind.zeroPoint)
-                                        : t.bitcast(t.mulf(scale, t.toFloat(codes)), t.i32());
+            Value what =
+                kind.zeroPoint ? t.mul(codes, -kind.zeroPoint) : t.bitcast(t.mulf(scale, t.toFloat(codes)), t.i32());
             t.store(what, t.at(words, t.add(word, plan.sumAt(kind))), 4);
           });
         }

@@ -39,8 +39,8 @@ std::string sluice::codegen::findCudaTool(llvm::StringRef name) {
   return "";
 }
 
-// Lines of `ptxas -v`: "Compiling entry function 'name' for 'sm_90'", "N bytes stack frame, N bytes spill stores, N bytes
-// spill loads", "Used N registers, ...".
+// Lines of `ptxas -v`: "Compiling entry function 'name' for 'sm_90'", "N bytes stack frame, N bytes spill stores, N
+// bytes spill loads", "Used N registers, ...".
 static llvm::StringMap<KernelResources> readReport(llvm::StringRef report) {
   llvm::StringMap<KernelResources> kernels;
   llvm::Regex entry("entry function '([^']+)'"), used("Used ([0-9]+) registers"),
@@ -94,16 +94,16 @@ llvm::Error run(llvm::ArrayRef<llvm::StringRef> command, llvm::StringRef output,
   if (llvm::sys::ExecuteAndWait(command[0], command, std::nullopt, redirects, 0, 0, &message) == 0)
     return llvm::Error::success();
   auto text = llvm::MemoryBuffer::getFile(errors);
-  return llvm::createStringError(command[0] + " failed: " +
-                                 (message.empty() && text ? (*text)->getBuffer().trim() : llvm::StringRef(message)));
+  return llvm::createStringError(
+      command[0] + " failed: " + (message.empty() && text ? (*text)->getBuffer().trim() : llvm::StringRef(message)));
 }
 } // namespace
 
 llvm::Expected<Assembled> sluice::codegen::assemble(llvm::StringRef ptxas, llvm::StringRef ptx, llvm::StringRef target,
                                                     llvm::ArrayRef<std::string> kernels) {
   TemporaryFile input, output, report;
-  if (llvm::Error error = llvm::joinErrors(input.create("ptx", ptx),
-                                           llvm::joinErrors(output.create("cubin"), report.create("txt"))))
+  if (llvm::Error error =
+          llvm::joinErrors(input.create("ptx", ptx), llvm::joinErrors(output.create("cubin"), report.create("txt"))))
     return std::move(error);
   const std::string architecture = ("-arch=" + target).str();
   llvm::SmallVector<llvm::StringRef> command = {ptxas, architecture, "-v", "-O3", input.path, "-o", output.path};
@@ -120,8 +120,8 @@ llvm::Expected<Assembled> sluice::codegen::assemble(llvm::StringRef ptxas, llvm:
 
 llvm::Expected<std::string> sluice::codegen::disassemble(llvm::StringRef nvdisasm, llvm::StringRef cubin) {
   TemporaryFile input, output, errors;
-  if (llvm::Error error = llvm::joinErrors(input.create("cubin", cubin),
-                                           llvm::joinErrors(output.create("sass"), errors.create("txt"))))
+  if (llvm::Error error =
+          llvm::joinErrors(input.create("cubin", cubin), llvm::joinErrors(output.create("sass"), errors.create("txt"))))
     return std::move(error);
   if (llvm::Error error = run({nvdisasm, "-c", input.path}, output.path, errors.path))
     return std::move(error);

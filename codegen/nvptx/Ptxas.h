@@ -13,8 +13,9 @@
 
 namespace sluice::codegen {
 
-// The path of ptxas, nvdisasm ...: $SLUICE_<NAME>, else on $PATH, in $CUDA_HOME/bin or $CUDA_PATH/bin, /usr/local/cuda/bin,
-// or where PyPI's packages put it in the Python environment that $VIRTUAL_ENV names. Empty if there is none.
+// The path of ptxas, nvdisasm ...: $SLUICE_<NAME>, else on $PATH, in $CUDA_HOME/bin or $CUDA_PATH/bin,
+// /usr/local/cuda/bin, or where PyPI's packages put it in the Python environment that $VIRTUAL_ENV names. Empty if
+// there is none.
 std::string findCudaTool(llvm::StringRef name);
 
 // What ptxas says of one kernel.

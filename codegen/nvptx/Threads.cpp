@@ -87,9 +87,7 @@ Value Threads::less(Value x, Value y) { return arith::CmpIOp::create(b, arith::C
 Value Threads::below(Value x, Value y) { return arith::CmpIOp::create(b, arith::CmpIPredicate::ult, x, y); }
 Value Threads::equal(Value x, Value y) { return arith::CmpIOp::create(b, arith::CmpIPredicate::eq, x, y); }
 Value Threads::isNot(Value x) { return xori(x, 1); }
-Value Threads::select(Value condition, Value yes, Value no) {
-  return arith::SelectOp::create(b, condition, yes, no);
-}
+Value Threads::select(Value condition, Value yes, Value no) { return arith::SelectOp::create(b, condition, yes, no); }
 Value Threads::extend(Value x, Type type) { return arith::ExtUIOp::create(b, type, x); }
 Value Threads::truncate(Value x, Type type) { return arith::TruncIOp::create(b, type, x); }
 Value Threads::dot4(Value acc, Value unsignedBytes, Value signedBytes) {
@@ -231,8 +229,7 @@ void Threads::storeRelaxed(Value value, Value pointer) {
 
 //===-- Control ------------------------------------------------------------------------===//
 
-Values Threads::loop(Value from, Value to, Value step, ValueRange init,
-                     function_ref<Values(Value, ValueRange)> body) {
+Values Threads::loop(Value from, Value to, Value step, ValueRange init, function_ref<Values(Value, ValueRange)> body) {
   auto op = scf::ForOp::create(b, from, to, step, init, [](OpBuilder &, Location, Value, ValueRange) {});
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToEnd(op.getBody());

@@ -106,9 +106,9 @@ public:
   Value toSingle(Value f64);
   Value round(Value x); // to the nearest i32, halves to even
   Value bitcast(Value x, Type type);
-  Value toInteger(Value pointer); // i64
-  Value exp(Value x);   // 0 below -87.3, finite up to 88.3; Cephes' expf polynomial, 2 ulp
-  Value rsqrt(Value x); // correctly rounded steps
+  Value toInteger(Value pointer);     // i64
+  Value exp(Value x);                 // 0 below -87.3, finite up to 88.3; Cephes' expf polynomial, 2 ulp
+  Value rsqrt(Value x);               // correctly rounded steps
   Value softcap(Value x, double cap); // cap * tanh(x / cap), tanh to 2e-7
   Value halfToFloat(Value bits16);
   Value floatToHalf(Value x); // bits, rounded to nearest even
@@ -138,10 +138,10 @@ public:
   Value shuffle(Value x, Value lane);
   Value reduceWarp(Value x, llvm::function_ref<Value(Value, Value)> join, int64_t lanes = 32);
   // Between blocks.
-  void fenceDevice();                                     // acquire and release
-  Value atomicAdd(Value pointer, Value x);                // relaxed; the value before
-  Value atomicAddShared(Value pointer, Value x);          // within the block
-  Value loadRelaxed(Type type, Value pointer);            // of 4 or 8 bytes, what another block stores likewise
+  void fenceDevice();                            // acquire and release
+  Value atomicAdd(Value pointer, Value x);       // relaxed; the value before
+  Value atomicAddShared(Value pointer, Value x); // within the block
+  Value loadRelaxed(Type type, Value pointer);   // of 4 or 8 bytes, what another block stores likewise
   void storeRelaxed(Value value, Value pointer);
 
   //===-- Control ----------------------------------------------------------------------===//

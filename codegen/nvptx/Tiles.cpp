@@ -2,7 +2,8 @@
 //
 // A group's slices, tile by tile, are cut into one run for each block. A block works on its last tile first: if that
 // tile goes on in the next block's run, the sum so far is handed over long before the next block, for which it is the
-// last to do, asks for it. Within a block the slices go round the warps; after every batch of tiles the block adds them up.
+// last to do, asks for it. Within a block the slices go round the warps; after every batch of tiles the block adds them
+// up.
 //
 // The positions of a run are numbered in the order of work, as if the first tile were whole: position v is in the
 // (v / slices of a tile)-th tile, counted back from the last one.
@@ -20,10 +21,10 @@ namespace {
 
 // What this block does of a group.
 struct Run {
-  Value firstTile, lastTile; // the first one may have begun in the block before, the last one may go on in the next
-  Value firstSlice;          // of the first tile
-  Value skipped;             // positions of the first tile in work that are not this block's
-  Value end;                 // past the last position
+  Value firstTile, lastTile;  // the first one may have begun in the block before, the last one may go on in the next
+  Value firstSlice;           // of the first tile
+  Value skipped;              // positions of the first tile in work that are not this block's
+  Value end;                  // past the last position
   Value continues, continued; // i1: the first tile began before; the last tile goes on
 };
 
@@ -44,7 +45,7 @@ public:
 private:
   static constexpr int64_t warps = GpuFacts::warps;
 
-  struct Place { // of a slice
+  struct Place {       // of a slice
     Value tile, slice; // of its weight
     Value weight;      // i32
   };
@@ -242,9 +243,8 @@ Values TilesLowering::slice(size_t index, Place place, Value slot, Loader loader
   if (chunks == parts)
     state = record(t.c(0), state);
   else
-    state = t.loop(t.c(0),
-                   chunks == weight.chunksOfLastSlice() ? t.c(chunks / parts) : t.div(chunksOf(place), parts), t.c(1),
-                   state, record);
+    state = t.loop(t.c(0), chunks == weight.chunksOfLastSlice() ? t.c(chunks / parts) : t.div(chunksOf(place), parts),
+                   t.c(1), state, record);
   Value sum = dots.finish(ValueRange(state).drop_front(5));
   state.truncate(5);
   state.push_back(sum);
@@ -317,8 +317,7 @@ void TilesLowering::join(Value batch, Value slots, int64_t slotBytes) {
             // A value and a mark that it is there are one word, which is read whole.
             Value at = valueAt(t.at(slots, -slotBytes), i);
             Value word = t.whileTrue(
-                t.loadRelaxed(t.i64(), at),
-                [&](ValueRange word) { return t.equal(t.shr(word[0], 32), 0); },
+                t.loadRelaxed(t.i64(), at), [&](ValueRange word) { return t.equal(t.shr(word[0], 32), 0); },
                 [&](ValueRange) { return Values{t.loadRelaxed(t.i64(), at)}; })[0];
             t.storeRelaxed(t.constant(t.i64(), 0), at);
             received.push_back(t.bitcast(t.truncate(word, t.i32()), t.f32()));
