@@ -8,6 +8,7 @@
 #include "compiler/Progress.h"
 #include "compiler/Version.h"
 #include "compiler/import/LlamaImport.h"
+#include "compiler/import/Sampling.h"
 #include "compiler/link/Linker.h"
 #include "compiler/pack/Quantize.h"
 #include "compiler/text/GgufTokenizer.h"
@@ -88,6 +89,14 @@ llvm::Error Compilation::placeWeights() {
                                               [&](stream::ProgramOp program) { return memory[program.getSymName()]; });
   if (!tables)
     return tables.takeError();
+  llvm::Expected<SamplingDefaults> sampling = readSampling(*checkpoint);
+  if (!sampling)
+    return sampling.takeError();
+  sluice_model &description = tables->model;
+  auto orNone = [](std::optional<double> value) { return float(value.value_or(-1)); };
+  description.temperature = orNone(sampling->temperature), description.top_p = orNone(sampling->topP);
+  description.min_p = orNone(sampling->minP), description.repeat_penalty = orNone(sampling->repeatPenalty);
+  description.top_k = int32_t(sampling->topK.value_or(-1));
   image.reset(new Image{*schedule, std::move(tensors), std::move(*tables), {}, {}, {}});
   llvm::Expected<TokenizerModel> described =
       checkpoint->isFolder() ? readHuggingFaceTokenizer(checkpoint->path()) : readGgufTokenizer(*checkpoint);

@@ -98,6 +98,13 @@ static void addDevice(CLI::App &app, Options &options) {
       ->type_name("HOW");
 }
 
+// The model's makers may have said.
+static std::string byDefault(double value) {
+  std::ostringstream text;
+  text << " (default: " << value << ")";
+  return text.str();
+}
+
 static void addGenerate(CLI::App &app, Options &options) {
   app.add_option("-p,--prompt", options.prompt, "what to answer; without it, standard input, or a chat in a terminal")
       ->type_name("TEXT");
@@ -127,19 +134,22 @@ static void addGenerate(CLI::App &app, Options &options) {
   app.add_option("-s,--seed", options.seed, "the same seed gives the same text (default: -1, a new one each time)")
       ->check(range(int64_t(-1), INT64_MAX))
       ->type_name("N");
-  app.add_option("--temp", s.temperature, "temperature; 0 always takes the most likely token (default: 0.8)")
+  app.add_option("--temp", s.temperature,
+                 "temperature; 0 always takes the most likely token" + byDefault(s.temperature))
       ->check(range(0.0f, 1000.0f))
       ->type_name("X");
-  app.add_option("--top-k", s.topK, "choose among the k most likely tokens; 0: all (default: 40)")
+  app.add_option("--top-k", s.topK, "choose among the k most likely tokens; 0: all" + byDefault(s.topK))
       ->check(range(0, INT32_MAX))
       ->type_name("N");
-  app.add_option("--top-p", s.topP, "choose among the fewest that have this probability together (default: 0.95)")
+  app.add_option("--top-p", s.topP, "choose among the fewest that have this probability together" + byDefault(s.topP))
       ->check(range(0.0f, 1.0f))
       ->type_name("X");
-  app.add_option("--min-p", s.minP, "drop tokens below this share of the likeliest one's probability (default: 0.05)")
+  app.add_option("--min-p", s.minP,
+                 "drop tokens below this share of the likeliest one's probability" + byDefault(s.minP))
       ->check(range(0.0f, 1.0f))
       ->type_name("X");
-  app.add_option("--repeat-penalty", s.repeatPenalty, "make the last 64 tokens less likely; 1: no (default: 1)")
+  app.add_option("--repeat-penalty", s.repeatPenalty,
+                 "make the last 64 tokens less likely; 1: no" + byDefault(s.repeatPenalty))
       ->check(range(0.01f, 100.0f))
       ->type_name("X");
   app.add_flag("--context-shift", options.contextShift,
@@ -188,8 +198,10 @@ static std::string replaceAll(std::string text, const std::string &from, const s
 }
 
 std::optional<Options> sluice::runtime::parseOptions(std::vector<std::string> arguments, const std::string &program,
-                                                     const std::string &version, int &status) {
+                                                     const std::string &version, int &status,
+                                                     const SamplingOptions &defaults) {
   Options options;
+  options.sampling = defaults;
   CLI::App app("A language model in one file, compiled by Sluice: it chats, answers or completes text.", program);
   app.set_version_flag("--version", version);
   app.get_formatter()->column_width(34);

@@ -56,7 +56,7 @@ struct Options {
 // Parses a command line (without the program's name). Where there is nothing left to do but to end (help, version, a
 // usage error, which are printed here), returns nothing and sets `status`.
 std::optional<Options> parseOptions(std::vector<std::string> arguments, const std::string &program,
-                                    const std::string &version, int &status);
+                                    const std::string &version, int &status, const SamplingOptions &defaults = {});
 
 } // namespace sluice::runtime
 #endif

@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-#define SLUICE_ABI_VERSION 9u
+#define SLUICE_ABI_VERSION 10u
 
 //===-- What generated code reads --------------------------------------------------===//
 
@@ -154,6 +154,10 @@ typedef struct sluice_model {
   uint32_t reserved;
   uint64_t weight_bytes; // the packed stream a token reads once (without rows of the embedding merely looked up)
   uint64_t source_bytes; // size of the checkpoint
+  // How to choose the next token where the user does not say; below 0: as the runtime does by itself.
+  float temperature, top_p, min_p, repeat_penalty;
+  int32_t top_k;
+  uint32_t reserved2; // 0
 } sluice_model;
 
 enum {

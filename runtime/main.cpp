@@ -35,6 +35,20 @@ static void run(const Executable &executable, const Options &options) {
   }
 }
 
+static SamplingOptions samplingOf(const sluice_model &model) {
+  SamplingOptions options;
+  auto take = [](auto &option, auto said) {
+    if (said >= 0)
+      option = said;
+  };
+  take(options.temperature, model.temperature);
+  take(options.topK, model.top_k);
+  take(options.topP, model.top_p);
+  take(options.minP, model.min_p);
+  take(options.repeatPenalty, model.repeat_penalty);
+  return options;
+}
+
 int main(int argc, char **argv) {
   prepareStreams();
   try {
@@ -44,7 +58,8 @@ int main(int argc, char **argv) {
     std::string version = printable(model.string(description.name)) + ", compiled by Sluice " +
                           printable(model.string(description.compiler_version));
     int status = 0;
-    std::optional<Options> options = parseOptions({argv + (argc > 0), argv + argc}, model.fileName(), version, status);
+    std::optional<Options> options =
+        parseOptions({argv + (argc > 0), argv + argc}, model.fileName(), version, status, samplingOf(description));
     if (!options)
       return status;
     if (options->command != Options::Command::Verify) // which names all that is damaged

@@ -1,6 +1,7 @@
 //===- FolderTest.cpp - Hugging Face folders and shards, whole and damaged --------------===//
 
 #include "compiler/import/LlamaImport.h"
+#include "compiler/import/Sampling.h"
 #include "dialects/llama/Llama.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
@@ -132,6 +133,34 @@ TEST_F(FolderTest, WholeFolders) {
   EXPECT_NE(text.find("mlp.down_proj.weight\" : !llama.weight<64x96, q8_0>"), std::string::npos) << text;
   EXPECT_NE(text.find("mlp.up_proj.weight\" : !llama.weight<96x64, q4_0>"), std::string::npos) << text;
   EXPECT_NE(text.find("model.norm.weight\" : !llama.weight<1x64, bf16>"), std::string::npos) << text;
+}
+
+TEST_F(FolderTest, Sampling) {
+  write("config.json", config);
+  write("model.safetensors", fileOf(tiny()));
+  auto read = [&](const std::string &text) {
+    write("generation_config.json", text);
+    return readSampling(*llvm::cantFail(Checkpoint::open(folder)));
+  };
+  // What transformers takes for what is not said, where there is sampling at all.
+  SamplingDefaults said = llvm::cantFail(read(R"({"do_sample": true, "temperature": 0.6, "top_p": null})"));
+  EXPECT_EQ(said.temperature, 0.6);
+  EXPECT_EQ(said.topK, 50);
+  EXPECT_EQ(said.topP, 1);
+  EXPECT_EQ(said.minP, 0);
+  EXPECT_EQ(said.repeatPenalty, 1);
+  for (const char *silent : {"{}", R"({"temperature": 0.6})", R"({"do_sample": false, "top_k": -7})"})
+    EXPECT_FALSE(llvm::cantFail(read(silent)).temperature) << silent;
+  for (auto [text, part] : std::initializer_list<std::pair<const char *, const char *>>{
+           {R"({"do_sample": true, "top_k": "many"})", "generation_config.json: 'top_k': expected a number from 0 to"},
+           {R"({"do_sample": true, "top_p": 1.5})", "generation_config.json: 'top_p': expected a number from 0 to 1, got 1.5"},
+           {"[1, 2", "generation_config.json: "}}) {
+    auto result = read(text);
+    ASSERT_FALSE(bool(result)) << text;
+    std::string error = llvm::toString(result.takeError());
+    EXPECT_NE(error.find(part), std::string::npos) << error;
+    EXPECT_NE(error.find(folder), std::string::npos) << error;
+  }
 }
 
 TEST_F(FolderTest, Shards) {

@@ -1,6 +1,7 @@
 //===- ImportTest.cpp - GGUF files, whole and damaged, and the IR made of them ----------===//
 
 #include "compiler/import/LlamaImport.h"
+#include "compiler/import/Sampling.h"
 #include "dialects/llama/Llama.h"
 #include "mlir/Parser/Parser.h"
 #include "gtest/gtest.h"
@@ -283,6 +284,33 @@ TEST_F(ImportTest, UnsupportedModels) {
               "expected shape 64 x 100");
   expectError(with([](GgufFile &f) { f.tensor("rope_freqs.weight", {8}, 0, 32); }),
               "element 0 is not a positive number");
+}
+
+TEST_F(ImportTest, Sampling) {
+  auto read = [&](const GgufFile &file) {
+    std::ofstream(path, std::ios::binary) << file.str();
+    return readSampling(*llvm::cantFail(Checkpoint::open(path)));
+  };
+  SamplingDefaults none = llvm::cantFail(read(tiny()));
+  EXPECT_FALSE(none.temperature || none.topK || none.topP || none.minP || none.repeatPenalty);
+  SamplingDefaults said = llvm::cantFail(read(tiny([](GgufFile &f) {
+    f.real("general.sampling.temp", 0.5f);
+    f.integer("general.sampling.top_k", 64);
+    f.real("general.sampling.penalty_repeat", 1.25f);
+  })));
+  EXPECT_EQ(said.temperature, 0.5);
+  EXPECT_EQ(said.topK, 64);
+  EXPECT_EQ(said.repeatPenalty, 1.25);
+  EXPECT_FALSE(said.topP || said.minP);
+  for (float wrong : {-0.5f, 1.5f, std::nanf("")}) {
+    auto result = read(tiny([&](GgufFile &f) { f.real("general.sampling.top_p", wrong); }));
+    ASSERT_FALSE(bool(result));
+    EXPECT_NE(llvm::toString(result.takeError()).find("'general.sampling.top_p': expected a number from 0 to 1"),
+              std::string::npos);
+  }
+  auto text = read(tiny([](GgufFile &f) { f.text("general.sampling.temp", "hot"); }));
+  EXPECT_FALSE(bool(text));
+  llvm::consumeError(text.takeError());
 }
 
 TEST_F(ImportTest, Shards) {
