@@ -144,10 +144,13 @@ def test_folder_types(dtype, scale, tmp_path, combination):
 
 
 def test_folder_texts(tmp_path):
-    """The tokenizer and the chat template of a folder; quantised on the way."""
+    """The chat template and the sampling of a folder; quantised on the way."""
     folder = folders.make_folder(tmp_path / "folder", "llama3.2", "BF16", 1)
     (folder / "chat_template.jinja").write_text("{% for m in messages %}<|im_start|>{{ m['content'] }}{% endfor %}")
+    (folder / "generation_config.json").write_text(json.dumps({"do_sample": True, "temperature": 0.6, "top_k": 7, "eos_token_id": [2, 0]}))
     executable = compile_model(folder, tmp_path / "model", "--quantize=q8_0,attn_[qk]=f16")
+    shown = run(executable, "--help").stdout.decode()
+    assert "(default: 0.6)" in shown and "(default: 7)" in shown, shown
     text = "née <|im_start|>the\n"
     ids = [int(word) for word in run(executable, "tokenize", input=text.encode()).stdout.split()]
     assert ids == family("llama-bpe").ids(text) and 1 in ids, ids
