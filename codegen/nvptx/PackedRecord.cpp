@@ -54,7 +54,19 @@ Values PackedRecord::headerWord(int64_t at, int64_t word) {
   return kept(Word, -1, word, [&] { return load(t.at(header, at + word * layout.wordBytes()), t.i32(), 4); });
 }
 
+bool PackedRecord::loadsFourWords(int64_t first) const {
+  const bool isAligned = (layout.codesAt | layout.recordBytes | layout.runBytes()) % 16 == 0;
+  return !place.constant && place.rows == 1 && isAligned && first + 4 <= layout.runBytes() / layout.wordBytes();
+}
+
 Values PackedRecord::runWord(int64_t run, int64_t word) {
+  const int64_t first = word / 4 * 4;
+  if (loadsFourWords(first) && !values.count({Word, run, word})) {
+    Value lane = t.at(codesBegin, t.mul(place.row, 16 - 4));
+    Values four = t.loadFourWords(t.at(lane, (run - firstRun) * layout.runBytes() + first * layout.wordBytes()));
+    for (auto [i, value] : llvm::enumerate(four))
+      values[{Word, run, first + int64_t(i)}] = {value};
+  }
   return kept(Word, run, word, [&] {
     Value at = t.at(codesBegin, (run - firstRun) * layout.runBytes() + word * layout.wordBytes());
     if (place.group && word >= layout.codes.highWords()) // of lower bits each group has its own

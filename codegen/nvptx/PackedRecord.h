@@ -54,6 +54,7 @@ private:
   // Words number `word` of the header from byte `at` on, or of a run, for this thread's first group.
   Values headerWord(int64_t at, int64_t word);
   Values runWord(int64_t run, int64_t word);
+  bool loadsFourWords(int64_t first) const; // of a run, at once
   // The words with the upper bits of a group, and how far they lie above those of block 0.
   Values highWord(int64_t run, int64_t group, int64_t &shift);
   Value field(Value bytes, int64_t shift, int64_t bits, int64_t to);

@@ -171,6 +171,18 @@ Value Threads::loadConstant(Type type, Value pointer, unsigned alignment) {
   return LLVM::LoadOp::create(b, type, pointer, alignment, /*isVolatile=*/false, /*isNonTemporal=*/false,
                               /*isInvariant=*/true);
 }
+// A matrix is eight rows of 16 bytes, lanes 8 m to 8 m + 7 point to those of matrix m; lane l gets word l % 4 of row l
+// / 4.
+Values Threads::loadFourWords(Value pointer) {
+  Type result = LLVM::LLVMStructType::getLiteral(b.getContext(), SmallVector<Type>(4, i32()));
+  Value loaded =
+      NVVM::LdMatrixOp::create(b, result, pointer, 4, NVVM::MMALayout::row,
+                               NVVM::LdStMatrixShapeAttr::get(b.getContext(), 8, 8), NVVM::LdStMatrixEltType::B16);
+  Values words;
+  for (int64_t i = 0; i < 4; ++i)
+    words.push_back(LLVM::ExtractValueOp::create(b, loaded, i));
+  return words;
+}
 void Threads::store(Value value, Value pointer, unsigned alignment) {
   LLVM::StoreOp::create(b, value, pointer, alignment);
 }

@@ -123,6 +123,9 @@ public:
   Value at(Value pointer, int64_t bytes);
   Value load(Type type, Value pointer, unsigned alignment);
   Value loadConstant(Type type, Value pointer, unsigned alignment); // that no kernel writes
+  // Four words of shared memory for each lane, of four times 32 that lie together: lane l's at 4 l of each. `pointer`:
+  // of lane l, 16 l after the first. All lanes of the warp take part.
+  Values loadFourWords(Value pointer);
   void store(Value value, Value pointer, unsigned alignment);
   Values unpack(Value vector);
   Value pack(llvm::ArrayRef<Value> elements);
