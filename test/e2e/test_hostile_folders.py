@@ -15,7 +15,7 @@ def whole(tmp_path_factory):
     folders_common = dict(folders.COMMON)
     folders.COMMON.update(num_hidden_layers=1)
     try:
-        return folders.make_folder(tmp_path_factory.mktemp("whole") / "model", "llama", "BF16", 0)
+        return folders.make_folder(tmp_path_factory.mktemp("whole") / "model", "llama3.2", "BF16", 0)
     finally:
         folders.COMMON.update(folders_common)
 
