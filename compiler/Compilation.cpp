@@ -80,6 +80,8 @@ llvm::Expected<std::unique_ptr<Compilation>> Compilation::create(const Options &
   // The executable takes the first target that its machine can run, so the best come first.
   llvm::sort(result->targets, [](const TargetModule &a, const TargetModule &b) { return rank(a) < rank(b); });
   result->output = options.output.empty() ? defaultOutput(options.model) : options.output;
+  if (options.output.empty() && llvm::sys::fs::equivalent(result->output, options.model))
+    result->output += ".out";
   if (llvm::sys::fs::equivalent(result->output, options.model))
     return llvm::createStringError(result->output + ": would overwrite the checkpoint; choose another name with -o");
   if (writesExecutable(options) && llvm::sys::fs::is_directory(result->output))

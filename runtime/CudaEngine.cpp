@@ -388,11 +388,6 @@ std::unique_ptr<Engine> sluice::runtime::makeDeviceEngine(const Model &model, in
   return std::make_unique<CudaEngine>(model, variant, device, launch, fitting, cacheType);
 }
 
-std::string sluice::runtime::deviceTarget() {
-  const CudaDeviceInfo device = chooseDevice(deviceVariants(), -1);
-  return std::string(chooseVariant(deviceVariants(), device)->target) + " on " + device.name;
-}
-
 std::string sluice::runtime::listDevices() {
   std::string text;
   for (const CudaDeviceInfo &device : listCudaDevices()) {

@@ -29,9 +29,6 @@ std::span<const sluice_device_variant *const> deviceVariants();
 std::unique_ptr<Engine> makeDeviceEngine(const Model &model, int ordinal, Launch launch, uint64_t context,
                                          uint32_t cacheType, bool orProcessor);
 
-// The target and the device that are taken where none is asked for: "sm_90 on NVIDIA H100". Throws NoDevice.
-std::string deviceTarget();
-
 // A line for each device of the machine: number, name, architecture, memory, and whether the file has code for it.
 // Throws NoDevice.
 std::string listDevices();

@@ -20,20 +20,22 @@ static std::string targetNames(const Executable &executable) {
   return names;
 }
 
-// Which target this machine takes, or why it takes none.
+// Which target this machine's processor takes, or why it takes none. No device is asked for.
 static std::string chosenTarget(const Executable &executable) {
-  std::string refusal;
+  const std::string devices = deviceVariants().empty() ? "" : "; of devices see --list-devices";
   try {
-    if (!deviceVariants().empty())
-      return deviceTarget();
+    return executable.variant().target + devices;
   } catch (const Error &error) {
-    refusal = error.what();
+    return "none: " + std::string(error.what()) + devices;
   }
-  try {
-    return executable.variant().target;
-  } catch (const Error &error) {
-    return "none: " + (refusal.empty() ? error.what() : refusal);
-  }
+}
+
+// What is in force here, and what a device's driver needs.
+static std::string sandbox() {
+  std::string text = sandboxState().summary();
+  if (!deviceVariants().empty())
+    text += "; with a device in use: no network, no other program, files are left to its driver";
+  return text;
 }
 
 // Bytes of the KV cache that a token takes.
@@ -68,7 +70,7 @@ static Json describe(const Executable &executable) {
           {"source_file", model.string(m.source_file)},
           {"source_bytes", m.source_bytes},
           {"source_hash", model.string(m.source_hash)},
-          {"sandbox", sandboxState().summary()}};
+          {"sandbox", sandbox()}};
 }
 
 void sluice::runtime::info(const Executable &executable, const Options &options) {

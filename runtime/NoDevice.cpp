@@ -10,8 +10,6 @@ std::unique_ptr<Engine> sluice::runtime::makeDeviceEngine(const Model &, int, La
   throw NoDevice("the file holds no code for devices; compile the model with --target=sm_80 or newer");
 }
 
-std::string sluice::runtime::deviceTarget() { return listDevices(); }
-
 std::string sluice::runtime::listDevices() {
   throw NoDevice("the file holds no code for devices; compile the model with --target=sm_80 or newer");
 }

@@ -10,7 +10,7 @@ Session::Session(const Model &model, Engine &engine) : model(model), engine(engi
 std::string Session::remedy() const {
   const uint64_t most = model.description().context_length;
   return context() < most ? "shorten the text or raise -c (at most " + std::to_string(most) + ")"
-                          : "shorten the text: the model was trained for no more";
+                          : "shorten the text: the file was made for no more";
 }
 
 void Session::check(std::span<const int32_t> newIds) const {

@@ -247,7 +247,9 @@ void sluice::codegen::printReport(const TokenReport &report, const GpuFacts &fac
       out << llvm::format("  %9u  %6u", phase.registers, phase.spillBytes);
     else
       out << llvm::format("  %9s  %6s", "?", "?");
-    if (phase.hasWeights())
+    if (phase.hasWeights() && !phase.instructionsPerWeight)
+      out << llvm::format("      ? of %5.2f", phase.budget);
+    else if (phase.hasWeights())
       out << llvm::format("  %5.2f of %5.2f", phase.instructionsPerWeight, phase.budget);
     else
       out << llvm::format("  %14s", "-");

@@ -177,7 +177,7 @@ int main(int argc, char **argv) {
 
   CLI::App *compileCommand = app.add_subcommand("compile", "compile MODEL to an executable");
   addPhaseOptions(*compileCommand, options);
-  compileCommand->add_option("-o,--output", options.output, "executable to write; default: MODEL's name without suffix")
+  compileCommand->add_option("-o,--output", options.output, "executable to write; default: MODEL's name without suffix (with .out, if that is MODEL)")
       ->type_name("FILE");
   compileCommand
       ->add_option("--target", options.targets,
