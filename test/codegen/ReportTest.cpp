@@ -93,8 +93,8 @@ TEST(Report, LargeModelsKeepTheMemoryBusy) {
         EXPECT_GE(phase.bytesInFlight, 2 * facts.bytesInFlight()) << where;
         EXPECT_EQ(phase.wideLoads, 1) << where;
         EXPECT_GT(phase.instructionsPerWeight, 0.1) << where;
-        // A B200 has half the time for an instruction that the others have; 4-bit weights take 77 % of it.
-        EXPECT_LE(phase.instructionsPerWeight, (facts.architecture == 100 ? 0.8 : 0.6) * phase.budget) << where;
+        // A B200 has half the time for an instruction that the others have; 4-bit weights take 75 % of it.
+        EXPECT_LE(phase.instructionsPerWeight, (facts.architecture == 100 ? 0.76 : 0.6) * phase.budget) << where;
         issue = std::max(issue, phase.instructionsPerWeight / phase.budget);
         EXPECT_EQ(phase.spillBytes, 0u) << where;
         bytes += double(phase.runs * phase.weightBytes);
