@@ -73,14 +73,16 @@ void addShares(const TileGroup &group, int64_t blocks, std::vector<double> &byte
 }
 
 // Instructions of a thread for a weight: those of the loop over chunks, and its share of the loop over slices. A loop
-// may hold the copies of several chunks: of a record's, and what the assembler has unrolled.
+// may hold the copies of several chunks: of a record's, and what the assembler has unrolled; of a whole slice, then it
+// is the one over slices.
 double instructionsPerWeight(const LoopCount &loop, const TileGroup &group, const WeightPlan &weight) {
   constexpr int64_t copyBytes = 512; // of a warp
   const double copies = double(llvm::divideCeil(group.chunkStride, copyBytes));
-  const double chunks = std::max(1.0, std::round(double(loop.marked) / copies));
+  const double chunks = std::max(1.0, std::round(double(loop.marked) / copies)),
+               ofSlice = double(weight.chunksOfSlice());
   double instructions = loop.inner / chunks;
-  if (weight.chunksOfSlice() > weight.recordChunks && loop.outer)
-    instructions += double(loop.outer - loop.inner) / double(weight.chunksOfSlice());
+  if (chunks < ofSlice && loop.outer)
+    instructions += double(loop.outer - loop.inner) / ofSlice;
   return instructions / double(weight.chunkColumns());
 }
 

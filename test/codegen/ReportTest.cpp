@@ -127,6 +127,20 @@ TEST(Report, LoopsAreCounted) {
   EXPECT_EQ(loops[0].marked, 1u);
 }
 
+// Machine code that comes back from behind the function into a loop, after warps diverged, is no loop.
+TEST(Report, CodeOutOfLineIsNoLoop) {
+  const char *sass = "\n.text.k:\n        /*0000*/  MOV R1, RZ ;\n.L_x_1:\n        /*0010*/  BRA.DIV UR7, `(.L_x_3) ;\n"
+                     ".L_x_2:\n        /*0020*/  @!P0 LDGSTS.E.BYPASS.128 [R41], desc[UR8][R38.64] ;\n"
+                     "        /*0030*/  FADD R1, R1, R2 ;\n        /*0040*/  @!P0 BRA `(.L_x_1) ;\n"
+                     "        /*0050*/  EXIT ;\n.L_x_3:\n        /*0060*/  MOV R3, RZ ;\n"
+                     "        /*0070*/  BRA `(.L_x_2) ;\n.L_x_4:\n        /*0080*/  BRA `(.L_x_4);\n";
+  auto loops = loopsAround(sassFunctions(sass).lookup("k"), "LDGSTS");
+  ASSERT_EQ(loops.size(), 1u);
+  EXPECT_EQ(loops[0].inner, 4u);
+  EXPECT_EQ(loops[0].outer, 0u);
+  EXPECT_EQ(loops[0].marked, 1u);
+}
+
 // All formats, one token and many. The kernel of a whole token for every chip; the others, whose code differs less, for
 // one each.
 TEST(Report, KernelsAreAssembledNearlyWithoutSpills) {
