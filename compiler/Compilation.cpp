@@ -1,6 +1,7 @@
 //===- Compilation.cpp - one model on its way through the phases -------------------===//
 
 #include "compiler/Compilation.h"
+#include "compiler/UsageError.h"
 #include "mlir/IR/Remarks.h"
 #include "mlir/IR/Verifier.h"
 #include "mlir/Pass/PassRegistry.h"
@@ -73,7 +74,7 @@ llvm::Expected<std::unique_ptr<Compilation>> Compilation::create(const Options &
   for (const std::string &name : options.targets) {
     const codegen::Target *target = codegen::lookupTarget(name);
     if (!target)
-      return llvm::createStringError("unknown target '" + name + "'; 'sluice targets' lists those of this build");
+      return usageError("unknown target '" + name + "'; 'sluice targets' lists those of this build");
     if (llvm::none_of(result->targets, [&](const TargetModule &other) { return other.target == target; }))
       result->targets.push_back({target, {}, {}});
   }
@@ -94,7 +95,7 @@ llvm::Expected<std::unique_ptr<Compilation>> Compilation::create(const Options &
   for (const auto &[phase, pipeline] : options.extraPasses) {
     const Phase *found = findPhase(phase);
     if (!found || found->scope == PhaseScope::File)
-      return llvm::createStringError("cannot run passes after phase '" + phase + "'; expected one that leaves IR");
+      return usageError("cannot run passes after phase '" + phase + "'; expected one that leaves IR");
   }
   if (!options.remarks.empty()) {
     remark::RemarkCategories categories;
@@ -129,8 +130,7 @@ llvm::Error Compilation::runPasses(const Phase &phase, ModuleOp module, const co
     std::string messages;
     llvm::raw_string_ostream stream(messages);
     if (phase.name == name && failed(parsePassPipeline(pipeline, manager, stream)))
-      return llvm::createStringError("cannot parse the passes after phase '" + name +
-                                     "': " + llvm::StringRef(messages).trim());
+      return usageError("cannot parse the passes after phase '" + name + "': " + llvm::StringRef(messages).trim());
   }
   if (failed(manager.run(module)) || (phase.check && failed(phase.check(module))))
     return takeDiagnostics("phase '" + phase.name + "' failed");

@@ -2,6 +2,7 @@
 
 #include "compiler/Driver.h"
 #include "compiler/Compilation.h"
+#include "compiler/UsageError.h"
 #include "compiler/tune/Tune.h"
 #include "mlir/Tools/Plugins/PassPlugin.h"
 #include "passes/Traffic.h"
@@ -103,7 +104,7 @@ llvm::Error sluice::compile(const Options &options) {
   auto start = std::chrono::steady_clock::now();
   const Phase *last = options.emit.empty() ? &phases().back() : findPhase(options.emit);
   if (!last)
-    return llvm::createStringError("unknown phase '" + options.emit + "'; expected one of " + phaseNames());
+    return usageError("unknown phase '" + options.emit + "'; expected one of " + phaseNames());
   if (llvm::Error error = loadPlugins(options))
     return error;
   llvm::Expected<std::unique_ptr<Compilation>> compilation = Compilation::create(options);
@@ -133,11 +134,14 @@ llvm::Error sluice::explain(const Options &options, llvm::raw_ostream &out) {
   const TargetModule &target = (*compilation)->targetModules().front();
   llama::ModelOp model = (*compilation)->configuredModel(target);
   if (int64_t context = model.getContextLength(); options.depth + std::max<int64_t>(options.prompt, 1) > context)
-    return llvm::createStringError(options.model + ": expected --depth and --prefill within the context of " +
-                                   llvm::Twine(context) + " tokens, got " + llvm::Twine(options.depth) + " and " +
-                                   llvm::Twine(options.prompt));
+    return usageError(options.model + ": expected --depth and --prefill within the context of " + llvm::Twine(context) +
+                      " tokens, got " + llvm::Twine(options.depth) + " and " + llvm::Twine(options.prompt));
   static constexpr llvm::StringRef types[] = {SLUICE_CACHE_NAMES};
   const uint32_t cacheType = llvm::find(types, options.cacheType) - types;
+  if (!target.target->asHost() && options.prompt)
+    return usageError("a prompt's time is not predicted for GPUs; leave --prefill out");
+  if (!target.target->asHost() && options.machine.gigaoperationsPerSecond)
+    return usageError("--gop-per-s is for processors, and '" + target.target->name() + "' is none; leave it out");
   llvm::Error error = target.target->explain(model, {options.depth, options.prompt, cacheType}, options.machine, out);
   return error ? llvm::createStringError(options.model + ": " + toString(std::move(error))) : llvm::Error::success();
 }
@@ -150,8 +154,7 @@ llvm::Error sluice::tune(const Options &options, llvm::raw_ostream &out) {
     return compilation.takeError();
   for (const TargetModule &each : (*compilation)->targetModules())
     if (!codegen::runsHere(*each.target))
-      return llvm::createStringError("this machine cannot run code for '" + each.target->name() +
-                                     "': tune on one that can");
+      return usageError("this machine cannot run code for '" + each.target->name() + "': tune on one that can");
   if (llvm::Error error = runPhases(**compilation, options, *findPhase("schedule")))
     return error;
   std::string text = "# The tiles of " + llvm::sys::path::filename(options.model).str() + " on " +

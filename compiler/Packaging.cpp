@@ -6,6 +6,7 @@
 
 #include "compiler/Compilation.h"
 #include "compiler/Progress.h"
+#include "compiler/UsageError.h"
 #include "compiler/Version.h"
 #include "compiler/import/LlamaImport.h"
 #include "compiler/import/Sampling.h"
@@ -23,6 +24,13 @@ using namespace sluice;
 using codegen::EmitKind;
 
 llvm::Error Compilation::importCheckpoint() {
+  ImportOptions import{{}, options.context};
+  for (const auto &[pattern, name] : options.quantize) {
+    std::optional<llama::Format> format = llama::symbolizeFormat(name);
+    if (!format || !canEncode(llama::formatInfo(*format)))
+      return usageError("--quantize: cannot quantise to '" + name + "'; expected one of " + encodableFormats());
+    import.quantize.push_back({pattern, *format});
+  }
   llvm::Expected<std::unique_ptr<Checkpoint>> opened = Checkpoint::open(options.model);
   if (!opened)
     return opened.takeError();
@@ -30,14 +38,6 @@ llvm::Error Compilation::importCheckpoint() {
   for (const MappedFile &file : checkpoint->mappedFiles())
     if (llvm::sys::fs::equivalent(output, file.path))
       return llvm::createStringError(output + ": would overwrite the checkpoint; choose another name with -o");
-  ImportOptions import{{}, options.context};
-  for (const auto &[pattern, name] : options.quantize) {
-    std::optional<llama::Format> format = llama::symbolizeFormat(name);
-    if (!format || !canEncode(llama::formatInfo(*format)))
-      return llvm::createStringError("--quantize: cannot quantise to '" + name + "'; expected one of " +
-                                     encodableFormats());
-    import.quantize.push_back({pattern, *format});
-  }
   llvm::Expected<OwningOpRef<ModuleOp>> imported = importModel(*context, *checkpoint, import);
   if (!imported)
     return imported.takeError();
@@ -96,12 +96,15 @@ llvm::Error Compilation::placeWeights() {
   auto orNone = [](std::optional<double> value) { return float(value.value_or(-1)); };
   description.temperature = orNone(sampling->temperature), description.top_p = orNone(sampling->topP);
   description.min_p = orNone(sampling->minP), description.repeat_penalty = orNone(sampling->repeatPenalty);
+  description.peaks = uint32_t(options.peaks);
   description.top_k = int32_t(sampling->topK.value_or(-1));
   image.reset(new Image{*schedule, std::move(tensors), std::move(*tables), {}, {}, {}});
   llvm::Expected<TokenizerModel> described =
       checkpoint->isFolder() ? readHuggingFaceTokenizer(checkpoint->path()) : readGgufTokenizer(*checkpoint);
   if (!described)
     return described.takeError();
+  if (llvm::Error error = described->fit(description.vocabulary))
+    return checkpoint->error(toString(std::move(error)));
   llvm::Expected<std::vector<uint8_t>> tokenizer = buildTokenizer(*described);
   if (!tokenizer)
     return checkpoint->error(toString(tokenizer.takeError()));

@@ -6,6 +6,7 @@
 #include "runtime/Integrity.h"
 #include "runtime/Streams.h"
 #include "runtime/Utf8.h"
+#include <cctype>
 #include <nlohmann/json.hpp>
 
 using namespace sluice::runtime;
@@ -49,6 +50,7 @@ static Json describe(const Executable &executable) {
   return {{"model", model.string(m.name)},
           {"architecture", model.string(m.architecture)},
           {"formats", model.string(m.formats)},
+          {"peaks", m.peaks},
           {"layers", m.layers},
           {"width", m.width},
           {"heads", m.heads},
@@ -85,8 +87,9 @@ void sluice::runtime::info(const Executable &executable, const Options &options)
       shown += " (" + readableBytes(value.get<uint64_t>()) + ")";
     if (value.is_boolean())
       shown = value.get<bool>() ? "yes" : "no";
-    for (char &c : name)
-      c = c == '_' ? ' ' : c;
+    for (size_t i = 1; i + 1 < name.size(); ++i) // "q8_0" is a name
+      if (name[i] == '_' && !(std::isdigit(name[i - 1]) && std::isdigit(name[i + 1])))
+        name[i] = ' ';
     text += name + std::string(25 - std::min<size_t>(name.size(), 24), ' ') + shown + "\n";
   }
   writeOut(text);

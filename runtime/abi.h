@@ -57,11 +57,12 @@ typedef struct sluice_kernel {
 // CPU features a variant may need: bit positions of sluice_variant.features. A name is what /proc/cpuinfo calls it.
 #define SLUICE_CPU_FEATURES(X)                                                                                         \
   X(SSE4_1, 0, "sse4_1")                                                                                               \
-  X(SSE4_2, 1, "sse4_2") X(POPCNT, 2, "popcnt") X(AVX, 3, "avx") X(F16C, 4, "f16c") X(FMA, 5, "fma")                   \
-      X(AVX2, 6, "avx2") X(BMI1, 7, "bmi1") X(BMI2, 8, "bmi2") X(LZCNT, 9, "abm") X(MOVBE, 10, "movbe")                \
-          X(AVX512F, 11, "avx512f") X(AVX512BW, 12, "avx512bw") X(AVX512DQ, 13, "avx512dq")                            \
-              X(AVX512VL, 14, "avx512vl") X(AVX512CD, 15, "avx512cd") X(AVX512_VNNI, 16, "avx512_vnni")                \
-                  X(AVX_VNNI, 17, "avx_vnni") X(AVX512_BF16, 18, "avx512_bf16") X(SSSE3, 19, "ssse3")
+  X(SSE4_2, 1, "sse4_2")                                                                                               \
+  X(POPCNT, 2, "popcnt") X(AVX, 3, "avx") X(F16C, 4, "f16c") X(FMA, 5, "fma") X(AVX2, 6, "avx2") X(BMI1, 7, "bmi1")    \
+      X(BMI2, 8, "bmi2") X(LZCNT, 9, "abm") X(MOVBE, 10, "movbe") X(AVX512F, 11, "avx512f")                            \
+          X(AVX512BW, 12, "avx512bw") X(AVX512DQ, 13, "avx512dq") X(AVX512VL, 14, "avx512vl")                          \
+              X(AVX512CD, 15, "avx512cd") X(AVX512_VNNI, 16, "avx512_vnni") X(AVX_VNNI, 17, "avx_vnni")                \
+                  X(AVX512_BF16, 18, "avx512_bf16") X(SSSE3, 19, "ssse3")
 enum {
 #define X(NAME, BIT, TEXT) SLUICE_CPU_##NAME = BIT,
   SLUICE_CPU_FEATURES(X)
@@ -107,9 +108,9 @@ static inline uint64_t sluice_kv_block_bytes(uint32_t cache_type, uint64_t head_
 
 //===-- The file -------------------------------------------------------------------===//
 //
-// An ELF executable, padded to a page (the machine code); then the sections, weights first (page aligned, in execution order); then, as
-// the very last bytes, a sluice_trailer. What lies between two of these is zero. Section contents are described by the
-// structs below.
+// An ELF executable, padded to a page (the machine code); then the sections, weights first (page aligned, in execution
+// order); then, as the very last bytes, a sluice_trailer. What lies between two of these is zero. Section contents are
+// described by the structs below.
 
 #define SLUICE_MAGIC 0x3130454349554c53ull // the bytes "SLUICE01"
 #define SLUICE_PAGE 4096u
@@ -151,9 +152,9 @@ typedef struct sluice_model {
   uint32_t layers, width, heads, kv_heads, head_dim, feed_forward, vocabulary;
   uint32_t context_length; // what the model was trained for: default and upper bound of -c
   uint32_t logits_padded;  // floats from one token's logits to the next one's
-  uint32_t reserved;
-  uint64_t weight_bytes; // the packed stream a token reads once (without rows of the embedding merely looked up)
-  uint64_t source_bytes; // size of the checkpoint
+  uint32_t peaks;          // groups of activations with a second byte, of every 32 (sluice compile --peaks)
+  uint64_t weight_bytes;   // the packed stream a token reads once (without rows of the embedding merely looked up)
+  uint64_t source_bytes;   // size of the checkpoint
   // How to choose the next token where the user does not say; below 0: as the runtime does by itself.
   float temperature, top_p, min_p, repeat_penalty;
   int32_t top_k;
@@ -247,8 +248,8 @@ typedef struct sluice_device_state {
   uint32_t token_begin; // SLUICE_STEP_HEAD steps compute [token_begin, tokens). choose: = 0
   uint64_t chosen;      // how many ids `choose` has picked
   uint64_t random;      // state of the generator: see Random in runtime/Sampler.h
-  float temperature;    // 0: the most likely token; the rest as in SamplingOptions. SLUICE_PROGRAM_SOFTMAX: 1 / parameter
-  uint32_t top_k;       // at most SLUICE_DEVICE_TOP_K; 0: all, only where temperature is 0. SLUICE_PROGRAM_SOFTMAX: count
+  float temperature; // 0: the most likely token; the rest as in SamplingOptions. SLUICE_PROGRAM_SOFTMAX: 1 / parameter
+  uint32_t top_k;    // at most SLUICE_DEVICE_TOP_K; 0: all, only where temperature is 0. SLUICE_PROGRAM_SOFTMAX: count
   float top_p, min_p, repeat_penalty;
   uint32_t flags;        // SLUICE_DEVICE_*
   uint64_t recent_count; // of the sequence so far, the chosen ones included
@@ -271,12 +272,12 @@ typedef struct sluice_device_args {
   uint64_t state;           // sluice_device_state
   uint64_t sync;            // for blocks to meet and join: sync_bytes + blocks * sync_block_bytes, zeroed once, of the
                             // largest grid; kernels leave it as they found it
-  uint64_t logits;          // choose, token: float[vocabulary] to choose from, 4-byte aligned; the repeat penalty is put
-                            // into them
-  uint64_t banned;          // choose, token: a bit for each id that is never chosen, uint32[(vocabulary + 31) / 32]; or 0
-  uint64_t chosen;          // choose, token: int32[SLUICE_DEVICE_CHOSEN], id number n goes to n % that; may be the host's
-  uint32_t cache_type;      // SLUICE_CACHE_*
-  uint32_t layer;           // sluice_step.layer; 0 outside the layers
+  uint64_t logits;     // choose, token: float[vocabulary] to choose from, 4-byte aligned; the repeat penalty is put
+                       // into them
+  uint64_t banned;     // choose, token: a bit for each id that is never chosen, uint32[(vocabulary + 31) / 32]; or 0
+  uint64_t chosen;     // choose, token: int32[SLUICE_DEVICE_CHOSEN], id number n goes to n % that; may be the host's
+  uint32_t cache_type; // SLUICE_CACHE_*
+  uint32_t layer;      // sluice_step.layer; 0 outside the layers
 } sluice_device_args;
 #define SLUICE_DEVICE_CHOSEN 256u
 
@@ -311,9 +312,8 @@ typedef struct sluice_device_variant {
   const char *target; // e.g. "sm_90"
   const sluice_device_image *images;
   uint64_t image_count;
-  const sluice_device_step_kernels
-      *kernels; // [kernel_count], by sluice_step.kernel, like sluice_variant.kernels; those
-                // of the program that a device does not run (peak) have no names
+  const sluice_device_step_kernels *kernels; // [kernel_count], by sluice_step.kernel, like sluice_variant.kernels;
+                                             // those of the program that a device does not run (peak) have no names
   uint64_t kernel_count;
   sluice_device_kernel token, choose;
   uint64_t prepared_bytes;
@@ -321,7 +321,7 @@ typedef struct sluice_device_variant {
 } sluice_device_variant;
 
 extern const sluice_device_variant *const sluice_device_variants[]; // defined by generated code, oldest first
-extern const uint64_t sluice_device_variant_count;                  // defined by generated code; 0 in a file for CPUs alone
+extern const uint64_t sluice_device_variant_count; // defined by generated code; 0 in a file for CPUs alone
 
 #ifdef __cplusplus
 }

@@ -258,6 +258,7 @@ private:
 
   void readLayers() {
     const Architecture &architecture = *config.architecture;
+    config.trainedContext = config.context;
     if (contextLimit && contextLimit < config.context)
       config.context = contextLimit;
     const bool hasLongFactors = checkpoint.findTensor("rope_factors_long.weight");

@@ -333,6 +333,7 @@ private:
 
   void readLayers() {
     const Architecture &architecture = *config.architecture;
+    config.trainedContext = config.context;
     if (contextLimit && contextLimit < config.context)
       config.context = contextLimit;
     static const Json none = Json::object();

@@ -167,6 +167,16 @@ llvm::Expected<OwningOpRef<ModuleOp>> sluice::importModel(MLIRContext &context, 
   ModelTensors tensors(checkpoint, *config, options);
   if (llvm::Error failure = tensors.find())
     return failure;
+  llvm::Expected<std::vector<std::string>> unquantized = tensors.unquantized();
+  if (!unquantized)
+    return unquantized.takeError();
+  for (const std::string &line : *unquantized)
+    emitWarning(UnknownLoc::get(&context)) << checkpoint.path() << ": " << line;
+  if (options.context > config->trainedContext)
+    emitWarning(UnknownLoc::get(&context))
+        << checkpoint.path() << ": the model was trained for " << config->trainedContext
+        << " positions, beyond which answers degrade: it is made for these, not for the " << options.context
+        << " of --context";
   OwningOpRef<ModuleOp> module = Importer(context, checkpoint, *config, tensors).build();
   if (failed(verify(*module)))
     return checkpoint.error("its import does not verify"); // a defect of ours: the diagnostic says which

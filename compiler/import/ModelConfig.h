@@ -25,7 +25,8 @@ struct ModelConfig {
   Layout layout = Layout::Gguf;
   std::string name;
   int64_t layers = 0, width = 0, heads = 0, kvHeads = 0, headDim = 0, feedForward = 0, context = 0;
-  int64_t rotated = 0; // channels of a head that are rotated
+  int64_t trainedContext = 0; // of the checkpoint; `context` is at most that
+  int64_t rotated = 0;        // channels of a head that are rotated
   double eps = 0;
   double embeddingScale = 1, residualScale = 1, logitScale = 1;
   double attentionScale = 0;                     // 0: 1 / sqrt(headDim)

@@ -1,6 +1,7 @@
 //===- ModelTensors.cpp - which tensors a model consists of, checked ------------------===//
 
 #include "compiler/import/ModelTensors.h"
+#include "compiler/UsageError.h"
 #include "llvm/ADT/STLExtras.h"
 
 using namespace sluice;
@@ -183,10 +184,58 @@ bool ModelTensors::has(const ModelWeight &weight, int64_t layer) const {
 
 Format ModelTensors::format(const ModelWeight &weight, int64_t layer) const {
   const FormatInfo &format = *checkpoint.findTensor(inLayer(weight.from, layer))->format;
-  if (weight.rows == 1 || !format.isFloat)
-    return format.format;
+  const QuantizeRule *rule = format.isFloat ? ruleFor(weight) : nullptr;
+  return !rule || weight.cols % formatInfo(rule->format).blockElements ? format.format : rule->format;
+}
+
+static bool matches(const QuantizeRule &rule, const ModelWeight &weight) {
+  return weight.rows > 1 && (rule.pattern.empty() || llvm::Regex(rule.pattern).match(weight.role));
+}
+
+const QuantizeRule *ModelTensors::ruleFor(const ModelWeight &weight) const {
   for (const QuantizeRule &rule : llvm::reverse(options.quantize))
-    if (rule.pattern.empty() || llvm::Regex(rule.pattern).match(weight.role))
-      return weight.cols % formatInfo(rule.format).blockElements ? format.format : rule.format;
-  return format.format;
+    if (matches(rule, weight))
+      return &rule;
+  return nullptr;
+}
+
+llvm::Expected<std::vector<std::string>> ModelTensors::unquantized() const {
+  auto all = llvm::concat<const ModelWeight>(ofModel, ofLayer);
+  for (const QuantizeRule &rule : options.quantize)
+    if (llvm::none_of(all, [&](const ModelWeight &weight) { return matches(rule, weight); })) {
+      std::string names;
+      for (const ModelWeight &weight : all)
+        if (weight.rows > 1)
+          names += (names.empty() ? "" : ", ") + weight.role;
+      return usageError("--quantize: no matrix matches '" + rule.pattern + "'; expected one of " + names);
+    }
+
+  int64_t kept = 0, undivided = 0;
+  std::string keptExample, undividedExample;
+  auto look = [&](const ModelWeight &weight, int64_t layer) {
+    const QuantizeRule *rule = ruleFor(weight);
+    if (!rule || !has(weight, layer))
+      return;
+    const std::string name = inLayer(weight.from, layer);
+    const FormatInfo &is = *checkpoint.findTensor(name)->format, &wanted = formatInfo(rule->format);
+    if (!is.isFloat && is.format != wanted.format && kept++ == 0)
+      keptExample = "'" + name + "', which is " + is.name.str();
+    if (is.isFloat && weight.cols % wanted.blockElements && undivided++ == 0)
+      undividedExample = ("'" + name + "': rows of " + Twine(weight.cols) + ", blocks of " +
+                          Twine(wanted.blockElements) + " in " + wanted.name)
+                             .str();
+  };
+  for (const ModelWeight &weight : ofModel)
+    look(weight, 0);
+  for (int64_t layer = 0; layer < config.layers; ++layer)
+    for (const ModelWeight &weight : ofLayer)
+      look(weight, layer);
+  std::vector<std::string> lines;
+  auto say = [&](int64_t count, const Twine &what) {
+    if (count)
+      lines.push_back(("--quantize leaves " + Twine(count) + (count == 1 ? " matrix " : " matrices ") + what).str());
+  };
+  say(kept, "as the checkpoint has quantised them, such as " + keptExample);
+  say(undivided, "in floats, whose rows are no whole blocks, such as " + undividedExample);
+  return lines;
 }

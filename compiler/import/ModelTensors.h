@@ -36,8 +36,12 @@ public:
   // Whether a layer has it, and the format in which it is packed.
   bool has(const ModelWeight &weight, int64_t layer) const;
   llama::Format format(const ModelWeight &weight, int64_t layer) const;
+  // What the rules of options.quantize ask for and do not get, a line for each reason. A pattern that no matrix matches
+  // is a UsageError.
+  llvm::Expected<std::vector<std::string>> unquantized() const;
 
 private:
+  const QuantizeRule *ruleFor(const ModelWeight &weight) const; // null if there is none
   llvm::Error check(const ModelWeight &weight, int64_t layer);
   void listWeights();
   std::string nameOf(llvm::StringRef role) const { return tensorName(*config.architecture, config.layout, role); }

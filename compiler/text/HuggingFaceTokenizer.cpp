@@ -134,28 +134,32 @@ private:
     const Object *tokens = config.getObject("added_tokens_decoder");
     if (!tokens)
       return;
+    auto idOf = [](llvm::StringRef key) -> std::optional<uint32_t> {
+      uint32_t id;
+      return key.getAsInteger(10, id) || id >= mostTokens ? std::nullopt : std::optional(id);
+    };
+    uint32_t count = uint32_t(model.tokens.size());
+    for (const auto &[key, value] : *tokens)
+      count = std::max(count, idOf(key).value_or(0) + 1);
+    model.resize(count);
     llvm::DenseSet<uint32_t> listed;
     for (const TokenizerModel::Added &each : model.added)
       listed.insert(each.id);
     for (const auto &[key, value] : *tokens) {
       const Object *token = value.getAsObject();
-      uint32_t id;
-      if (!token || llvm::StringRef(key).getAsInteger(10, id) || id >= mostTokens)
+      const std::optional<uint32_t> id = idOf(key);
+      if (!token || !id)
         continue;
       llvm::StringRef content = token->getString("content").value_or("");
       bool special = token->getBoolean("special").value_or(false);
-      if (content.empty() || !listed.insert(id).second)
+      if (content.empty() || !listed.insert(*id).second)
         continue;
-      while (model.tokens.size() <= id)
-        model.add("", NormalToken, false);
-      model.tokens[id] = content.str();
-      if (model.kinds[id] != UnknownToken)
-        model.kinds[id] = special ? ControlToken : UserDefinedToken;
-      model.added.push_back({id, content.str(), special, token->getBoolean("single_word").value_or(false),
+      model.tokens[*id] = content.str();
+      if (model.kinds[*id] != UnknownToken)
+        model.kinds[*id] = special ? ControlToken : UserDefinedToken;
+      model.added.push_back({*id, content.str(), special, token->getBoolean("single_word").value_or(false),
                              token->getBoolean("lstrip").value_or(false), token->getBoolean("rstrip").value_or(false)});
     }
-    if (model.algorithm == TokenizerAlgorithm::Unigram)
-      model.scores.resize(model.tokens.size());
   }
 
   llvm::StringRef folder;

@@ -22,6 +22,34 @@ uint32_t TokenizerModel::find(llvm::StringRef text) const {
   return found == tokens.end() ? noToken : uint32_t(found - tokens.begin());
 }
 
+void TokenizerModel::resize(uint32_t count) {
+  const uint32_t before = uint32_t(tokens.size());
+  for (Merge &merge : merges)
+    for (uint32_t *symbol : {&merge.left, &merge.right})
+      *symbol += *symbol >= before ? count - before : 0; // modulo 2^32
+  tokens.resize(count);
+  kinds.resize(count, NormalToken);
+  inModel.resize(count);
+  if (algorithm == TokenizerAlgorithm::Unigram)
+    scores.resize(count);
+}
+
+llvm::Error TokenizerModel::fit(uint32_t rows) {
+  const uint32_t count = uint32_t(tokens.size());
+  if (count <= rows)
+    return llvm::Error::success();
+  // Those of images, say, beside a model that reads none.
+  for (uint32_t id = count; id-- > rows;)
+    if (inModel[id] || llvm::is_contained(prefix, id) || llvm::is_contained(suffix, id) || id == bos || id == eos ||
+        id == unknown)
+      return llvm::createStringError("the tokenizer has token " + llvm::Twine(id) + ", and the embedding " +
+                                     llvm::Twine(rows) + " rows; expected ids below that");
+  resize(rows);
+  llvm::erase_if(added, [&](const Added &each) { return each.id >= rows; });
+  llvm::erase_if(ends, [&](uint32_t id) { return id >= rows; });
+  return llvm::Error::success();
+}
+
 llvm::Error sluice::expectModestVocabulary(const std::vector<llvm::StringRef> &texts) {
   if (texts.size() > mostTokens)
     return llvm::createStringError("expected at most " + llvm::Twine(mostTokens) + " tokens, got " +

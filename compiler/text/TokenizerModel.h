@@ -60,6 +60,10 @@ struct TokenizerModel {
 
   // Adds a token that is not in text unless it is listed among `added`, too.
   uint32_t add(llvm::StringRef text, TokenKind kind, bool inModel);
+  // To a model with an embedding of so many rows: drops added tokens behind them. Others there are an error.
+  llvm::Error fit(uint32_t rows);
+  // Adds empty tokens, or drops the last ones, which no merge may have; symbols behind the tokens move.
+  void resize(uint32_t count);
   // The id of the first token with that text; noToken if there is none.
   uint32_t find(llvm::StringRef text) const;
 };

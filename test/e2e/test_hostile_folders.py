@@ -7,6 +7,7 @@ import shutil
 
 import folders
 import pytest
+from conftest import compile_model, run
 from measured import compile_measured, expect_refusal
 
 
@@ -175,6 +176,25 @@ def test_vocabulary(name, model, tmp_path):
     tokenizer["model"]["vocab"].update(more)
     (model / "tokenizer.json").write_text(json.dumps(tokenizer))
     expect_refusal(model, tmp_path, "tokenizer.json", expected)
+
+
+def test_tokens_behind_the_embedding(model, tmp_path):
+    """Added ones are dropped, as by converters to GGUF; the model's own are an error, and so are those that are put around a text."""
+    file = model / "tokenizer.json"
+    tokenizer = json.loads(file.read_text())
+    rows = json.loads((model / "config.json").read_text())["vocab_size"]
+    tokenizer["added_tokens"].append({"id": rows + 5, "content": "<image>", "special": True})
+    file.write_text(json.dumps(tokenizer))
+    compiled = compile_model(model, tmp_path / "compiled")
+    ids = [int(line) for line in run(compiled, "tokenize", input=b"an <image> here").stdout.split()]
+    assert max(ids) < rows and run(compiled, "detokenize", input=" ".join(map(str, ids)).encode()).stdout.endswith(b"an <image> here")
+    tokenizer["model"]["vocab"]["qqqq"] = rows + 7
+    file.write_text(json.dumps(tokenizer))
+    expect_refusal(model, tmp_path, f"token {rows + 7}, and the embedding {rows} rows")
+    del tokenizer["model"]["vocab"]["qqqq"]
+    file.write_text(json.dumps(tokenizer))
+    (model / "tokenizer_config.json").write_text(json.dumps({"bos_token": "<image>"}))
+    expect_refusal(model, tmp_path, f"token {rows + 5}, and the embedding {rows} rows")
 
 
 def test_scores_that_are_none(model, tmp_path):

@@ -195,6 +195,27 @@ static int refusalsOfDamage(const std::vector<uint8_t> &section) {
   return refused;
 }
 
+TEST(Tokenizer, MovesSymbolsThatAreNoTokens) {
+  TokenizerModel model;
+  model.add("a", NormalToken, true), model.add("ab", NormalToken, true);
+  model.characters = {"b"};
+  model.merges = {{0, 2, 1, 0}};
+  model.resize(5);
+  EXPECT_EQ(model.merges[0].left, 0u);
+  EXPECT_EQ(model.merges[0].right, 5u);
+  EXPECT_EQ(model.merges[0].result, 1u);
+  EXPECT_FALSE(model.inModel[4]);
+  model.added.push_back({3, "<image>"});
+  model.ends = {1, 4};
+  EXPECT_FALSE(bool(model.fit(2)));
+  EXPECT_EQ(model.merges[0].right, 2u);
+  EXPECT_EQ(model.tokens.size(), 2u);
+  EXPECT_TRUE(model.added.empty());
+  EXPECT_EQ(model.ends, std::vector<uint32_t>{1});
+  EXPECT_EQ(llvm::toString(model.fit(1)),
+            "the tokenizer has token 1, and the embedding 1 rows; expected ids below that");
+}
+
 TEST(Tokenizer, SurvivesDamage) {
   Vocabulary v;
   v.add("<|im_end|>", 3);
@@ -382,8 +403,9 @@ TEST(ChatTemplate, ReleasesValuesThatHoldThemselves) {
 }
 
 TEST(ChatTemplate, DestroysDeepValues) {
-  std::vector<uint8_t> section = compiled("{% set ns = namespace(a=0, b={}) %}{% for i in range(1000) %}{% for j in range(400) %}"
-                                          "{% set ns.a = [ns.a] %}{% set ns.b = {'b': ns.b} %}{% endfor %}{% endfor %}"
-                                          "{% set ns.a = 0 %}done");
+  std::vector<uint8_t> section =
+      compiled("{% set ns = namespace(a=0, b={}) %}{% for i in range(1000) %}{% for j in range(400) %}"
+               "{% set ns.a = [ns.a] %}{% set ns.b = {'b': ns.b} %}{% endfor %}{% endfor %}"
+               "{% set ns.a = 0 %}done");
   EXPECT_EQ(ChatTemplate(section).render({}, true, "", ""), "done");
 }
