@@ -59,7 +59,7 @@ struct Workload {
 // What it is predicted for; a compiled model's `bench --profile` measures both. Default: about one core of a server of
 // 2023.
 struct Machine {
-  double gigabytesPerSecond = 25;     // read from memory
+  double gigabytesPerSecond = 0;      // read from memory; 0: by the target
   double gigaoperationsPerSecond = 0; // multiplications and additions of 8-bit dot products; 0: by the target
 };
 

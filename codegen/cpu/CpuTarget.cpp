@@ -56,10 +56,13 @@ public:
   llvm::Error explain(llama::ModelOp model, const Workload &workload, const Machine &given,
                       llvm::raw_ostream &out) const override {
     Machine machine = given;
-    constexpr double gigahertz = 3.5;
+    constexpr double gigahertz = 3.5, gigabytes = 25;
+    if (machine.gigabytesPerSecond == 0)
+      machine.gigabytesPerSecond = gigabytes;
     if (machine.gigaoperationsPerSecond == 0)
       machine.gigaoperationsPerSecond = gigahertz * operationsPerCycle();
-    printTraffic(model, out, name(), [&](stream::PhaseOp phase) { return cost(phase); }, workload, machine);
+    printTraffic(
+        model, out, name(), [&](stream::PhaseOp phase) { return cost(phase); }, workload, machine);
     return llvm::Error::success();
   }
 

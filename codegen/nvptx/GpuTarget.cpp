@@ -29,14 +29,17 @@ public:
     return kind == EmitKind::Object ? emitDeviceObject(module, facts, out) : emitPtx(module, facts, kind, out);
   }
 
-  llvm::Error explain(llama::ModelOp model, const Workload &workload, const Machine &,
+  llvm::Error explain(llama::ModelOp model, const Workload &workload, const Machine &machine,
                       llvm::raw_ostream &out) const override {
     if (workload.prompt)
       return llvm::createStringError("a prompt's time is not predicted for GPUs; leave --prefill out");
-    llvm::Expected<TokenReport> report = reportToken(model->getParentOfType<ModuleOp>(), facts, workload);
+    GpuFacts chip = facts;
+    if (machine.gigabytesPerSecond)
+      chip.gigabytesPerSecond = machine.gigabytesPerSecond;
+    llvm::Expected<TokenReport> report = reportToken(model->getParentOfType<ModuleOp>(), chip, workload);
     if (!report)
       return report.takeError();
-    printReport(*report, facts, out);
+    printReport(*report, chip, out);
     return llvm::Error::success();
   }
 

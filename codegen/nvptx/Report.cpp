@@ -238,8 +238,8 @@ void sluice::codegen::printReport(const TokenReport &report, const GpuFacts &fac
          "  us\n";
   for (const PhaseReport &phase : report.phases) {
     out << llvm::left_justify(StringRef(phase.name), width)
-        << llvm::format(" %5lld %14lld %14lld", (long long)phase.runs, (long long)phase.weightBytes,
-                        (long long)phase.cacheBytes);
+        << llvm::format(" %5lld %14lld %14lld", (long long)phase.runs, (long long)(phase.runs * phase.weightBytes),
+                        (long long)(phase.runs * phase.cacheBytes));
     if (phase.hasWeights())
       out << llvm::format("  %6.0f %5.1f %%  %5.1f KiB  %5.0f %%", phase.slicesOfBlock, 100 * phase.tail,
                           phase.bytesInFlight / 1024, 100 * phase.wideLoads);
@@ -255,7 +255,7 @@ void sluice::codegen::printReport(const TokenReport &report, const GpuFacts &fac
       out << llvm::format("  %5.2f of %5.2f", phase.instructionsPerWeight, phase.budget);
     else
       out << llvm::format("  %14s", "-");
-    out << llvm::format(" %11.1f\n", phase.microseconds);
+    out << llvm::format(" %11.1f\n", double(phase.runs) * phase.microseconds);
   }
   const double share = double(report.bytes) / report.microseconds / 1e3 / facts.gigabytesPerSecond;
   out << llvm::format(
@@ -270,7 +270,8 @@ void sluice::codegen::printReport(const TokenReport &report, const GpuFacts &fac
       "In flight: bytes of weights in each multiprocessor; by Little's law %.1f KiB keep the memory busy "
       "(%.0f ns). %u of %u warps of a multiprocessor are in use, by design: one block.\n",
       facts.bytesInFlight() / 1024, facts.loadedLatency, facts.warps, facts.maxWarps);
-  out << "Slices: of the busiest block; tail: how much longer it reads than the average. Instructions: of a thread, "
+  out << "Bytes and us: of all runs. Slices: of the busiest block; tail: how much longer it reads than the average. "
+         "Instructions: of a thread, "
       << (report.disassembled ? "of machine code" : "of PTX (nvdisasm was not found)")
       << ", and what would take as long as the memory.\n";
   if (report.assembled)
