@@ -27,11 +27,16 @@ static std::vector<const sluice_device_kernel *> kernelsOf(const sluice_device_v
   return kernels;
 }
 
-bool sluice::runtime::runsOn(const sluice_device_variant &variant, const CudaDeviceInfo &device) {
+uint32_t sluice::runtime::sharedBytesOf(const sluice_device_variant &variant) {
+  uint32_t most = 0;
   for (const sluice_device_kernel *kernel : kernelsOf(variant))
-    if (kernel->name && kernel->shared_bytes > device.sharedBytes)
-      return false;
-  return std::any_of(variant.images, variant.images + variant.image_count,
+    most = std::max(most, kernel->name ? kernel->shared_bytes : 0);
+  return most;
+}
+
+bool sluice::runtime::runsOn(const sluice_device_variant &variant, const CudaDeviceInfo &device) {
+  return sharedBytesOf(variant) <= device.sharedBytes &&
+         std::any_of(variant.images, variant.images + variant.image_count,
                      [&](const sluice_device_image &image) { return ::runsOn(image, device); });
 }
 

@@ -36,6 +36,8 @@ private:
   CudaModule module;
 };
 
+// The most shared memory that a block of its kernels has.
+uint32_t sharedBytesOf(const sluice_device_variant &variant);
 // Whether `device` can run some image of `variant`.
 bool runsOn(const sluice_device_variant &variant, const CudaDeviceInfo &device);
 // The variant for `device`, or null if it can run none.

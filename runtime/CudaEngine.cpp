@@ -343,7 +343,8 @@ int32_t CudaEngine::readChosen(uint64_t number) {
 // What its memory can do by its clock and width; arithmetic is no limit that is known.
 Capability CudaEngine::measure() {
   return {.bandwidth = device.bandwidth > 0 ? device.bandwidth : std::numeric_limits<double>::infinity(),
-          .peak = std::numeric_limits<double>::infinity()};
+          .peak = std::numeric_limits<double>::infinity(),
+          .nominal = true};
 }
 
 void CudaEngine::startProfile(uint32_t kind) {
@@ -365,13 +366,14 @@ static CudaDeviceInfo chooseDevice(std::span<const sluice_device_variant *const>
       continue;
     if (chooseVariant(variants, device))
       return device;
-    here += (here.empty() ? "" : ", ") + device.name + " (sm_" + std::to_string(device.architecture) + ")";
+    here += (here.empty() ? "" : ", ") + device.name + " (sm_" + std::to_string(device.architecture) + ", " +
+            std::to_string(device.sharedBytes) + " bytes)";
   }
   std::string targets;
   for (const sluice_device_variant *variant : variants)
-    targets += (targets.empty() ? "" : ", ") + std::string(variant->target);
-  throw NoDevice("the file has code for " + targets + " and newer, and the machine has " + here +
-                 "; compile the model for it");
+    targets += (targets.empty() ? "" : "; for ") + std::string(variant->target) + " and newer with " +
+               std::to_string(sharedBytesOf(*variant)) + " bytes of shared memory a block";
+  throw NoDevice("the file has code for " + targets + "; the machine has " + here + "; compile the model for it");
 }
 
 std::span<const sluice_device_variant *const> sluice::runtime::deviceVariants() {

@@ -29,6 +29,7 @@ struct KernelCosts {
 struct Capability {
   double bandwidth, peak;
   unsigned workers = 1;
+  bool nominal = false; // by the data of the chip, not measured
 };
 
 class Engine {

@@ -20,9 +20,7 @@ const sluice_variant &Executable::variant() const {
 std::unique_ptr<Engine> Executable::engine(const Options &options, uint64_t context, bool orFewer) const {
   const bool onDevice = !deviceVariants().empty() && !options.onProcessor;
   if (!onDevice && (options.device >= 0 || options.launch != Launch::Best))
-    throw UsageError(deviceVariants().empty() ? "the file has code for processors alone: --device and --launch are for "
-                                                "files compiled with --target=sm_80 or newer"
-                                              : "--launch is for devices, and --device says cpu");
+    throw UsageError("--launch is for devices, and --device says cpu");
   if (onDevice) {
     try {
       return makeDeviceEngine(model, options.device, options.launch, orFewer ? 0 : context, options.cacheType,

@@ -104,7 +104,8 @@ void Model::checkSections() {
   sluice_trailer trailer; // the file's end need not be aligned
   std::memcpy(&trailer, base + size - sizeof trailer, sizeof trailer);
   if (trailer.magic != SLUICE_MAGIC)
-    fail("expected a compiled model behind the program, found none: the file is cut short or was changed");
+    fail("expected a compiled model behind the program, found none: the file is another program, cut short, or was "
+         "changed");
   if (trailer.abi_version != SLUICE_ABI_VERSION)
     fail("expected file version " + std::to_string(SLUICE_ABI_VERSION) + ", got " +
          std::to_string(trailer.abi_version));

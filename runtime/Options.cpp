@@ -75,6 +75,12 @@ static void addCacheType(CLI::App &app, Options &options) {
       ->type_name("TYPE");
 }
 
+// A file for processors alone does not list such options; main() says what they are for.
+static void inDeviceGroup(CLI::Option *option) {
+  if (deviceVariants().empty())
+    option->group("");
+}
+
 static void addDevice(CLI::App &app, Options &options) {
   app.add_option_function<std::string>(
          "--device",
@@ -96,6 +102,13 @@ static void addDevice(CLI::App &app, Options &options) {
          "file has it)")
       ->check(CLI::IsMember({"token", "phases"}))
       ->type_name("HOW");
+  for (const char *name : {"--device", "--launch"})
+    inDeviceGroup(app.get_option(name));
+}
+
+static constexpr const char *inputName = "FILE";
+static void addInput(CLI::App &app, Options &options, const char *help) {
+  app.add_option(inputName, options.file, help)->required()->type_name("");
 }
 
 // The model's makers may have said.
@@ -125,11 +138,9 @@ static void addGenerate(CLI::App &app, Options &options) {
   addContext(app, options, "most tokens of a conversation (default: what the model was trained for)");
   addCacheType(app, options);
   addThreads(app, options);
-  if (!deviceVariants().empty()) {
-    addDevice(app, options);
-    app.add_flag("--list-devices", options.listDevices,
-                 "list the devices of this machine, and whether the file has code for them");
-  }
+  addDevice(app, options);
+  inDeviceGroup(app.add_flag("--list-devices", options.listDevices,
+                             "list the devices of this machine, and whether the file has code for them"));
   SamplingOptions &s = options.sampling;
   app.add_option("-s,--seed", options.seed, "the same seed gives the same text (default: -1, a new one each time)")
       ->check(range(int64_t(-1), INT64_MAX))
@@ -176,8 +187,7 @@ static void addBench(CLI::App &app, Options &options) {
       ->check(range(1u, mostThreads()))
       ->type_name("N,..");
   addCacheType(app, options);
-  if (!deviceVariants().empty())
-    addDevice(app, options);
+  addDevice(app, options);
   app.add_option("-r,--repetitions", options.repetitions, "runs of each test after one to warm up (default: 5)")
       ->check(range(1u, 100000u))
       ->type_name("N");
@@ -221,11 +231,7 @@ std::optional<Options> sluice::runtime::parseOptions(std::vector<std::string> ar
       "take the text of special tokens for ordinary text");
   command("detokenize", Command::Detokenize, "token ids on standard input to text");
   CLI::App *render = command("template", Command::Template, "apply the chat template to a list of messages");
-  render
-      ->add_option("file", options.file,
-                   "JSON: [{\"role\": \"user\", \"content\": \"...\"}, ...]; - for standard input")
-      ->required()
-      ->type_name("FILE");
+  addInput(*render, options, "JSON: [{\"role\": \"user\", \"content\": \"...\"}, ...]; - for standard input");
   render->add_flag_function(
       "--no-generation-prompt", [&](int64_t) { options.generationPrompt = false; },
       "do not open the assistant's answer");
@@ -239,11 +245,10 @@ std::optional<Options> sluice::runtime::parseOptions(std::vector<std::string> ar
   addThreads(*eval, options);
   addContext(*eval, options, "context (default: what the model was trained for)");
   addCacheType(*eval, options);
-  if (!deviceVariants().empty())
-    addDevice(*eval, options);
+  addDevice(*eval, options);
   CLI::App *perplexity =
       command("perplexity", Command::Perplexity, "how well the model predicts a text, as llama.cpp defines it");
-  perplexity->add_option("file", options.file, "the text; - for standard input")->required()->type_name("FILE");
+  addInput(*perplexity, options, "the text; - for standard input");
   addContext(*perplexity, options, "tokens of a chunk, of which the second half is scored (default: 512)");
   addCacheType(*perplexity, options);
   perplexity->add_option("--chunks", options.chunks, "most chunks to score (default: -1, all)")
@@ -251,8 +256,7 @@ std::optional<Options> sluice::runtime::parseOptions(std::vector<std::string> ar
       ->type_name("N");
   perplexity->add_flag("--json", options.json, "print the result as JSON");
   addThreads(*perplexity, options);
-  if (!deviceVariants().empty())
-    addDevice(*perplexity, options);
+  addDevice(*perplexity, options);
   addBench(*command("bench", Command::Bench, "tokens a second, and share of the machine's read bandwidth"), options);
   CLI::App *info = command("info", Command::Info, "what this file is: model, target, shapes, sizes, source");
   info->add_flag("--json", options.json, "print it as JSON");
@@ -273,7 +277,10 @@ std::optional<Options> sluice::runtime::parseOptions(std::vector<std::string> ar
       std::string command = program; // whose help has the options
       for (const CLI::App *sub : app.get_subcommands())
         command += " " + sub->get_name();
-      note("error: " + std::string(error.what()) + "\n`" + command + " --help` lists the options");
+      std::string text = error.what();
+      if (text == CLI::RequiredError(inputName).what())
+        text += ": the name of a file, or - for standard input";
+      note("error: " + text + "\n`" + command + " --help` lists the options");
     }
     return std::nullopt;
   }

@@ -5,6 +5,7 @@
 #include "runtime/Error.h"
 #include "runtime/Streams.h"
 #include "runtime/Tokenizer.h"
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 using namespace sluice;
@@ -33,16 +34,30 @@ void sluice::runtime::detokenize(const Executable &executable, const Options &op
 }
 
 static std::vector<ChatTemplate::Message> parseMessages(const std::string &text, const std::string &file) {
-  const std::string expected = file + ": expected a JSON list of {\"role\": text, \"content\": text}";
-  std::vector<ChatTemplate::Message> messages;
+  const std::string expected =
+      (file == "-" ? "standard input" : file) + ": expected a JSON list of {\"role\": text, \"content\": text}, got ";
+  nlohmann::json list;
   try {
-    nlohmann::json list = nlohmann::json::parse(text);
-    if (!list.is_array())
-      throw Error(expected);
-    for (const nlohmann::json &message : list)
-      messages.push_back({message.at("role").get<std::string>(), message.at("content").get<std::string>()});
-  } catch (const nlohmann::json::exception &error) {
-    throw Error(expected + ", got an error: " + error.what());
+    list = nlohmann::json::parse(text);
+  } catch (const nlohmann::json::parse_error &error) {
+    const size_t byte = std::clamp<size_t>(error.byte, 1, text.size() + 1); // counted from 1
+    const auto line = 1 + std::count(text.begin(), text.begin() + ptrdiff_t(byte - 1), '\n');
+    throw Error(expected + (text.empty() ? "nothing"
+                                         : "what is no JSON at byte " + std::to_string(byte) + ", in line " +
+                                               std::to_string(line)));
+  } catch (const nlohmann::json::exception &) {
+    throw Error(expected + "a number beyond all bounds");
+  }
+  if (!list.is_array())
+    throw Error(expected + "JSON of another kind");
+  std::vector<ChatTemplate::Message> messages;
+  for (const nlohmann::json &message : list) {
+    auto textOf = [&](const char *key) {
+      if (!message.is_object() || !message.contains(key) || !message[key].is_string())
+        throw Error(expected + "element " + std::to_string(messages.size() + 1) + " without a text '" + key + "'");
+      return message[key].get<std::string>();
+    };
+    messages.push_back({textOf("role"), textOf("content")});
   }
   return messages;
 }

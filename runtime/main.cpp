@@ -11,6 +11,9 @@
 using namespace sluice::runtime;
 
 static void run(const Executable &executable, const Options &options) {
+  if (deviceVariants().empty() && (options.listDevices || options.device >= 0 || options.launch != Launch::Best))
+    throw UsageError("the file has code for processors alone: --device, --launch and --list-devices are for files "
+                     "compiled with --target=sm_80 or newer");
   if (options.listDevices)
     return writeOut(listDevices());
   switch (options.command) {

@@ -117,6 +117,57 @@ def test_wrong_usage(tiny_executable):
     assert nothing.returncode == 2 and b"-p or -n of at least 1" in nothing.stderr, nothing
 
 
+    for command in (["-p", "x", "--device", "0"], ["--list-devices"], ["bench", "--launch", "token"], ["eval", "--tokens", "x", "--logits", "y", "--device", "1"]):
+        result = run(tiny_executable, *command, check=False)
+        assert result.returncode == 2 and b"code for processors alone" in result.stderr and result.stderr.count(b"\n") == 1, result
+    for command in ("perplexity", "template"):
+        result = run(tiny_executable, command, check=False)
+        assert result.returncode == 2 and b"FILE is required: the name of a file, or - for standard input" in result.stderr, result
+
+
+def test_quantize_rows_that_do_not_divide(tmp_path):
+    path = make_model(tmp_path / "model.gguf", "--type", "f32", "--width", "64", "--ffn", "256", "--layers", "2")
+    result = run(SLUICE, "compile", path, "-q", "-o", tmp_path / "model", "--quantize", "q4_k,attn=f16")
+    lines = result.stderr.decode().splitlines()
+    assert len(lines) == 1 and "warning: " in lines[0] and "in floats, whose rows are no whole blocks" in lines[0], lines
+    assert "rows of 64, blocks of 256 in q4_k" in lines[0], lines
+    assert json.loads(run(tmp_path / "model", "info", "--json").stdout)["formats"].count("q4_k") == 1  # ffn_down
+
+
+MESSAGES = {
+    "": "nothing",
+    '[{"role": "user",\n "content": }]': "no JSON at byte 31, in line 2",
+    "[": "no JSON at byte 2, in line 1",
+    '["\xff"]': "no JSON at byte 3",
+    "[1e999]": "a number beyond all bounds",
+    "{}": "JSON of another kind",
+    '[{"role": "user", "content": "a"}, {"role": "user", "content": 3}]': "element 2 without a text 'content'",
+    "[[]]": "element 1 without a text 'role'",
+}
+
+
+def test_messages_that_are_none(tiny_executable, tmp_path):
+    file = tmp_path / "messages.json"
+    for text, expected in MESSAGES.items():
+        file.write_bytes(text.encode("latin-1"))
+        for result, name in ((run(tiny_executable, "template", file, check=False), str(file)),
+                             (run(tiny_executable, "template", "-", input=file.read_bytes(), check=False), "standard input")):
+            said = result.stderr.decode()
+            assert result.returncode == 1 and said.startswith(f"error: {name}: expected a JSON list") and expected in said, (text, said)
+            assert said.count("\n") == 1 and "exception" not in said and "json." not in said.replace(name, ""), said
+
+
+def test_verify_of_other_files(tiny, tmp_path):
+    kinds = {"gguf": (tiny.read_bytes(), "got a GGUF file"), "elf": (SLUICE.read_bytes(), "another program"),
+             "text": (b"a text\n", "got no executable"), "empty": (b"", "got an empty file")}
+    for name, (data, expected) in kinds.items():
+        (tmp_path / name).write_bytes(data)
+        result = run(SLUICE, "verify", tmp_path / name, check=False)
+        said = result.stderr.decode()
+        assert result.returncode == 1 and name in said and "expected a compiled model" in said and expected in said and said.count("\n") == 1, said
+    assert b"got a folder" in run(SLUICE, "verify", tmp_path, check=False).stderr
+
+
 def test_prompt_longer_than_the_context(tiny_executable):
     for arguments in (["-c", "64", "--raw"], ["--raw"], ["-c", "32"]):
         result = run(tiny_executable, *arguments, "-n", "4", input=b"many words here " * 200, check=False)

@@ -7,6 +7,7 @@
 #include "codegen/Target.h"
 #include "compiler/Driver.h"
 #include "compiler/Pipeline.h"
+#include "compiler/UsageError.h"
 #include "compiler/Version.h"
 #include "mlir/Transforms/Passes.h"
 #include "passes/Passes.h"
@@ -14,9 +15,11 @@
 #include "runtime/Error.h"
 #include "runtime/Integrity.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Regex.h"
 #include <CLI/CLI.hpp>
 #include <csignal>
+#include <fstream>
 
 using namespace sluice;
 
@@ -50,9 +53,10 @@ static int endBySignal() {
 }
 
 static int report(llvm::Error error) {
-  bool wasInterrupted = false;
+  bool wasInterrupted = false, isUsage = false;
   std::string text;
   llvm::handleAllErrors(std::move(error), [&](const llvm::ErrorInfoBase &info) {
+    isUsage |= info.isA<UsageError>();
     wasInterrupted |= info.convertToErrorCode() == std::errc::interrupted;
     text += (text.empty() ? "" : "\n") + info.message();
   });
@@ -66,7 +70,7 @@ static int report(llvm::Error error) {
   if (text.empty())
     return 0;
   llvm::errs() << "sluice: error: " << text << '\n';
-  return 1;
+  return isUsage ? 2 : 1;
 }
 
 // "PHASE:PIPELINE", at the first colon.
@@ -144,6 +148,25 @@ static void addPhaseOptions(CLI::App &command, Options &options) {
       ->allow_extra_args(false);
 }
 
+// What `path` is, if that cannot be a compiled model. Other errors are the reader's to tell.
+static std::string otherKind(const std::string &path) {
+  llvm::sys::fs::file_status status;
+  if (llvm::sys::fs::status(path, status))
+    return "";
+  if (status.type() == llvm::sys::fs::file_type::directory_file)
+    return "a folder";
+  if (status.type() != llvm::sys::fs::file_type::regular_file)
+    return "no ordinary file";
+  if (status.getSize() == 0)
+    return "an empty file";
+  char start[4] = {};
+  std::ifstream(path, std::ios::binary).read(start, sizeof start);
+  const llvm::StringRef magic(start, sizeof start);
+  if (magic == "GGUF")
+    return "a GGUF file, which has no checksums";
+  return magic == "\177ELF" ? "" : "no executable";
+}
+
 // Reads what the file says of itself; runs nothing of it.
 static llvm::Error verify(const std::string &path, llvm::raw_ostream &out) {
   try {
@@ -156,6 +179,8 @@ static llvm::Error verify(const std::string &path, llvm::raw_ostream &out) {
     out << "whole: " << model.tensors().size() << " tensors, " << model.fileBytes() << " bytes\n";
     return llvm::Error::success();
   } catch (const runtime::Error &error) {
+    if (const std::string kind = otherKind(path); !kind.empty())
+      return llvm::createStringError(path + ": expected a compiled model, as 'sluice compile' writes it, got " + kind);
     return llvm::createStringError(error.what());
   }
 }
@@ -177,7 +202,9 @@ int main(int argc, char **argv) {
 
   CLI::App *compileCommand = app.add_subcommand("compile", "compile MODEL to an executable");
   addPhaseOptions(*compileCommand, options);
-  compileCommand->add_option("-o,--output", options.output, "executable to write; default: MODEL's name without suffix (with .out, if that is MODEL)")
+  compileCommand
+      ->add_option("-o,--output", options.output,
+                   "executable to write; default: MODEL's name without suffix (with .out, if that is MODEL)")
       ->type_name("FILE");
   compileCommand
       ->add_option("--target", options.targets,
@@ -217,10 +244,11 @@ int main(int argc, char **argv) {
         return name.find(',') == std::string::npos ? "" : "expected one target, got '" + name + "'";
       })
       ->capture_default_str();
-  explainCommand->add_option("--gb-per-s", options.machine.gigabytesPerSecond, "predict for memory of this speed")
+  explainCommand
+      ->add_option("--gb-per-s", options.machine.gigabytesPerSecond,
+                   "predict for memory of this speed; default: 25, or the GPU's")
       ->type_name("X")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
+      ->check(CLI::PositiveNumber);
   explainCommand
       ->add_option(
           "--gop-per-s", options.machine.gigaoperationsPerSecond,
