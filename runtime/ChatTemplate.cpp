@@ -152,7 +152,9 @@ private:
             macroBase = outerBase;
             return result;
           });
-      pendingCaller = &caller;
+      if (child(node, 0).kind != NodeKind::Call)
+        fail(node, "the tree is damaged");
+      callerOfNextCall = &caller;
       emit(node, out, evaluate(child(node, 0)).str());
       return Flow::Normal;
     }
@@ -234,10 +236,8 @@ private:
   Value callMacro(const TemplateNode &node, const TemplateArguments &arguments) {
     Level level(*this, node);
     Value scope = Value::dict();
-    if (pendingCaller) {
-      scope.set("caller", *pendingCaller);
-      pendingCaller = nullptr;
-    }
+    if (const Value *caller = std::exchange(callerOfMacro, nullptr))
+      scope.set("caller", *caller);
     for (uint32_t i = 0; i + 1 < node.childCount; ++i) {
       const TemplateNode &parameter = child(node, i);
       if (const Value *given = arguments.find(i, text(parameter).c_str()))
@@ -365,9 +365,12 @@ private:
     if (node.kind == NodeKind::Slice)
       return slice(node);
     if (node.kind == NodeKind::Call) {
+      const Value *caller = std::exchange(callerOfNextCall, nullptr); // it is for this call, not for those in arguments
       Value callee = evaluate(child(node, 0));
       TemplateArguments arguments = argumentsOf(node, 1);
+      callerOfMacro = caller;
       Value result = callee.function()(arguments);
+      callerOfMacro = nullptr;
       arguments.checkUsed();
       return result;
     }
@@ -533,7 +536,7 @@ private:
   const char *pool;
   std::vector<Value> scopes; // innermost last
   size_t macroBase = 0;      // scope of the macro being called
-  const Value *pendingCaller = nullptr;
+  const Value *callerOfNextCall = nullptr, *callerOfMacro = nullptr; // the body of a call block, while it lives
   std::optional<std::string> filteredBody; // what the innermost Missing of a filter block's filters stands for
   uint64_t steps = 0;
   size_t written = 0;

@@ -82,27 +82,33 @@ Values Dots::partSums(int64_t block) {
     }
     return sum;
   };
-  Values sums;
+  // What is shifted together is added up before: high bytes' dots, and the zero point's share where codes are in place.
+  const int64_t shift = llvm::Log2_64(record->factor(block));
+  Values shares, highs;
   for (int64_t part = 0; part < parts; ++part) {
-    Value start = t.c(0);
-    if (format.zeroPoint)
-      start = t.shl(wordOf({format.zeroPoint, format.scaleElements}, block, part, t.i32()),
-                    llvm::Log2_64(record->factor(block)));
-    sums.push_back(dots(start, operand.codesAt(), part));
-    if (operand.hasHighs())
-      sums.back() = t.add(sums.back(), t.shl(dots(t.c(0), operand.highsAt(), part), OperandPlan::highShift));
+    shares.push_back(format.zeroPoint ? wordOf({format.zeroPoint, format.scaleElements}, block, part, t.i32())
+                                      : t.c(0));
+    Value start = shift == OperandPlan::highShift ? shares[part] : t.c(0);
+    highs.push_back(operand.hasHighs() ? dots(start, operand.highsAt(), part) : start);
   }
   for (int64_t peak = 0; peak < operand.sparsePeaks(); ++peak) {
     const int64_t half = (firstBlock + block) % 2;
     Values word = t.unpack(t.load(t.vec(2, t.i32()), t.at(pairWords(block), operand.peakAt(peak) + half * 8), 8));
-    Value high = t.shl(t.dot4(t.c(0), record->codesAt(block, word[1]), word[0]), OperandPlan::highShift);
+    Value codesThere = record->codesAt(block, word[1]);
     if (parts == 1) {
-      sums[0] = t.add(sums[0], high);
+      highs[0] = t.dot4(highs[0], codesThere, word[0]);
       continue;
     }
-    Value isFirst = t.less(word[1], groups * layout.wordBytes());
-    sums[0] = t.add(sums[0], t.select(isFirst, high, t.c(0)));
-    sums[1] = t.add(sums[1], t.select(isFirst, t.c(0), high));
+    Value high = t.dot4(t.c(0), codesThere, word[0]), isFirst = t.less(word[1], groups * layout.wordBytes());
+    highs[0] = t.add(highs[0], t.select(isFirst, high, t.c(0)));
+    highs[1] = t.add(highs[1], t.select(isFirst, t.c(0), high));
+  }
+  Values sums;
+  for (int64_t part = 0; part < parts; ++part) {
+    Value start = t.shl(highs[part], OperandPlan::highShift);
+    if (shift != OperandPlan::highShift)
+      start = t.add(start, t.shl(shares[part], shift));
+    sums.push_back(dots(start, operand.codesAt(), part));
   }
   return sums;
 }

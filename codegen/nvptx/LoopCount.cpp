@@ -1,7 +1,9 @@
 //===- LoopCount.cpp - instructions of the innermost loop around a marked one ------------===//
 
 #include "codegen/nvptx/LoopCount.h"
+#include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/SetVector.h"
 #include "llvm/Support/Regex.h"
 #include <vector>
 
@@ -45,8 +47,15 @@ struct Listing {
   std::vector<Instruction> instructions;
 
   Listing(llvm::StringRef function, llvm::StringRef marker);
-  // Whether every way from the first instruction to `at` leads through `head`.
-  bool dominates(unsigned head, unsigned at) const;
+  // What is reached from the first instruction without `avoided`.
+  std::vector<bool> reached(unsigned avoided = nowhere) const;
+};
+
+// A natural loop.
+struct Loop {
+  unsigned head;
+  std::vector<bool> body; // which instructions are of it
+  unsigned size() const { return llvm::count(body, true); }
 };
 
 Listing::Listing(llvm::StringRef function, llvm::StringRef marker) {
@@ -64,76 +73,92 @@ Listing::Listing(llvm::StringRef function, llvm::StringRef marker) {
     }
     if (!line.contains(';') || line.trim().starts_with(".") || line.trim().starts_with("//"))
       continue; // directives, encodings
-    if (jump.match(line, &found))
+    // To code for a warp that has diverged, which the assembler puts behind the function: the usual way goes on.
+    const bool seldom = line.contains(".DIV"), conditional = line.contains('@') || line.contains(", `(");
+    if (!seldom && jump.match(line, &found))
       jumps.push_back({instructions.size(), found[2]});
-    const bool conditional = line.contains('@') || line.contains(", `(") || line.contains(".DIV");
-    instructions.push_back({nowhere, conditional || !end.match(line), line.contains(marker)});
+    instructions.push_back({nowhere, seldom || conditional || !end.match(line), line.contains(marker)});
   }
   for (auto [at, target] : jumps)
     if (auto to = labels.find(target); to != labels.end())
       instructions[at].target = to->second;
 }
 
-bool Listing::dominates(unsigned head, unsigned at) const {
+std::vector<bool> Listing::reached(unsigned avoided) const {
   std::vector<bool> seen(instructions.size());
   llvm::SmallVector<unsigned> next = {0};
   while (!next.empty()) {
-    unsigned i = next.pop_back_val();
-    if (i >= instructions.size() || i == head || seen[i])
+    const unsigned i = next.pop_back_val();
+    if (i >= instructions.size() || i == avoided || seen[i])
       continue;
-    if (i == at)
-      return false;
     seen[i] = true;
     if (instructions[i].fallsThrough)
       next.push_back(i + 1);
-    if (instructions[i].target != nowhere)
-      next.push_back(instructions[i].target);
+    next.push_back(instructions[i].target);
   }
-  return true;
+  return seen;
+}
+
+std::vector<Loop> loopsOf(const Listing &listing) {
+  const size_t count = listing.instructions.size();
+  std::vector<llvm::SmallVector<unsigned, 2>> before(count);
+  const std::vector<bool> reached = listing.reached();
+  for (auto [at, instruction] : llvm::enumerate(listing.instructions)) {
+    if (!reached[at])
+      continue;
+    if (instruction.fallsThrough && at + 1 < count)
+      before[at + 1].push_back(at);
+    if (instruction.target < count)
+      before[instruction.target].push_back(at);
+  }
+  std::vector<Loop> loops;
+  for (unsigned head = 0; head < count; ++head) {
+    if (before[head].size() < 2)
+      continue;
+    // Every way to a jump back leads through the head.
+    const std::vector<bool> without = listing.reached(head);
+    llvm::SmallVector<unsigned> next;
+    llvm::copy_if(before[head], std::back_inserter(next), [&](unsigned at) { return !without[at]; });
+    if (next.empty())
+      continue;
+    Loop loop{head, std::vector<bool>(count)};
+    loop.body[head] = true;
+    while (!next.empty()) {
+      const unsigned at = next.pop_back_val();
+      if (loop.body[at])
+        continue;
+      loop.body[at] = true;
+      next.append(before[at]);
+    }
+    loops.push_back(std::move(loop));
+  }
+  llvm::sort(loops, [](const Loop &a, const Loop &b) { return a.size() < b.size(); });
+  return loops;
 }
 } // namespace
 
 llvm::SmallVector<LoopCount> sluice::codegen::loopsAround(llvm::StringRef function, llvm::StringRef marker) {
   const Listing listing(function, marker);
-  struct Loop {
-    unsigned begin, end;
-    unsigned size() const { return end - begin + 1; }
-    bool holds(const Loop &other) const { return begin <= other.begin && end >= other.end && size() > other.size(); }
-    bool operator==(const Loop &other) const { return begin == other.begin && end == other.end; }
-  };
-  // A jump back to what every way to it leads through. Others are the returns of code out of line, which the assembler
-  // puts behind the function for warps that have diverged. A loop's jumps back to one head are one loop.
-  llvm::SmallVector<Loop> loops;
+  const std::vector<Loop> loops = loopsOf(listing); // small ones first
+  llvm::SetVector<const Loop *> innermost;
+  llvm::DenseMap<const Loop *, unsigned> marked;
   for (auto [at, instruction] : llvm::enumerate(listing.instructions)) {
-    const unsigned head = instruction.target;
-    if (head > at || !listing.dominates(head, at))
+    if (!instruction.marked)
       continue;
-    auto same = llvm::find_if(loops, [&](const Loop &loop) { return loop.begin == head; });
-    if (same == loops.end())
-      loops.push_back({head, unsigned(at)});
-    else
-      same->end = std::max(same->end, unsigned(at));
-  }
-  llvm::sort(loops, [](const Loop &a, const Loop &b) { return a.size() < b.size(); });
-  llvm::SmallVector<unsigned> marked;
-  for (auto [at, instruction] : llvm::enumerate(listing.instructions))
-    if (instruction.marked)
-      marked.push_back(at);
-  llvm::SmallVector<Loop> inner;
-  for (unsigned at : marked)
+    auto around = llvm::find_if(loops, [&](const Loop &loop) { return loop.body[at]; });
+    if (around == loops.end())
+      continue;
+    innermost.insert(&*around);
     for (const Loop &loop : loops)
-      if (loop.begin <= at && at <= loop.end) {
-        if (!llvm::is_contained(inner, loop))
-          inner.push_back(loop);
-        break;
-      }
+      marked[&loop] += loop.body[at];
+  }
   llvm::SmallVector<LoopCount> counts;
-  for (const Loop &loop : inner) {
-    if (llvm::any_of(inner, [&](const Loop &other) { return loop.holds(other); }))
+  for (const Loop *loop : innermost) {
+    auto holds = [](const Loop &outer, const Loop &inner) { return &outer != &inner && outer.body[inner.head]; };
+    if (llvm::any_of(innermost, [&](const Loop *other) { return holds(*loop, *other); }))
       continue;
-    auto around = llvm::find_if(loops, [&](const Loop &other) { return other.holds(loop); });
-    unsigned inside = llvm::count_if(marked, [&](unsigned at) { return loop.begin <= at && at <= loop.end; });
-    counts.push_back({loop.size(), around == loops.end() ? 0 : around->size(), inside});
+    auto around = llvm::find_if(loops, [&](const Loop &other) { return holds(other, *loop); });
+    counts.push_back({loop->size(), around == loops.end() ? 0 : around->size(), marked[loop]});
   }
   return counts;
 }

@@ -12,8 +12,7 @@
 
 namespace sluice::codegen {
 
-// Instructions between the head of a loop and its last jump back, of the loop around it (0 if there is none), and how
-// many of the inner loop's are marked.
+// Instructions of a loop, of the loop around it (0 if there is none), and how many of the inner loop's are marked.
 struct LoopCount {
   unsigned inner = 0, outer = 0, marked = 0;
 };

@@ -36,8 +36,8 @@ public:
   void begin() {
     Loader loader = startOf();
     for (int64_t stage = 0; stage + 1 < group.stages; ++stage) {
-      issue(loader, t.c(stage * group.chunkStride));
-      loader = next(loader);
+      issue(loader, t.c(stage * group.chunkStride), known(stage));
+      loader = next(loader, known(stage));
     }
   }
   void lower(Value slots, int64_t slotBytes);
@@ -80,6 +80,18 @@ private:
       return t.select(isLast, t.c(weight.chunksOfLastSlice()), t.c(weight.chunksOfSlice()));
     });
   }
+  // Short slices, all of one length, are worked on without a loop. Where the ring is a number of them long, what is
+  // copied is as far in its slice as what is worked on, and so known.
+  bool isUnrolled() const {
+    constexpr int64_t mostBytes = 8192; // more need more registers than there are
+    const WeightPlan &weight = group.weights[0];
+    return uniform() && weight.chunksOfSlice() == weight.chunksOfLastSlice() && weight.sliceBytes() <= mostBytes;
+  }
+  using Known = std::optional<int64_t>; // the number of a chunk in its slice
+  Known known(int64_t chunk) const {
+    const int64_t chunks = group.weights[0].chunksOfSlice();
+    return isUnrolled() && (group.stages - 1) % chunks == 0 ? Known(chunk % chunks) : std::nullopt;
+  }
   // Whether records are cut into chunks, which then differ in length.
   bool cutsRecords() const {
     return llvm::any_of(group.weights, [](const WeightPlan &weight) { return weight.recordChunks > 1; });
@@ -87,9 +99,9 @@ private:
 
   Loader startOf() { return loaderAt(t.add(run.skipped, t.warp())); }
   Loader loaderAt(Value v);
-  Loader next(Loader loader);
-  void issue(Loader loader, Value slot);
-  Value chunkBytesOf(Loader loader);
+  Loader next(Loader loader, Known number);
+  void issue(Loader loader, Value slot, Known number);
+  Value chunkBytesOf(Loader loader, Known number);
   Value ring() { return t.at(scope.args.shared, t.mul(t.warp(), scope.ringBytes)); }
 
   Values slice(size_t weight, Place place, Value slot, Loader loader);
@@ -150,58 +162,61 @@ TilesLowering::Loader TilesLowering::loaderAt(Value v) {
   return {v, t.at(source, inTiles), left, chunksOf(place)};
 }
 
-Value TilesLowering::chunkBytesOf(Loader loader) {
+Value TilesLowering::chunkBytesOf(Loader loader, Known number) {
   auto bytes = [&](size_t i) {
     const WeightPlan &weight = group.weights[i];
     if (weight.recordChunks == 1)
       return t.c(weight.chunkBytes());
+    if (number)
+      return t.c(*number % weight.recordChunks ? weight.laterChunkBytes() : weight.chunkBytes());
     Value isFirst = t.equal(t.rem(loader.chunks, weight.recordChunks), 0); // of a record
     return t.select(isFirst, t.c(weight.chunkBytes()), t.c(weight.laterChunkBytes()));
   };
   return uniform() ? bytes(0) : ofWeight(placeOf(loader.v).weight, bytes);
 }
 
-TilesLowering::Loader TilesLowering::next(Loader loader) {
+TilesLowering::Loader TilesLowering::next(Loader loader, Known number) {
   auto nextSlice = [&] { return loaderAt(t.add(loader.v, warps)); };
+  auto nextInSlice = [&] {
+    Value bytes = chunkBytesOf(loader, number);
+    return Loader{loader.v, t.at(loader.source, bytes), t.sub(loader.left, bytes), t.sub(loader.chunks, 1)};
+  };
+  if (number)
+    return *number + 1 < group.weights[0].chunksOfSlice() ? nextInSlice() : nextSlice();
   if (llvm::all_of(group.weights, [](const WeightPlan &weight) { return weight.chunksOfSlice() == 1; }))
     return nextSlice();
   Values state = loader.state();
   return Loader::of(t.choose(
-      t.less(t.c(1), loader.chunks), ValueRange(state).getTypes(),
-      [&] {
-        Value bytes = chunkBytesOf(loader);
-        return Values{loader.v, t.at(loader.source, bytes), t.sub(loader.left, bytes), t.sub(loader.chunks, 1)};
-      },
+      t.less(t.c(1), loader.chunks), ValueRange(state).getTypes(), [&] { return nextInSlice().state(); },
       [&] { return nextSlice().state(); }));
 }
 
-void TilesLowering::issue(Loader loader, Value slot) {
+void TilesLowering::issue(Loader loader, Value slot, Known number) {
   constexpr int64_t each = 16, all = 32 * each;
   const WeightPlan &weight = group.weights[0];
   // Whether every chunk is whole and within its tile; records that are cut are.
   const bool cut = uniform() && cutsRecords();
   const bool whole = cut || (uniform() && weight.layout.recordsPerTile % weight.chunkRecords == 0 &&
                              group.chunkStride == weight.chunkBytes());
-  t.when(t.less(loader.v, run.end), [&] {
-    Value lane = t.mul(t.lane(), each);
-    Value to = t.at(t.at(ring(), slot), lane), from = t.at(loader.source, lane);
-    Value bytes = t.c(each), limit = loader.left;
-    if (cut)
-      limit = chunkBytesOf(loader);
-    else if (!uniform())
-      limit = t.min(limit, chunkBytesOf(loader));
-    for (int64_t at = 0; at < group.chunkStride; at += all) {
-      auto copy = [&] {
-        if (!whole)
-          bytes = t.select(t.less(t.add(lane, at), limit), t.c(each), t.c(0));
-        t.copyAsync(t.at(to, at), t.at(from, at), bytes);
-      };
-      if (at + all <= (cut ? weight.laterChunkBytes() : group.chunkStride))
-        copy();
-      else
-        t.when(t.less(t.add(lane, at), cut ? limit : t.c(group.chunkStride)), copy);
-    }
+  Value lane = t.mul(t.lane(), each);
+  Value to = t.at(t.at(ring(), slot), lane), from = t.at(loader.source, lane);
+  Value limit = loader.left, isWithin = t.less(loader.v, run.end);
+  if (cut)
+    limit = chunkBytesOf(loader, number);
+  else if (!uniform())
+    limit = t.min(limit, chunkBytesOf(loader, number));
+  auto copy = [&](int64_t at) {
+    Value bytes = whole ? t.c(each) : t.select(t.less(t.add(lane, at), limit), t.c(each), t.c(0));
+    t.copyAsync(t.at(to, at), t.at(from, at), bytes);
+  };
+  // Of the whole warp, then of lanes: side by side, for such conditions become predicates.
+  const int64_t ofAllLanes = (cut ? weight.laterChunkBytes() : group.chunkStride) / all * all;
+  t.when(isWithin, [&] {
+    for (int64_t at = 0; at < ofAllLanes; at += all)
+      copy(at);
   });
+  for (int64_t at = ofAllLanes; at < group.chunkStride; at += all)
+    t.when(t.andi(isWithin, t.less(t.add(lane, at), cut ? limit : t.c(group.chunkStride))), [&] { copy(at); });
   t.commitCopies();
 }
 
@@ -218,13 +233,13 @@ Values TilesLowering::slice(size_t index, Place place, Value slot, Loader loader
   Values state{slot};
   llvm::append_range(state, loader.state());
   llvm::append_range(state, dots.zero());
-  auto chunk = [&](Value number, int64_t part, ValueRange state) {
+  auto chunk = [&](Value number, int64_t part, Known known, ValueRange state) {
     Value slot = state[0];
     Loader loader = Loader::of(state.slice(1, 4));
     t.waitCopies(group.stages - 2);
     t.syncWarp();
-    issue(loader, t.select(t.equal(slot, 0), t.c(lastSlot), t.sub(slot, group.chunkStride)));
-    loader = next(loader);
+    issue(loader, t.select(t.equal(slot, 0), t.c(lastSlot), t.sub(slot, group.chunkStride)), known);
+    loader = next(loader, known);
     Value column = t.add(firstColumn, t.mul(number, weight.chunkColumns()));
     Values sums = dots.add(state.drop_front(5), t.at(ring(), slot), activations, column, part);
     Values after{t.select(t.equal(slot, lastSlot), t.c(0), t.add(slot, group.chunkStride))};
@@ -234,17 +249,18 @@ Values TilesLowering::slice(size_t index, Place place, Value slot, Loader loader
   };
   // A record's chunks follow each other in the code: what its first one brings stays in registers.
   const int64_t parts = weight.recordChunks, chunks = weight.chunksOfSlice();
-  auto record = [&](Value number, ValueRange before) {
-    Values state(before);
-    for (int64_t part = 0; part < parts; ++part)
-      state = chunk(t.add(t.mul(number, parts), part), part, state);
-    return state;
-  };
-  if (chunks == parts)
-    state = record(t.c(0), state);
-  else
+  if (isUnrolled()) {
+    for (int64_t number = 0; number < chunks; ++number)
+      state = chunk(t.c(number), number % parts, known(number), state);
+  } else {
     state = t.loop(t.c(0), chunks == weight.chunksOfLastSlice() ? t.c(chunks / parts) : t.div(chunksOf(place), parts),
-                   t.c(1), state, record);
+                   t.c(1), state, [&](Value number, ValueRange before) {
+                     Values state(before);
+                     for (int64_t part = 0; part < parts; ++part)
+                       state = chunk(t.add(t.mul(number, parts), part), part, std::nullopt, state);
+                     return state;
+                   });
+  }
   Value sum = dots.finish(ValueRange(state).drop_front(5));
   state.truncate(5);
   state.push_back(sum);
@@ -268,7 +284,7 @@ void TilesLowering::lower(Value slots, int64_t slotBytes) {
   Value sums = scope.sharedAt(scope.plan.sumsAt);
   Loader loader = startOf();
   for (int64_t stage = 0; stage + 1 < group.stages; ++stage)
-    loader = next(loader);
+    loader = next(loader, known(stage));
   Values state{t.add(run.skipped, t.warp()), t.c(0)}; // position, slot, loader
   llvm::append_range(state, loader.state());
   Value batches = t.div(t.add(run.end, batchSlices - 1), batchSlices);

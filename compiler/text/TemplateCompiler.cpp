@@ -163,6 +163,8 @@ private:
       result = add(NodeKind::With, children);
     } else if (tag == "call") {
       uint32_t call = parseExpression();
+      if (nodes[call].kind != NodeKind::Call)
+        fail("a call block needs a call, as in {% call name() %}");
       result = add(NodeKind::CallBlock, {call, parseBody("endcall")});
     } else if (tag == "filter") {
       uint32_t filter = parseFiltersAndTests(parseFilter(add(NodeKind::Missing)));

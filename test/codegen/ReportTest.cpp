@@ -76,7 +76,8 @@ TEST(Report, FactsMatchWhatFollowsFromThem) {
 
 TEST(Report, LargeModelsKeepTheMemoryBusy) {
   const bool assembles = !findCudaTool("ptxas").empty();
-  std::cout << (assembles ? "" : "skipped: registers and spills, ptxas was not found\n");
+  std::cout << (assembles ? "" : "skipped: registers and spills, ptxas was not found\n")
+            << (findCudaTool("nvdisasm").empty() ? "skipped: machine code, nvdisasm was not found\n" : "");
   for (const char *target : {"sm_90", "sm_100", "sm_89"})
     for (const Shape &shape :
          {llama8B("f16"), llama8B("q8_0"), llama8B("q4_0"), llama1B("f16"), llama1B("q8_0"), llama1B("q4_0")}) {
@@ -93,8 +94,8 @@ TEST(Report, LargeModelsKeepTheMemoryBusy) {
         EXPECT_GE(phase.bytesInFlight, 2 * facts.bytesInFlight()) << where;
         EXPECT_EQ(phase.wideLoads, 1) << where;
         EXPECT_GT(phase.instructionsPerWeight, 0.1) << where;
-        // A B200 has half the time for an instruction that the others have; 4-bit weights take 75 % of it.
-        EXPECT_LE(phase.instructionsPerWeight, (facts.architecture == 100 ? 0.76 : 0.6) * phase.budget) << where;
+        // The assembler makes one instruction of some two of PTX.
+        EXPECT_LE(phase.instructionsPerWeight, (report.disassembled ? 0.6 : 0.65) * phase.budget) << where;
         issue = std::max(issue, phase.instructionsPerWeight / phase.budget);
         EXPECT_EQ(phase.spillBytes, 0u) << where;
         bytes += double(phase.runs * phase.weightBytes);
