@@ -33,21 +33,14 @@ void WeightRecord::begin(int64_t group, int64_t vectors, ValueRange after, int64
     for (int64_t at = llvm::alignTo(from, line); ahead && at < from + bytes; at += line)
       lines.push_back(ahead + at);
   };
-  const int64_t codes = layout.codesAt, wordBytes = vectors * n * 4;
   if (group < 0) {
     add(0, layout.codesAt);
   } else {
-    // Where a word's first step is.
-    auto addWord = [&](PackedBits::Place place) {
-      if (!place.shift)
-        add(codes + place.word * layout.wordBytes(), wordBytes);
-    };
-    for (int64_t block = 0; block < layout.runBlocks; ++block) {
-      const int64_t step = layout.codeStep(block, group);
-      if (layout.codes.highBits)
-        addWord(layout.codes.high(step));
-      addWord(layout.codes.low(step));
-    }
+    // A group's share of the run's words, in the order of their addresses: that of their use, in which upper bits and
+    // lower ones alternate, is slower.
+    const int64_t count = layout.runBytes() / layout.wordBytes(), groups = PackedLayout::blockGroups;
+    for (int64_t word = group * count / groups; word < (group + 1) * count / groups; ++word)
+      add(layout.codesAt + word * layout.wordBytes(), vectors * n * 4);
     const int64_t end = layout.codesAt + layout.runs * layout.runBytes();
     if (group == PackedLayout::blockGroups - 1)
       add(end, layout.recordBytes - end);

@@ -33,8 +33,9 @@ public:
   // Forgets all, and loads again after `value` is computed: what is needed much later is not kept in registers.
   void reloadAfter(Value value);
   // For code that reads the record once, in the order of its addresses: what is asked for from here on is loaded after
-  // `values` are computed. Of the words that `group` of a run brings (-1: that come before the codes), those `ahead`
-  // bytes on are prefetched, if that is not 0: as they are read, for the memory takes only so many requests at a time.
+  // `values` are computed. The share of the run's words for its `group` (-1: what comes before the codes), `ahead`
+  // bytes on, is prefetched, if that is not 0: spread over the run, for the memory takes only so many requests at a
+  // time.
   void begin(int64_t group, int64_t vectors, mlir::ValueRange values, int64_t ahead);
 
   // Blocks of 32 columns are numbered in the record; parts of a block have a scale each.

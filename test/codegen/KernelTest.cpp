@@ -7,6 +7,7 @@
 
 #include "mlir/Parser/Parser.h"
 #include "test/codegen/KernelHarness.h"
+#include "test/codegen/ModelSource.h"
 #include "gtest/gtest.h"
 #include <cmath>
 #include <cstring>
@@ -15,11 +16,7 @@
 using namespace sluice;
 using namespace sluice::test;
 
-static std::mt19937 freshRng() {
-  unsigned seed = std::random_device()();
-  std::cout << "seed " << seed << "\n";
-  return std::mt19937(seed);
-}
+static std::mt19937 freshRng() { return std::mt19937(randomSeed()); }
 
 static std::string str(int64_t value) { return std::to_string(value); }
 static std::string model(const std::string &weights, const std::string &program) {

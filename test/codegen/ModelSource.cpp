@@ -3,9 +3,19 @@
 #include "test/codegen/ModelSource.h"
 #include "passes/Passes.h"
 #include <cmath>
+#include <cstdlib>
+#include <iostream>
+#include <random>
 
 using namespace sluice;
 using namespace sluice::test;
+
+unsigned sluice::test::randomSeed() {
+  const char *given = std::getenv("SLUICE_TEST_SEED");
+  const unsigned seed = given ? unsigned(std::strtoul(given, nullptr, 10)) : std::random_device()();
+  std::cout << "SLUICE_TEST_SEED=" << seed << "\n";
+  return seed;
+}
 
 static std::string str(int64_t value) { return std::to_string(value); }
 
@@ -43,7 +53,8 @@ public:
     std::string logits = linear("l", "n", "embd", s.width, s.vocabulary);
     logits = capped(scaled(logits, s.vocabulary), s.vocabulary);
     out += "llama.return %" + logits + " : " + type(s.vocabulary) + "\n}\n";
-    return "llama.model @m attributes {architecture = \"llama\", context_length = " + str(more.context) + " : i64} {\n" + out + "}\n";
+    return "llama.model @m attributes {architecture = \"llama\", context_length = " + str(more.context) +
+           " : i64} {\n" + out + "}\n";
   }
 
 private:

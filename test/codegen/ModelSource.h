@@ -20,6 +20,9 @@ struct Shape {
   More more = {};
 };
 
+// A fresh one, or $SLUICE_TEST_SEED; printed, so that a failure can be repeated.
+unsigned randomSeed();
+
 // In the llama dialect, as import makes it. The output is the embedding, too.
 std::string modelSource(const Shape &shape);
 // From there to phases.

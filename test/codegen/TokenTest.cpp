@@ -287,8 +287,7 @@ size_t numberOf(llvm::StringRef chip) { return size_t(llvm::find(chips, chip) - 
 } // namespace
 
 TEST_P(OnDevice, EveryWayToRunATokenAgrees) {
-  const unsigned seed = std::random_device()();
-  std::cout << "seed " << seed << "\n";
+  const unsigned seed = randomSeed();
   std::mt19937 rng(seed);
   const size_t turn = numberOf(GetParam());
   for (const Shape &shape : {shapes[turn], cutRecords[turn], families[turn]}) {
@@ -314,8 +313,7 @@ TEST_P(OnDevice, EveryWayToRunATokenAgrees) {
 // The token at position 260 reads two segments of the cache, by several blocks; or what a window leaves of them, which
 // begins in the first or in the second.
 TEST_P(OnDevice, SegmentsAreMerged) {
-  const unsigned seed = std::random_device()();
-  std::cout << "seed " << seed << "\n";
+  const unsigned seed = randomSeed();
   std::mt19937 rng(seed);
   const More windows[] = {{}, {.headNorms = true, .window = 100}, {.window = 4}};
   const Shape shape{64, 4, 2, 16, 64, 50, 1, "q4_0", "q4_0", "q4_0", "q8_0", "q4_0", windows[numberOf(GetParam())]};
@@ -341,8 +339,7 @@ TEST_P(OnDevice, SegmentsAreMerged) {
 
 // Many logits, some equal, some not numbers, some banned; against runtime/Sampler.cpp.
 TEST_P(OnDevice, ChoosesAsTheSamplerDoes) {
-  const unsigned seed = std::random_device()();
-  std::cout << "seed " << seed << "\n";
+  const unsigned seed = randomSeed();
   std::mt19937 rng(seed);
   const Shape shape{64, 2, 1, 32, 64, 3001, 1, "q4_0", "q4_0", "q4_0", "q4_0", "q4_0"};
   DeviceModel device(shape, GetParam(), seed, SLUICE_CACHE_F16);
