@@ -147,7 +147,7 @@ private:
 
 std::string sluice::test::modelSource(const Shape &shape) { return Source(shape).text(); }
 
-void sluice::test::addSchedulePasses(mlir::PassManager &manager) {
+void sluice::test::addSchedulePasses(mlir::PassManager &manager, int64_t peaks) {
   mlir::OpPassManager &model = manager.nest<llama::ModelOp>();
   model.addPass(createFormStages());
   model.addPass(createFuseSiblings());
@@ -158,5 +158,7 @@ void sluice::test::addSchedulePasses(mlir::PassManager &manager) {
   model.addPass(createFuseResidual());
   model.addPass(createFuseNorm());
   model.addPass(createFusePostNorm());
-  model.addPass(createSchedulePhases());
+  SchedulePhasesOptions options;
+  options.peaks = peaks;
+  model.addPass(createSchedulePhases(options));
 }

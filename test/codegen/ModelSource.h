@@ -25,8 +25,8 @@ unsigned randomSeed();
 
 // In the llama dialect, as import makes it. The output is the embedding, too.
 std::string modelSource(const Shape &shape);
-// From there to phases.
-void addSchedulePasses(mlir::PassManager &manager);
+// From there to phases; `peaks` of stream.prepare.
+void addSchedulePasses(mlir::PassManager &manager, int64_t peaks = 1);
 
 } // namespace sluice::test
 #endif
