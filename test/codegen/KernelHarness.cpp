@@ -25,8 +25,10 @@ Weight Weight::random(llama::Format format, int64_t rows, int64_t cols, std::mt1
     uint8_t *block = weight.bytes.data() + at;
     for (unsigned i = 0; i < info.blockBytes; ++i)
       block[i] = uint8_t(rng());
-    auto putHalf = [&](int offset) { // of magnitude 2^-8 to 1
-      uint16_t bits = uint16_t((7 + rng() % 8) << 10 | (rng() & 0x83ff));
+    // Of magnitude 2^-8 to 1; what scales of up to 6 bits multiply, 2^-6 of that: whole models stay within f16.
+    const int leastExponent = info.hasSubScales() ? 1 : 7;
+    auto putHalf = [&](int offset) {
+      uint16_t bits = uint16_t((leastExponent + rng() % 8) << 10 | (rng() & 0x83ff));
       std::memcpy(block + offset, &bits, 2);
     };
     if (!info.isFloat) {
