@@ -42,7 +42,7 @@ def main():
     counts = [
         run("unit", ["ctest", "--test-dir", BUILD, "--output-junit", "REPORT", "--output-on-failure", "-j2"]),
         run("text", [f"{tools}/lit", "-sv", "--xunit-xml-output", "REPORT", "-j2", BUILD / "test"]),
-        run("end-to-end", [sys.executable, "-m", "pytest", "-q", "-x" if os.environ.get("FAIL_FAST") else "-q", "--junitxml", "REPORT",
+        run("end-to-end", [sys.executable, "-m", "pytest", "-q", "-o", "junit_family=xunit1", "-x" if os.environ.get("FAIL_FAST") else "-q", "--junitxml", "REPORT",
                            ROOT / "test" / "e2e", *sys.argv[1:]]),
     ]
     passed, failed, skipped = (sum(column) for column in zip(*counts))
