@@ -2,6 +2,7 @@
 
 Small random models of odd shapes against the float64 reference, with the CPU's bounds (see test_random_models.py); a prompt in chunks, a graph
 of phases and one kernel a token give the same bits. The chips take turns; of each only a few multiprocessors, so that tests are quick.
+With SLUICE_TEST_CHIPS=sm_80,sm_90,sm_100 the mixtures of types run on each of these.
 """
 import json
 import os
@@ -46,10 +47,14 @@ def without_ptxas(monkeypatch):
     monkeypatch.setenv("SLUICE_PTXAS", "/none")
 
 
-@pytest.mark.parametrize("name", SHAPES)
+def chips_of(name):
+    return os.environ["SLUICE_TEST_CHIPS"].split(",") if "SLUICE_TEST_CHIPS" in os.environ else [SHAPES[name][1]]
+
+
+@pytest.mark.parametrize("name, chip", [(name, chip) for name in SHAPES for chip in chips_of(name)])
 @pytest.mark.usefixtures("without_ptxas")
-def test_logits(name, tmp_path):
-    options, chip, cache = SHAPES[name]
+def test_logits(name, chip, tmp_path):
+    options, _, cache = SHAPES[name]
     seed = random.randrange(1 << 31)
     vocabulary = 333 if "333" in options else 300
     path = make_model(tmp_path / "model.gguf", "--seed", str(seed), *([] if "--vocab" in options else ["--vocab", "300"]), *options)
