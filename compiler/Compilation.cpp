@@ -54,10 +54,14 @@ Compilation::Compilation(const Options &options) : options(options) {
 
 Compilation::~Compilation() = default;
 
-// The model's file name without its folder and last suffix, in the current folder.
+// The model's file name without its folder and last suffix, in the current folder; that of a folder in whole, whatever
+// it is called by, as `.` or `..`.
 static std::string defaultOutput(llvm::StringRef model) {
-  return llvm::sys::fs::is_directory(model) ? llvm::sys::path::filename(model.rtrim('/')).str()
-                                            : llvm::sys::path::stem(model).str();
+  if (!llvm::sys::fs::is_directory(model))
+    return llvm::sys::path::stem(model).str();
+  llvm::SmallString<128> real;
+  const bool isKnown = !llvm::sys::fs::real_path(model, real) && real != "/";
+  return isKnown ? llvm::sys::path::filename(real).str() : "model";
 }
 
 static size_t rank(const TargetModule &each) {

@@ -93,6 +93,8 @@ void sluice::runtime::perplexity(const Executable &executable, const Options &op
       engine->softmax({logits, session.vocabulary()}, 1);
       score.add(double(engine->logSum()) - double(logits[part[first + index + 1]]));
     });
+    if (std::isnan(score.mean()))
+      throw Error("the model's answer is not a number: its weights are damaged, or its values too large");
     if (!options.json)
       note("[" + std::to_string(chunk + 1) + "/" + std::to_string(chunks) + "] " + std::to_string(score.perplexity()));
   }

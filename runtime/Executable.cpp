@@ -26,7 +26,10 @@ std::unique_ptr<Engine> Executable::engine(const Options &options, uint64_t cont
       return makeDeviceEngine(model, options.device, options.launch, orFewer ? 0 : context, options.cacheType,
                               !variants.empty());
     } catch (const NoDevice &error) {
-      if (variants.empty() || options.device >= 0)
+      if (variants.empty())
+        throw NoDevice(std::string(error.what()) +
+                       "; this file has code for devices alone: compile it with --target=...,host for processors, too");
+      if (options.device >= 0)
         throw;
       note(std::string(error.what()) + "; running on the processor");
     }
@@ -39,7 +42,7 @@ uint64_t Executable::context(const Options &options, uint64_t otherwise) const {
   const uint64_t most = model.description().context_length;
   if (options.context > most)
     throw UsageError("expected a context (-c) of at most " + std::to_string(most) +
-                     " tokens, which the model was trained for, got " + std::to_string(options.context));
+                     " tokens, which this file was made for, got " + std::to_string(options.context));
   return options.context ? options.context : std::min(otherwise, most);
 }
 

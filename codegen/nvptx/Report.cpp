@@ -259,7 +259,8 @@ void sluice::codegen::printReport(const TokenReport &report, const GpuFacts &fac
   }
   const double share = double(report.bytes) / report.microseconds / 1e3 / facts.gigabytesPerSecond;
   out << llvm::format(
-      "\nA token reads %lld bytes. On an %s (%u multiprocessors, %.0f GB/s) in one launch it takes %.1f us: %.1f "
+      "\nA token reads %lld bytes. On an %s (%u multiprocessors, %.0f GB/s) in one launch it should take %.1f us "
+      "(predicted; nothing has been measured on a GPU): %.1f "
       "tokens/s, %.1f %% of the bandwidth; %.1f us if copies under way hid nothing of the %.1f us of each meeting of "
       "the "
       "blocks; as a graph of kernels %.1f us.\n",
@@ -272,11 +273,14 @@ void sluice::codegen::printReport(const TokenReport &report, const GpuFacts &fac
       facts.bytesInFlight() / 1024, facts.loadedLatency, facts.warps, facts.maxWarps);
   out << "Bytes and us: of all runs. Slices: of the busiest block; tail: how much longer it reads than the average. "
          "Instructions: of a thread, "
-      << (report.disassembled ? "of machine code" : "of PTX (nvdisasm was not found)")
+      << (report.disassembled ? "of machine code"
+                              : "of PTX (nvdisasm was not found: $PATH, $CUDA_HOME, an active Python environment with "
+                                "nvidia-cuda-nvdisasm)")
       << ", and what would take as long as the memory.\n";
   if (report.assembled)
     out << llvm::format("The kernel of a whole token has %u registers, %u bytes of spills.\n", report.tokenRegisters,
                         report.tokenSpillBytes);
   else
-    out << "Registers and spills are not known: ptxas was not found ($PATH, $CUDA_HOME, PyPI's nvidia-cuda-nvcc).\n";
+    out << "Registers and spills are not known: ptxas was not found ($PATH, $CUDA_HOME, an active Python environment "
+           "with nvidia-cuda-nvcc).\n";
 }

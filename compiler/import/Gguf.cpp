@@ -84,7 +84,9 @@ llvm::Error GgufReader::read() {
   uint32_t version;
   uint64_t tensorCount, metadataCount;
   if (bytes.size() < 4 || std::memcmp(bytes.data(), "GGUF", 4) != 0)
-    return checkpoint.error("is not a GGUF file (it does not begin with 'GGUF'); expected a model in GGUF format");
+    return checkpoint.error(
+        "is not a GGUF file (it does not begin with 'GGUF'); expected a GGUF file, or the folder of a "
+        "Hugging Face checkpoint (not one of its files)");
   at = 4;
   if (!take(version))
     return truncated("the header");

@@ -210,6 +210,13 @@ private:
     for (const char *refused : {"rope_interleaved", "use_bidirectional_attention"})
       if (flag(refused, false))
         fail(Twine("'") + refused + "' asks for something that is not supported");
+    if (const Json *quantization = get("quantization_config"); quantization && !isNothing(*quantization)) {
+      const std::string method = quantization->is_object() ? text(*quantization, "quant_method", "") : "";
+      if (method != "fp8" &&
+          method != "compressed-tensors") // FP8 with scales; other tensors are refused by their types
+        fail(Twine("'quantization_config': expected weights in floats or 'fp8', got '") + method +
+             "'; take the checkpoint that this one was made from");
+    }
     if (config.architecture->windows == Windows::None || config.architecture->huggingFace == "LlamaForCausalLM")
       if (const Json *window = get("sliding_window"); window && !isNothing(*window))
         fail("'sliding_window': expected no window for " + config.architecture->huggingFace);

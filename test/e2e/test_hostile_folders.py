@@ -81,6 +81,17 @@ def test_place_of_an_index(name, model, tmp_path):
     expect_refusal(model, tmp_path)
 
 
+def test_weights_that_are_no_numbers(model, tmp_path):
+    """Nothing refuses them, for nobody reads all; but what comes out is not taken for an answer."""
+    damaged = bytearray((model / "model.safetensors").read_bytes())
+    damaged[-len(damaged) // 2:] = b"\xff" * (len(damaged) // 2 + len(damaged) % 2)
+    (model / "model.safetensors").write_bytes(damaged)
+    executable = compile_model(model, tmp_path / "out")
+    for arguments in (["--raw", "-p", "abc", "-n", "4", "--temp", "0"], ["--raw", "-p", "abc", "-n", "4"], ["perplexity", __file__, "-c", "64", "--chunks", "1"]):
+        result = run(executable, *arguments, check=False)
+        assert result.returncode == 1 and b"not a number" in result.stderr and not result.stdout.strip(), arguments
+
+
 # ---- files that are none
 
 TEXTS = ["config.json", "model.safetensors.index.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",

@@ -1,5 +1,6 @@
 //===- SamplerTest.cpp - the filters keep what they say, draws follow the probabilities --===//
 
+#include "runtime/Error.h"
 #include "runtime/Sampler.h"
 #include <algorithm>
 #include <cmath>
@@ -81,6 +82,7 @@ TEST(Sampler, GreedyTakesTheMostLikelyAndTheFirstOfEquals) {
   Sampler sampler(options, exactSoftmax());
   EXPECT_EQ(sampler.sample(std::vector<float>{1, 5, 2, 5}, {}), 1);
   EXPECT_EQ(sampler.sample(std::vector<float>{NAN, -3, -2}, {}), 2);
+  EXPECT_THROW(sampler.sample(std::vector<float>{NAN, NAN, NAN}, {}), Error);
 }
 
 TEST(Sampler, TopKKeepsTheKMostLikely) {

@@ -42,7 +42,7 @@ static const char *examples = R"(Examples:
   sluice compile model.gguf --emit=fuse  the IR after fusion; runs through sluice-opt
   sluice compile model.gguf -o model --dump-phases=ir    every phase's IR, assembly and object in ir/
 
-More: README.md, docs/, and README.md in every folder of the source.
+More: README.md and docs/ of the source.
 )";
 
 // Ends the process as the signal that interrupted it would have.
@@ -112,7 +112,7 @@ static void addPhaseOptions(CLI::App &command, Options &options) {
                 throw CLI::ValidationError("--quantize", message);
           },
           "pack matrices that the checkpoint has in floats as TYPE; with a REGEX, those whose names match, as in "
-          "q4_0,output=q8_0 (attn_q, ffn_down, token_embd ...)")
+          "'q4_0,^output$=q8_0' (token_embd, output, attn_q ...; attn_output has output in it)")
       ->type_name("[REGEX=]TYPE")
       ->delimiter(',')
       ->allow_extra_args(false);
@@ -266,7 +266,7 @@ int main(int argc, char **argv) {
       ->capture_default_str();
   tuneCommand->add_flag("-q,--quiet", options.quiet, "say nothing of what is found");
   CLI::App *inspectCommand = app.add_subcommand("inspect", "print metadata and tensors of MODEL");
-  inspectCommand->add_option("MODEL", options.model, "checkpoint: a GGUF file")->required();
+  inspectCommand->add_option("MODEL", options.model, "checkpoint: a GGUF file, or a folder")->required();
   CLI::App *verifyCommand =
       app.add_subcommand("verify", "compare a compiled FILE with its checksums, without running it");
   verifyCommand->add_option("FILE", options.model, "what 'sluice compile' wrote")->required();

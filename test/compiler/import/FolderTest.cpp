@@ -153,7 +153,8 @@ TEST_F(FolderTest, Sampling) {
     EXPECT_FALSE(llvm::cantFail(read(silent)).temperature) << silent;
   for (auto [text, part] : std::initializer_list<std::pair<const char *, const char *>>{
            {R"({"do_sample": true, "top_k": "many"})", "generation_config.json: 'top_k': expected a number from 0 to"},
-           {R"({"do_sample": true, "top_p": 1.5})", "generation_config.json: 'top_p': expected a number from 0 to 1, got 1.5"},
+           {R"({"do_sample": true, "top_p": 1.5})",
+            "generation_config.json: 'top_p': expected a number from 0 to 1, got 1.5"},
            {"[1, 2", "generation_config.json: "}}) {
     auto result = read(text);
     ASSERT_FALSE(bool(result)) << text;
@@ -258,6 +259,8 @@ TEST_F(FolderTest, Configurations) {
   expectError("is a folder without config.json");
   expectConfigError("{", "config.json: ");
   expectConfigError("[1]", "config.json: expected a JSON object");
+  expectConfigError(with("quantization_config", R"({"quant_method": "gptq", "bits": 4})"), "got 'gptq'");
+  expectConfigError(with("quantization_config", "\"awq\""), "'quantization_config': expected weights in floats");
   expectConfigError(std::string(100000, '['), "config.json: ");
   expectConfigError(with("architectures", "[\"MambaForCausalLM\"]"),
                     "unknown architecture 'MambaForCausalLM'; known: LlamaForCausalLM");
