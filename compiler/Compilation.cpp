@@ -78,7 +78,7 @@ llvm::Expected<std::unique_ptr<Compilation>> Compilation::create(const Options &
   for (const std::string &name : options.targets) {
     const codegen::Target *target = codegen::lookupTarget(name);
     if (!target)
-      return usageError("unknown target '" + name + "'; 'sluice targets' lists those of this build");
+      return usageError("unknown target '" + name + "'; 'sluice targets' lists those of this build, 'host' is this machine");
     if (llvm::none_of(result->targets, [&](const TargetModule &other) { return other.target == target; }))
       result->targets.push_back({target, {}, {}});
   }
