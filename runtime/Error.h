@@ -16,6 +16,11 @@ struct UsageError : Error {
   using Error::Error;
 };
 
+// No logit, or score, is a number.
+struct NotANumber : Error {
+  NotANumber() : Error("the model's answer is not a number: its weights are damaged, or its values too large") {}
+};
+
 // Whoever read our output has gone. The command ends without a word.
 struct BrokenPipe {};
 

@@ -94,7 +94,7 @@ void sluice::runtime::perplexity(const Executable &executable, const Options &op
       score.add(double(engine->logSum()) - double(logits[part[first + index + 1]]));
     });
     if (std::isnan(score.mean()))
-      throw Error("the model's answer is not a number: its weights are damaged, or its values too large");
+      throw NotANumber();
     if (!options.json)
       note("[" + std::to_string(chunk + 1) + "/" + std::to_string(chunks) + "] " + std::to_string(score.perplexity()));
   }

@@ -42,7 +42,7 @@ int32_t Sampler::mostLikely() const {
 int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> recent) {
   collect(logits, recent);
   if (std::all_of(logits.begin(), logits.end(), [](float logit) { return std::isnan(logit); }))
-    throw Error("the model's answer is not a number: its weights are damaged, or its values too large");
+    throw NotANumber();
   if (isGreedy())
     return mostLikely();
 
