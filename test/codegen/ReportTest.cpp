@@ -116,16 +116,19 @@ TEST(Report, LargeModelsKeepTheMemoryBusy) {
     }
 }
 
+static void expectOneLoop(llvm::ArrayRef<LoopCount> loops, unsigned inner, unsigned outer) {
+  ASSERT_EQ(loops.size(), 1u);
+  EXPECT_EQ(loops[0].inner, inner);
+  EXPECT_EQ(loops[0].outer, outer);
+  EXPECT_EQ(loops[0].marked, 1u);
+}
+
 TEST(Report, LoopsAreCounted) {
   const char *ptx =
       ".visible .entry k(\n)\n{\n.reg .b32 %r<3>;\n\tmov.u32 %r1, 0;\n$L__BB0_1:\n\tadd.s32 %r1, %r1, 1;\n"
       "$L__BB0_2:\n\tcp.async.cg.shared.global [%r1], [%r2], 16;\n\tadd.s32 %r2, %r2, 1;\n"
       "\t@%p1 bra \t$L__BB0_2;\n\t@%p2 bra \t$L__BB0_1;\n\tret;\n}\n";
-  auto loops = loopsAround(ptxFunctions(ptx).lookup("k"), "cp.async.cg");
-  ASSERT_EQ(loops.size(), 1u);
-  EXPECT_EQ(loops[0].inner, 3u);
-  EXPECT_EQ(loops[0].outer, 5u);
-  EXPECT_EQ(loops[0].marked, 1u);
+  expectOneLoop(loopsAround(ptxFunctions(ptx).lookup("k"), "cp.async.cg"), 3, 5);
 }
 
 // Machine code that comes back from behind the function into a loop, after warps diverged, is no loop.
@@ -135,11 +138,7 @@ TEST(Report, CodeOutOfLineIsNoLoop) {
                      "        /*0030*/  FADD R1, R1, R2 ;\n        /*0040*/  @!P0 BRA `(.L_x_1) ;\n"
                      "        /*0050*/  EXIT ;\n.L_x_3:\n        /*0060*/  MOV R3, RZ ;\n"
                      "        /*0070*/  BRA `(.L_x_2) ;\n.L_x_4:\n        /*0080*/  BRA `(.L_x_4);\n";
-  auto loops = loopsAround(sassFunctions(sass).lookup("k"), "LDGSTS");
-  ASSERT_EQ(loops.size(), 1u);
-  EXPECT_EQ(loops[0].inner, 4u);
-  EXPECT_EQ(loops[0].outer, 0u);
-  EXPECT_EQ(loops[0].marked, 1u);
+  expectOneLoop(loopsAround(sassFunctions(sass).lookup("k"), "LDGSTS"), 4, 0);
 }
 
 // All formats, one token and many. The kernel of a whole token for every chip; the others, whose code differs less, for
