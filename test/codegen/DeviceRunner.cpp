@@ -6,6 +6,7 @@
 #include "llvm/ADT/SmallString.h"
 #include "gtest/gtest.h"
 #include <cstdlib>
+#include <cstring>
 #include <dlfcn.h>
 
 using namespace sluice;
@@ -16,8 +17,9 @@ struct Driver {
 #define X(NAME, PARAMETERS) CUresult(*NAME) PARAMETERS = nullptr;
   SLUICE_CUDA_FUNCTIONS(X)
 #undef X
-  std::string chip; // of the one device
+  unsigned chip = 0; // of the one device: 90 for sm_90
   unsigned multiprocessors = 0;
+  bool isGpu = false;
 
   void check(CUresult result, const char *what) const {
     const char *name = "?";
@@ -26,15 +28,19 @@ struct Driver {
     ASSERT_EQ(result, CUDA_SUCCESS) << what << ": " << name;
   }
 
-  // For the first target that asks, in a process.
+  // The executor is made for the first target that asks, in a process. A GPU runs the code of older chips, too.
   static const Driver *forTarget(llvm::StringRef target) {
     static const Driver driver(target);
-    return driver.cuInit && driver.chip == target ? &driver : nullptr;
+    unsigned asked = 0;
+    target.drop_front(strlen("sm_")).getAsInteger(10, asked);
+    const bool runs = driver.isGpu ? asked <= driver.chip : asked == driver.chip;
+    return driver.cuInit && runs ? &driver : nullptr;
   }
 
 private:
   explicit Driver(llvm::StringRef target) {
     const char *path = std::getenv("SLUICE_CUDA_LIBRARY");
+    isGpu = path;
     if (!path) {
       path = SLUICE_PTX_VM;
       setenv("PTX_VM_DEVICE", target.str().c_str(), 1);
@@ -54,7 +60,7 @@ private:
         cuDeviceGetAttribute(&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, device) ||
         cuDeviceGetAttribute(&count, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, device))
       return;
-    chip = "sm_" + std::to_string(10 * major + minor);
+    chip = unsigned(10 * major + minor);
     multiprocessors = unsigned(count);
   }
 };

@@ -2,7 +2,8 @@
 
 Small random models of odd shapes against the float64 reference, with the CPU's bounds (see test_random_models.py); a prompt in chunks, a graph
 of phases and one kernel a token give the same bits. The chips take turns; of each only a few multiprocessors, so that tests are quick.
-With SLUICE_TEST_CHIPS=sm_80,sm_90,sm_100 the mixtures of types run on each of these.
+With SLUICE_TEST_CHIPS=sm_80,sm_90,sm_100 the mixtures of types run on each of these, and with SLUICE_CUDA_LIBRARY=libcuda.so.1 everything
+on the machine's GPU: name chips whose code it runs, then.
 """
 import json
 import os
@@ -17,7 +18,9 @@ from conftest import BUILD, SLUICE, compile_model, evaluate, make_model, run
 from llama import Model
 from test_architectures import MIXED
 
-CHIPS = ["sm_80", "sm_90", "sm_100", "sm_89", "sm_120", "sm_86"]
+ON_GPU = "SLUICE_CUDA_LIBRARY" in os.environ
+CHOSEN = os.environ["SLUICE_TEST_CHIPS"].split(",") if "SLUICE_TEST_CHIPS" in os.environ else []
+CHIPS = CHOSEN or ["sm_80", "sm_90", "sm_100", "sm_89", "sm_120", "sm_86"]
 SHAPES = {
     # name: (options, chip, cache)
     "f32": (["--type", "f32", "--width", "40", "--heads", "5", "--head-dim", "8", "--ffn", "172"], "sm_80", "f16"),
@@ -37,18 +40,19 @@ SHAPES = {
 
 def device(chip, **more):
     """The environment in which the machine has such a device."""
-    simulated = {"LD_LIBRARY_PATH": str(BUILD / "lib" / "ptx-vm"), "PTX_VM_DEVICE": chip, "PTX_VM_SMS": "3"}
+    simulated = {} if ON_GPU else {"LD_LIBRARY_PATH": str(BUILD / "lib" / "ptx-vm"), "PTX_VM_DEVICE": chip, "PTX_VM_SMS": "3"}
     return {**os.environ, **simulated, **more}
 
 
 @pytest.fixture
 def without_ptxas(monkeypatch):
     """The executor takes PTX; test/codegen assembles kernels."""
-    monkeypatch.setenv("SLUICE_PTXAS", "/none")
+    if not ON_GPU:
+        monkeypatch.setenv("SLUICE_PTXAS", "/none")
 
 
 def chips_of(name):
-    return os.environ["SLUICE_TEST_CHIPS"].split(",") if "SLUICE_TEST_CHIPS" in os.environ else [SHAPES[name][1]]
+    return CHOSEN or [SHAPES[name][1]]
 
 
 @pytest.mark.parametrize("name, chip", [(name, chip) for name in SHAPES for chip in chips_of(name)])
