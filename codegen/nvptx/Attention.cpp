@@ -122,6 +122,8 @@ public:
 
   // One token: this block's KV heads and segments; its KV heads.
   void lowerToken(AppendOp append, int64_t countersAt);
+  void prefetch();
+  void mergeByLast(Value kvHead, Value firstSegment, Value lastSegment, Value parts, int64_t countersAt);
   void lowerTokenWhole(AppendOp append);
   // Many tokens, which are in the cache.
   void lowerTokens();
@@ -228,7 +230,9 @@ void AttentionLowering::walk(Value head, Value first, Value from, Value end, Arr
 void AttentionLowering::scores(Value head, Value first, Value from, Value end) {
   constexpr int64_t parts = AttentionPlan::scoreParts, blocks = warps / parts;
   static_assert(blocks * SLUICE_KV_BLOCK == SLUICE_KV_SEGMENT && SLUICE_KV_BLOCK == 64, "a lane is two positions");
-  const int64_t ofPart = llvm::divideCeil(channels, parts), unroll = ofPart % 4 == 0 && channels % parts == 0 ? 4 : 1;
+  // Keys of several channels are on their way before any is used.
+  const int64_t ofPart = llvm::divideCeil(channels, parts), whole = channels % parts == 0 ? ofPart : 1;
+  const int64_t unroll = whole % 16 == 0 ? 16 : whole % 4 == 0 ? 4 : 1, vector = std::min<int64_t>(unroll, 4);
   Value block = t.div(t.warp(), parts), part = t.andi(t.warp(), parts - 1);
   Value position = t.add(first, t.mul(block, SLUICE_KV_BLOCK)), pair = t.mul(t.lane(), 2);
   // Blocks before `from` are before every row's window.
@@ -241,22 +245,23 @@ void AttentionLowering::scores(Value head, Value first, Value from, Value end) {
     Values sums =
         t.loop(firstChannel, lastChannel, t.c(unroll), Values(rows() * 2, t.f(0)), [&](Value c, ValueRange state) {
           Values next(state.begin(), state.end());
-          SmallVector<Values> queries;
-          for (int64_t row = 0; row < rows(); ++row) {
-            Value pointer = at(plan.queriesAt(), t.add(c, row * channels));
-            queries.push_back(unroll == 1 ? Values{t.load(t.f32(), pointer, 4)}
-                                          : t.unpack(t.load(t.vec(unroll, t.f32()), pointer, 16)));
-          }
+          SmallVector<Values> loaded;
           for (int64_t u = 0; u < unroll; ++u) {
             Value channel = t.add(c, u), index = t.add(t.mul(channel, SLUICE_KV_BLOCK), pair);
-            Values key = cache.elements(2, t.at(keys, t.mul(index, cache.layout.elementBytes())));
+            loaded.push_back(cache.elements(2, t.at(keys, t.mul(index, cache.layout.elementBytes()))));
             if (cache.layout.scaled())
-              for (auto [x, scale] : llvm::zip_equal(key, cache.scales(2, keys, channel, pair)))
+              for (auto [x, scale] : llvm::zip_equal(loaded.back(), cache.scales(2, keys, channel, pair)))
                 x = t.mulf(x, scale);
-            for (int64_t row = 0; row < rows(); ++row)
-              for (int64_t i = 0; i < 2; ++i)
-                next[row * 2 + i] = t.fma(key[i], queries[row][u], next[row * 2 + i]);
           }
+          for (int64_t u = 0; u < unroll; u += vector)
+            for (int64_t row = 0; row < rows(); ++row) {
+              Value pointer = at(plan.queriesAt(), t.add(c, row * channels + u));
+              Values queries = vector == 1 ? Values{t.load(t.f32(), pointer, 4)}
+                                           : t.unpack(t.load(t.vec(vector, t.f32()), pointer, unsigned(4 * vector)));
+              for (int64_t v = 0; v < vector; ++v)
+                for (int64_t i = 0; i < 2; ++i)
+                  next[row * 2 + i] = t.fma(loaded[u + v][i], queries[v], next[row * 2 + i]);
+            }
           return next;
         });
     Value column = t.add(t.mul(block, SLUICE_KV_BLOCK), pair);
@@ -312,32 +317,42 @@ void AttentionLowering::values(Value head, Value first, Value from, Value end) {
   const int64_t vectors = llvm::divideCeil(channels, step);
   Values zero(rows() * vectors * n, t.f(0));
   Value lane = t.mul(t.lane(), n);
-  Values sums = t.loop(t.add(from, t.warp()), end, t.c(warps), zero, [&](Value position, ValueRange state) {
+  // Values of several positions are on their way before any is used; those past the end count for nothing.
+  constexpr int64_t atOnce = 4;
+  Values sums = t.loop(t.add(from, t.warp()), end, t.c(atOnce * warps), zero, [&](Value firstOfAll, ValueRange state) {
     Values next(state.begin(), state.end());
-    Value half = t.at(cache.blockAt(head, position), cache.layout.valuesAt());
-    Value inBlock = t.rem(position, SLUICE_KV_BLOCK), inSegment = t.sub(position, first);
-    Values probabilities;
-    for (int64_t row = 0; row < rows(); ++row)
-      probabilities.push_back(
-          t.load(t.f32(), at(plan.probabilitiesAt(), t.add(inSegment, row * SLUICE_KV_SEGMENT)), 4));
-    for (int64_t v = 0; v < vectors; ++v) {
-      // Lanes past the last channel read it again, and nobody reads what they make of it.
-      Value channel = t.add(lane, v * step);
-      if (channels % step)
-        channel = t.min(channel, t.c(channels - n));
-      Value index = t.add(t.mul(inBlock, channels), channel);
-      Values value = cache.elements(n, t.at(half, t.mul(index, cache.layout.elementBytes())));
-      if (cache.layout.scaled()) {
-        Value scale = cache.scales(1, half, channel, inBlock)[0];
-        for (Value &x : value)
-          x = t.mulf(x, scale);
+    SmallVector<Values> loaded, probabilities; // [position][vector * n], [position][row]
+    for (int64_t p = 0; p < atOnce; ++p) {
+      Value position = t.add(firstOfAll, p * warps), isWithin = t.less(position, end);
+      position = t.min(position, t.sub(end, 1));
+      Value half = t.at(cache.blockAt(head, position), cache.layout.valuesAt());
+      Value inBlock = t.rem(position, SLUICE_KV_BLOCK), inSegment = t.sub(position, first);
+      loaded.emplace_back(), probabilities.emplace_back();
+      for (int64_t row = 0; row < rows(); ++row) {
+        Value of = t.load(t.f32(), at(plan.probabilitiesAt(), t.add(inSegment, row * SLUICE_KV_SEGMENT)), 4);
+        probabilities.back().push_back(p ? t.select(isWithin, of, t.f(0)) : of);
       }
-      for (int64_t row = 0; row < rows(); ++row)
-        for (int64_t i = 0; i < n; ++i) {
-          Value &sum = next[(row * vectors + v) * n + i];
-          sum = t.fma(value[i], probabilities[row], sum);
+      for (int64_t v = 0; v < vectors; ++v) {
+        // Lanes past the last channel read it again, and nobody reads what they make of it.
+        Value channel = t.add(lane, v * step);
+        if (channels % step)
+          channel = t.min(channel, t.c(channels - n));
+        Value index = t.add(t.mul(inBlock, channels), channel);
+        Values value = cache.elements(n, t.at(half, t.mul(index, cache.layout.elementBytes())));
+        if (cache.layout.scaled()) {
+          Value scale = cache.scales(1, half, channel, inBlock)[0];
+          for (Value &x : value)
+            x = t.mulf(x, scale);
         }
+        llvm::append_range(loaded.back(), value);
+      }
     }
+    for (int64_t p = 0; p < atOnce; ++p)
+      for (int64_t row = 0; row < rows(); ++row)
+        for (int64_t i = 0; i < vectors * n; ++i) {
+          Value &sum = next[row * vectors * n + i];
+          sum = t.fma(loaded[p][i], probabilities[p][row], sum);
+        }
     return next;
   });
   // The later half of the warps leaves its sums for the earlier half, which adds its own.
@@ -380,7 +395,7 @@ void AttentionLowering::lowerToken(AppendOp append, int64_t countersAt) {
   const int64_t batches = plan.group / plan.heads, heads = int64_t(op.getHeads()), partFloats = channels + 2;
   Value position = scope.position(), from = firstBlock(position), firstSegment = t.div(from, SLUICE_KV_SEGMENT);
   Value lastSegment = t.div(position, SLUICE_KV_SEGMENT), segments = t.add(t.sub(lastSegment, firstSegment), 1);
-  Value units = t.mul(segments, kvHeads());
+  Value units = t.mul(segments, kvHeads()), isOnly = t.equal(segments, 1);
   Value parts = scope.bufferRow(op.getResultAttr(), t.c(0));
   t.loop(t.block(), units, t.blocks(), [&](Value unit) {
     Value kvHead = t.rem(unit, kvHeads()), segment = t.add(t.div(unit, kvHeads()), firstSegment);
@@ -396,9 +411,12 @@ void AttentionLowering::lowerToken(AppendOp append, int64_t countersAt) {
       walk(cache.headAt(kvHead), first, from, end, all);
       forOutputs([&](Value row, Value channel) {
         Value head = t.add(firstHead, row);
-        Value to = t.at(parts, t.mul(t.mul(t.add(t.mul(segment, heads), head), partFloats), 4));
-        t.store(t.load(t.f32(), at(plan.outputsAt(), t.add(t.mul(row, channels), channel)), 4),
-                t.at(to, t.mul(channel, 4)), 4);
+        // A segment that is the only one is merged as it is.
+        Value place = t.add(t.select(isOnly, t.c(0), t.mul(segment, heads)), head);
+        Value to = t.at(parts, t.mul(t.mul(place, partFloats), 4));
+        Value output = t.load(t.f32(), at(plan.outputsAt(), t.add(t.mul(row, channels), channel)), 4);
+        Value merged = divide({Value(), t.load(t.f32(), at(plan.sumsAt(), row), 4), output});
+        t.store(t.select(isOnly, merged, output), t.at(to, t.mul(channel, 4)), 4);
         t.when(t.equal(channel, 0), [&] {
           t.store(t.load(t.f32(), at(plan.maximaAt(), row), 4), t.at(to, channels * 4), 4);
           t.store(t.load(t.f32(), at(plan.sumsAt(), row), 4), t.at(to, channels * 4 + 4), 4);
@@ -406,36 +424,55 @@ void AttentionLowering::lowerToken(AppendOp append, int64_t countersAt) {
       });
       t.syncBlock();
     });
-    // The last block of a KV head merges its parts, into the place of the first segment's.
-    Value flag = t.at(shared, plan.flagAt());
-    t.when(t.equal(t.thread(), 0), [&] {
-      Value counter = t.at(t.at(scope.args.sync, countersAt), t.mul(kvHead, 4));
-      t.fenceDevice();
-      Value isLast = t.equal(t.atomicAdd(counter, t.c(1)), t.sub(segments, 1));
-      t.fenceDevice();
-      t.when(isLast, [&] { t.storeRelaxed(t.c(0), counter); });
-      t.store(t.extend(isLast, t.i32()), flag, 4);
-    });
-    t.syncBlock();
-    t.when(t.equal(t.load(t.i32(), flag, 4), 1), [&] {
-      t.loop(t.thread(), t.c(plan.group * channels), t.c(threads), [&](Value i) {
-        Value head = t.add(t.mul(kvHead, plan.group), t.div(i, channels)), channel = t.rem(i, channels);
-        Value firstPart = t.at(parts, t.mul(t.mul(head, partFloats), 4));
-        Part none = nothing();
-        Values merged = t.loop(firstSegment, t.add(lastSegment, 1), t.c(1), Values{none.maximum, none.sum, none.output},
-                               [&](Value segment, ValueRange m) {
-                                 Value from = t.at(firstPart, t.mul(segment, heads * partFloats * 4));
-                                 Part part{t.load(t.f32(), t.at(from, channels * 4), 4),
-                                           t.load(t.f32(), t.at(from, channels * 4 + 4), 4),
-                                           t.load(t.f32(), t.at(from, t.mul(channel, 4)), 4)};
-                                 Part next = merge({m[0], m[1], m[2]}, part);
-                                 return Values{next.maximum, next.sum, next.output};
-                               });
-        t.store(divide({merged[0], merged[1], merged[2]}), t.at(firstPart, t.mul(channel, 4)), 4);
-      });
-    });
-    t.syncBlock();
+    t.when(t.isNot(isOnly), [&] { mergeByLast(kvHead, firstSegment, lastSegment, parts, countersAt); });
   });
+}
+
+void AttentionLowering::prefetch() {
+  constexpr int64_t line = 128, blocks = SLUICE_KV_SEGMENT / SLUICE_KV_BLOCK;
+  Value position = scope.position(), firstSegment = t.div(firstBlock(position), SLUICE_KV_SEGMENT);
+  Value kvHead = t.rem(t.block(), kvHeads()), segment = t.add(t.div(t.block(), kvHeads()), firstSegment);
+  Value first = t.mul(segment, SLUICE_KV_SEGMENT);
+  Value seen = t.min(t.sub(t.div(t.add(position, SLUICE_KV_BLOCK), SLUICE_KV_BLOCK), t.div(first, SLUICE_KV_BLOCK)),
+                     t.c(blocks));
+  Value from = cache.blockAt(cache.headAt(kvHead), first);
+  t.loop(t.mul(t.thread(), line), t.mul(seen, cache.layout.blockBytes()), t.c(threads * line),
+         [&](Value at) { t.prefetch(t.at(from, at)); });
+}
+
+// The last block of a KV head merges its parts, into the place of the first segment's.
+void AttentionLowering::mergeByLast(Value kvHead, Value firstSegment, Value lastSegment, Value parts,
+                                    int64_t countersAt) {
+  const int64_t heads = int64_t(op.getHeads()), partFloats = channels + 2;
+  Value segments = t.add(t.sub(lastSegment, firstSegment), 1);
+  Value flag = t.at(shared, plan.flagAt());
+  t.when(t.equal(t.thread(), 0), [&] {
+    Value counter = t.at(t.at(scope.args.sync, countersAt), t.mul(kvHead, 4));
+    t.fenceDevice();
+    Value isLast = t.equal(t.atomicAdd(counter, t.c(1)), t.sub(segments, 1));
+    t.fenceDevice();
+    t.when(isLast, [&] { t.storeRelaxed(t.c(0), counter); });
+    t.store(t.extend(isLast, t.i32()), flag, 4);
+  });
+  t.syncBlock();
+  t.when(t.equal(t.load(t.i32(), flag, 4), 1), [&] {
+    t.loop(t.thread(), t.c(plan.group * channels), t.c(threads), [&](Value i) {
+      Value head = t.add(t.mul(kvHead, plan.group), t.div(i, channels)), channel = t.rem(i, channels);
+      Value firstPart = t.at(parts, t.mul(t.mul(head, partFloats), 4));
+      Part none = nothing();
+      Values merged = t.loop(firstSegment, t.add(lastSegment, 1), t.c(1), Values{none.maximum, none.sum, none.output},
+                             [&](Value segment, ValueRange m) {
+                               Value from = t.at(firstPart, t.mul(segment, heads * partFloats * 4));
+                               Part part{t.load(t.f32(), t.at(from, channels * 4), 4),
+                                         t.load(t.f32(), t.at(from, channels * 4 + 4), 4),
+                                         t.load(t.f32(), t.at(from, t.mul(channel, 4)), 4)};
+                               Part next = merge({m[0], m[1], m[2]}, part);
+                               return Values{next.maximum, next.sum, next.output};
+                             });
+      t.store(divide({merged[0], merged[1], merged[2]}), t.at(firstPart, t.mul(channel, 4)), 4);
+    });
+  });
+  t.syncBlock();
 }
 
 void AttentionLowering::lowerTokens() {
@@ -521,6 +558,13 @@ void sluice::codegen::lowerAttention(const Scope &scope, AttentionOp op, int64_t
     else
       lowering.lowerTokenWhole(append);
   });
+}
+
+// Of this block's first unit: blocks of all its segment, but not more than lie before the position.
+void sluice::codegen::prefetchCache(const Scope &scope, AttentionOp op) {
+  if (!op.getSplit())
+    return;
+  forCacheType(scope, op.getCache(), [&](CacheLayout layout) { AttentionLowering(scope, op, layout).prefetch(); });
 }
 
 void sluice::codegen::lowerAppends(const Scope &scope, AppendOp op) {

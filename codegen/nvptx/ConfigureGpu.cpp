@@ -1,7 +1,8 @@
 //===- ConfigureGpu.cpp - what a warp of a GPU has under way ------------------------------===//
 //
-// Choosing is apart from obeying: this pass only writes attributes. Twice what Little's law asks for, shared out over
-// the warps of a multiprocessor, as far as shared memory allows beside a phase's activations.
+// Choosing is apart from obeying: this pass only writes attributes. Twice what Little's law asks for, and what memory
+// could bring between two phases, shared out over the warps of a multiprocessor, as far as shared memory allows beside
+// a phase's activations.
 //
 //===--------------------------------------------------------------------------------------===//
 
@@ -62,9 +63,7 @@ struct ConfigureGpu : codegen::impl::ConfigureGpuBase<ConfigureGpu> {
         open.push_back(op);
     });
     constexpr int64_t unit = 512, least = 2 * unit;
-    // Twice what Little's law asks for, and enough that memory is busy while the blocks meet before attention and
-    // after.
-    const double wanted = std::max(2 * facts.bytesInFlight(), 2 * facts.bytesDuringMeeting());
+    const double wanted = std::max(2 * facts.bytesInFlight(), facts.bytesBetween());
     int64_t ahead = std::max<int64_t>(llvm::alignTo(uint64_t(wanted) / facts.warps, unit), least);
     for (; !open.empty(); ahead -= unit) {
       for (TilesOp op : open)

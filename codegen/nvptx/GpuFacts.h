@@ -31,9 +31,10 @@ struct GpuFacts {
 
   // By Little's law, what must be under way in each multiprocessor for memory to be busy.
   double bytesInFlight() const { return gigabytesPerSecond * loadedLatency / multiprocessors; }
-  // How long the blocks of a grid take to meet, and what memory could bring a multiprocessor meanwhile.
-  static constexpr double meeting = 1500; // ns
-  double bytesDuringMeeting() const { return gigabytesPerSecond * meeting / multiprocessors; }
+  // From the last weights of a phase to the first of the next (sums, the blocks' meeting, the prologue), and what
+  // memory could bring a multiprocessor meanwhile.
+  static constexpr double between = 4000; // ns
+  double bytesBetween() const { return gigabytesPerSecond * between / multiprocessors; }
   // Instructions of threads that can be issued while a byte comes from memory.
   double instructionsPerByte() const { return multiprocessors * gigahertz * instructionsPerCycle / gigabytesPerSecond; }
 };

@@ -155,8 +155,8 @@ struct LowerPhasesToGpu : codegen::impl::LowerPhasesToGpuBase<LowerPhasesToGpu> 
       step.run = makeKernel(phase.getLoc(), name, sharedOf(plan), oneBlock, [&](Threads &t, const KernelArgs &args) {
         Scope scope{plan, t, args, ring};
         if (!plan.groups.empty())
-          beginCopies(scope, plan.groups[0]);
-        lowerOneToken(scope);
+          beginCopies(scope, plan.groups[0], 0, 0, /*paced=*/false);
+        lowerOneToken(scope, 1);
       });
       return step;
     }
@@ -191,18 +191,24 @@ struct LowerPhasesToGpu : codegen::impl::LowerPhasesToGpuBase<LowerPhasesToGpu> 
 
   int64_t sharedOf(const PhasePlan &plan) const { return ring * GpuFacts::warps + plan.sharedBytes; }
 
-  // All of a phase for one token; copies for the first group are under way.
-  void lowerOneToken(const Scope &scope) {
-    if (!scope.plan.groups.empty()) {
-      scope.t.apart([&] { lowerPrologue(scope, scope.t.c(0)); });
+  // All of a phase for one token; so many parts of the copies for the first group are under way.
+  void lowerOneToken(const Scope &scope, unsigned begun) {
+    const std::vector<TileGroup> &groups = scope.plan.groups;
+    auto copy = [&](unsigned part) {
+      if (part >= begun)
+        beginCopies(scope, groups[0], part, part, /*paced=*/false);
+    };
+    if (!groups.empty()) {
+      scope.t.apart([&] { lowerPrologue(scope, scope.t.c(0), [&] { copy(1); }); });
+      scope.t.apart([&] { copy(2); });
       scope.t.syncBlock();
     } else if (hasWrites(scope.phase())) {
       scope.t.when(scope.t.equal(scope.t.block(), 0),
                    [&] { scope.t.apart([&] { lowerPrologue(scope, scope.t.c(0)); }); });
     }
-    for (unsigned i = 0; i < scope.plan.groups.size(); ++i) {
+    for (unsigned i = 0; i < groups.size(); ++i) {
       if (i)
-        beginCopies(scope, scope.plan.groups[i]);
+        beginCopies(scope, groups[i], 0, TileGroup::copyParts - 1, /*paced=*/false);
       lowerTiles(scope, i, sync.slotsAt());
     }
     lowerOthers(scope);
@@ -237,10 +243,10 @@ struct LowerPhasesToGpu : codegen::impl::LowerPhasesToGpuBase<LowerPhasesToGpu> 
 };
 
 // The kernel of a whole token: the phases of @decode one after another, blocks meeting in between. Copies for the next
-// phase with tiles begin as soon as the tiles of the one before are done, across meetings and whatever lies between.
+// phase with tiles begin when a block has arrived at the meeting, and go on across it and whatever lies between.
 class TokenBuilder {
 public:
-  using Lower = function_ref<void(const Scope &)>;
+  using Lower = function_ref<void(const Scope &, unsigned begun)>;
   TokenBuilder(Threads &t, const KernelArgs &args, const GpuFacts &facts, int64_t ringBytes, StringRef offsets,
                Lower lower)
       : t(t), args(args), facts(facts), ringBytes(ringBytes), offsets(offsets), lower(lower) {}
@@ -248,13 +254,11 @@ public:
   void build(ProgramOp program) {
     target = t.c(0);
     if (Next first = firstIn(program.getBody().front().begin(), program.getBody().front().end(), 0))
-      begin(first.phase, t.c(first.step));
+      begin(first.phase, t.c(first.step), 0, 0);
     for (Operation &op : program.getBody().front()) {
       if (auto phase = dyn_cast<PhaseOp>(op)) {
-        lowerPhase(phase, t.c(step), t.c(0));
-        if (hasTiles(phase))
-          begin(after(op, step + 1));
-        meetAll();
+        const Next next = after(op, step + 1);
+        lowerPhase(phase, t.c(step), t.c(0), [&](unsigned first, unsigned last) { begin(next, first, last); });
         ++step;
       } else if (auto repeat = dyn_cast<RepeatOp>(op)) {
         lowerLayers(repeat);
@@ -297,23 +301,46 @@ private:
     own.layer = layer;
     return own;
   }
-  void begin(PhaseOp phase, Value step) {
+  void begin(PhaseOp phase, Value step, unsigned firstPart, unsigned lastPart) {
     PhasePlan plan(phase, facts);
     KernelArgs own = argsOf(step, t.c(0));
-    t.apart([&] { beginCopies(Scope{plan, t, own, ringBytes}, plan.groups[0]); });
+    t.apart([&] {
+      Scope scope{plan, t, own, ringBytes};
+      if (firstPart == 0)
+        prefetchVectors(scope);
+      beginCopies(scope, plan.groups[0], firstPart, lastPart, /*paced=*/true);
+    });
   }
-  void begin(Next next) {
+  void begin(Next next, unsigned firstPart, unsigned lastPart) {
     if (next)
-      begin(next.phase, t.c(next.step));
+      begin(next.phase, t.c(next.step), firstPart, lastPart);
   }
-  void lowerPhase(PhaseOp phase, Value step, Value layer) {
+  // A phase without tiles that lies between two with them, in one list: while its few blocks work, the ring is filled.
+  static bool fillsRing(Operation *op) {
+    auto hasTilesAt = [](Operation *other) {
+      return isa_and_nonnull<PhaseOp>(other) && hasTiles(cast<PhaseOp>(other));
+    };
+    return op && isa<PhaseOp>(op) && !hasTilesAt(op) && hasTilesAt(op->getPrevNode()) && hasTilesAt(op->getNextNode());
+  }
+  // `beginNext` begins parts of the copies for the next phase with tiles.
+  void lowerPhase(PhaseOp phase, Value step, Value layer,
+                  function_ref<void(unsigned firstPart, unsigned lastPart)> beginNext) {
+    constexpr unsigned last = TileGroup::copyParts - 1;
     PhasePlan plan(phase, facts);
     KernelArgs own = argsOf(step, layer);
-    t.apart([&] { lower(Scope{plan, t, own, ringBytes}); });
-  }
-  void meetAll() {
+    t.apart([&] { lower(Scope{plan, t, own, ringBytes}, fillsRing(phase->getPrevNode()) ? last + 1 : 1); });
+    arrive(t, args);
+    if (auto after = dyn_cast_or_null<PhaseOp>(phase->getNextNode()))
+      for (auto attention : after.getBody().getOps<AttentionOp>()) {
+        PhasePlan afterPlan(after, facts);
+        t.apart([&] { prefetchCache(Scope{afterPlan, t, own, ringBytes}, attention); });
+      }
+    if (hasTiles(phase))
+      beginNext(0, 0);
+    else if (fillsRing(phase))
+      beginNext(1, last);
     target = t.add(target, t.blocks());
-    meet(t, args, target);
+    await(t, args, target);
   }
 
   void lowerLayers(RepeatOp repeat) {
@@ -325,18 +352,14 @@ private:
       Value firstStep = t.add(t.mul(i, phases), step), nextLayer = t.add(firstStep, phases);
       for (auto [index, op] : llvm::enumerate(body)) {
         auto phase = cast<PhaseOp>(op);
-        lowerPhase(phase, t.add(firstStep, index), t.add(i, layer));
-        if (hasTiles(phase)) {
-          if (Next inLayer = after(op, int64_t(index) + 1)) {
-            begin(inLayer.phase, t.add(firstStep, inLayer.step));
-          } else {
-            Next first = firstIn(body.begin(), body.end(), 0);
-            Value isLast = t.equal(i, count - 1);
-            t.when(t.isNot(isLast), [&] { begin(first.phase, t.add(nextLayer, first.step)); });
-            t.when(isLast, [&] { begin(next); });
-          }
-        }
-        meetAll();
+        lowerPhase(phase, t.add(firstStep, index), t.add(i, layer), [&](unsigned firstPart, unsigned lastPart) {
+          if (Next inLayer = after(op, int64_t(index) + 1))
+            return begin(inLayer.phase, t.add(firstStep, inLayer.step), firstPart, lastPart);
+          Next first = firstIn(body.begin(), body.end(), 0);
+          Value isLast = t.equal(i, count - 1);
+          t.when(t.isNot(isLast), [&] { begin(first.phase, t.add(nextLayer, first.step), firstPart, lastPart); });
+          t.when(isLast, [&] { begin(next, firstPart, lastPart); });
+        });
       }
       return Values{target};
     })[0];
@@ -385,7 +408,9 @@ void LowerPhasesToGpu::lowerToken(ProgramOp program, unsigned index, DeviceKerne
   int64_t shared = chooseBytes();
   program.walk([&](PhaseOp phase) { shared = std::max(shared, sharedOf(PhasePlan(phase, *facts))); });
   kernels.token = makeKernel(program.getLoc(), "token", shared, false, [&](Threads &t, const KernelArgs &args) {
-    TokenBuilder(t, args, *facts, ring, name, [&](const Scope &scope) { lowerOneToken(scope); }).build(program);
+    TokenBuilder(t, args, *facts, ring, name, [&](const Scope &scope, unsigned begun) {
+      lowerOneToken(scope, begun);
+    }).build(program);
     t.when(t.equal(t.block(), 0), [&] { t.apart([&] { lowerChoose(t, args, args.shared, vocabulary); }); });
     // The last block to leave lets the next token begin with no one met.
     t.when(t.equal(t.thread(), 0), [&] {

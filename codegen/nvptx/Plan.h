@@ -67,6 +67,13 @@ struct TileGroup {
   int64_t batchTiles() const;
   int64_t sumsBytes() const { return batchTiles() * tileSlices() * 32 * 4; }
   int64_t ringBytes() const { return stages * chunkStride; } // of a warp
+  // Copies before the first slice are begun in parts, a chunk and a chunk and the rest, since whatever is read after
+  // them waits for them: when the blocks have arrived at the meeting before; when the prologue's loads are on their
+  // way; after the prologue.
+  static constexpr unsigned copyParts = 3;
+  int64_t partBegin(unsigned part) const { // its first stage; of the one past the last, past the last
+    return std::min<int64_t>(part < copyParts ? part : stages, stages - 1);
+  }
 };
 
 // Groups of a configured phase, in order.

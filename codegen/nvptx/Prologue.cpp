@@ -1,7 +1,9 @@
 //===- Prologue.cpp - norms and prepared activations of one token, by one block -------===//
 //
-// Values are not kept: each prepare computes its channels, four a thread, from the buffers. For one token the result is
-// in shared memory; for many, where a block does a token at a time, in the buffer that all blocks read afterwards.
+// Each prepare computes its channels, four a thread, from what lies in buffers. For one token, for which all blocks
+// wait, all of that is on its way before any is used, as far as there are registers, and the result is in shared
+// memory. For many, where a block does a token at a time, nothing is kept, and the result is in the buffer that all
+// blocks read afterwards.
 //
 //===----------------------------------------------------------------------------------===//
 
@@ -18,7 +20,13 @@ class PrologueLowering {
 public:
   PrologueLowering(const Scope &scope, Value token) : scope(scope), t(scope.t), token(token) {}
 
-  void lower() {
+  void lower(function_ref<void()> afterLoads) {
+    if (keeps()) {
+      for (Operation &op : scope.phase().getBody().front())
+        load(op);
+    }
+    if (afterLoads)
+      afterLoads();
     unsigned place = 0;
     for (Operation &op : scope.phase().getBody().front()) {
       if (auto norm = dyn_cast<RmsNormOp>(op))
@@ -31,58 +39,130 @@ public:
   }
 
 private:
-  static constexpr int64_t each = 4; // channels of a thread
+  static constexpr int64_t each = 4, stride = GpuFacts::threads * each; // channels of a thread, of a block
 
-  // for channels from `first` in steps of `step`, up to `width`
-  void overChannels(int64_t width, function_ref<void(Value)> f) {
-    t.loop(t.mul(t.thread(), each), t.c(width), t.c(GpuFacts::threads * each), f);
+  // A thread's group of channels: where it is, and how many groups the thread has before it, if that is known.
+  struct Group {
+    Value channel;
+    std::optional<int64_t> index;
+  };
+  static int64_t groupsOf(int64_t width) { return llvm::divideCeil(width, stride); }
+  Group group(int64_t index) { return {t.add(t.mul(t.thread(), each), index * stride), index}; }
+
+  // What a value begins with.
+  static int64_t widthOf(Value values) { return cast<ValuesType>(values.getType()).getWidth(); }
+  static bool isSource(Operation &op) { return isa<ReadOp, MergeOp, RmsNormOp>(op); }
+  bool keeps() const {
+    if (scope.manyTokens())
+      return false;
+    constexpr int64_t most = 64; // registers
+    int64_t floats = 0;
+    for (Operation &op : scope.phase().getBody().front())
+      if (isSource(op))
+        floats += groupsOf(widthOf(op.getResult(0))) * each;
+    return floats <= most;
   }
-
-  // Four channels; those past the width are 0.
-  Values channels(Value values, Value channel) {
-    Operation *op = values.getDefiningOp();
-    const int64_t width = cast<ValuesType>(values.getType()).getWidth();
-    if (auto norm = dyn_cast<RmsNormOp>(op)) {
-      Values x = channels(norm.getInput(), channel);
-      Value weights = t.at(t.at(scope.args.weights, scope.plan.weights.vectorAt(norm)), t.mul(channel, 4));
-      Values w = t.unpack(t.loadConstant(t.vec(each, t.f32()), weights, 16)); // padded with zeros
-      for (auto [value, weight] : llvm::zip_equal(x, w))
-        value = t.mulf(t.mulf(value, factors.at(norm)), weight);
-      return x;
+  // Of a buffer, or of a norm's weights. Past the width the last channels again.
+  void load(Operation &op) {
+    if (!isSource(op))
+      return;
+    const int64_t width = widthOf(op.getResult(0));
+    for (int64_t i = 0; i < groupsOf(width); ++i) {
+      Value channel = group(i).channel;
+      if ((i + 1) * stride > width)
+        channel = t.min(channel, t.c((width - 1) / each * each));
+      kept[{&op, i}] = sourceAt(op, channel);
     }
-    Values x;
-    if (auto sum = dyn_cast<SumOp>(op)) {
-      for (auto [lhs, rhs] : llvm::zip_equal(channels(sum.getLhs(), channel), channels(sum.getRhs(), channel)))
-        x.push_back(t.addf(lhs, rhs));
-      return x;
+  }
+  Values source(Operation &op, Group group) {
+    return group.index && keeps() ? kept.at({&op, *group.index}) : sourceAt(op, group.channel);
+  }
+  Values sourceAt(Operation &op, Value channel) {
+    const int64_t width = widthOf(op.getResult(0));
+    if (auto norm = dyn_cast<RmsNormOp>(op)) {
+      Value weights = t.at(t.at(scope.args.weights, scope.plan.weights.vectorAt(norm)), t.mul(channel, 4));
+      return t.unpack(t.loadConstant(t.vec(each, t.f32()), weights, 16)); // padded with zeros
     }
     if (auto merge = dyn_cast<MergeOp>(op)) {
       // Attention has merged the parts: a head's channels begin where its first part did.
       const int64_t headDim = width / int64_t(merge.getHeads());
       Value row = scope.bufferRow(merge.getBufferAttr(), t.c(0));
+      Values x;
       for (int64_t i = 0; i < each; ++i) {
         Value ci = t.min(t.add(channel, i), t.c(width - 1)), head = t.div(ci, headDim);
         x.push_back(t.load(t.f32(), t.at(row, t.mul(t.add(ci, t.mul(head, 2)), 4)), 4));
       }
-    } else {
-      Value row = scope.bufferRow(cast<ReadOp>(op).getBufferAttr(), token);
-      x = t.unpack(t.load(t.vec(each, t.f32()), t.at(row, t.mul(channel, 4)), 16)); // rows are padded to 32 channels
+      return x;
     }
+    Value row = scope.bufferRow(cast<ReadOp>(op).getBufferAttr(), token);
+    return t.unpack(t.load(t.vec(each, t.f32()), t.at(row, t.mul(channel, 4)), 16)); // rows are padded to 32 channels
+  }
+
+  // for groups up to `width`
+  void overChannels(int64_t width, function_ref<void(Group)> f) {
+    if (!keeps())
+      return t.loop(t.mul(t.thread(), each), t.c(width), t.c(stride), [&](Value channel) { f({channel, {}}); });
+    for (int64_t i = 0; i < groupsOf(width); ++i)
+      if ((i + 1) * stride > width)
+        t.when(t.less(group(i).channel, width), [&] { f(group(i)); });
+      else
+        f(group(i));
+  }
+
+  // Four channels, of which at least the first is within the width; those past it are 0.
+  Values channels(Value values, Group group) {
+    Operation *op = values.getDefiningOp();
+    const int64_t width = widthOf(values);
+    if (auto norm = dyn_cast<RmsNormOp>(op)) {
+      Values x = channels(norm.getInput(), group);
+      for (auto [value, weight] : llvm::zip_equal(x, source(*op, group)))
+        value = t.mulf(t.mulf(value, factors.at(norm)), weight);
+      return x;
+    }
+    Values x;
+    if (auto sum = dyn_cast<SumOp>(op)) {
+      for (auto [lhs, rhs] : llvm::zip_equal(channels(sum.getLhs(), group), channels(sum.getRhs(), group)))
+        x.push_back(t.addf(lhs, rhs));
+      return x;
+    }
+    x = source(*op, group);
     if (width % each)
       for (int64_t i = 1; i < each; ++i)
-        x[i] = t.select(t.less(t.add(channel, i), width), x[i], t.f(0));
+        x[i] = t.select(t.less(t.add(group.channel, i), width), x[i], t.f(0));
+    return x;
+  }
+  // Of any group.
+  Values channelsOrZero(Value values, Group group) {
+    const int64_t width = widthOf(values);
+    Value isWithin = t.less(group.channel, width);
+    if (!group.index || !keeps())
+      return t.choose(
+          isWithin, SmallVector<Type>(each, t.f32()), [&] { return channels(values, group); },
+          [&] { return Values(each, t.f(0)); });
+    if (*group.index >= groupsOf(width))
+      return Values(each, t.f(0));
+    Values x = channels(values, group);
+    if ((*group.index + 1) * stride > width)
+      for (Value &value : x)
+        value = t.select(isWithin, value, t.f(0));
     return x;
   }
 
   Value factorOf(RmsNormOp norm, unsigned place) {
-    const int64_t width = norm.getInput().getType().getWidth();
-    Value sum = t.loop(t.mul(t.thread(), each), t.c(width), t.c(GpuFacts::threads * each), t.f(0),
-                       [&](Value channel, ValueRange state) {
-                         Value sum = state[0];
-                         for (Value x : channels(norm.getInput(), channel))
-                           sum = t.fma(x, x, sum);
-                         return Values{sum};
-                       })[0];
+    const int64_t width = widthOf(norm.getInput());
+    auto addSquares = [&](Values x, Value sum) {
+      for (Value value : x)
+        sum = t.fma(value, value, sum);
+      return sum;
+    };
+    Value sum = t.f(0);
+    if (keeps())
+      for (int64_t i = 0; i < groupsOf(width); ++i)
+        sum = addSquares(channelsOrZero(norm.getInput(), group(i)), sum);
+    else
+      sum = t.loop(t.mul(t.thread(), each), t.c(width), t.c(stride), sum, [&](Value channel, ValueRange state) {
+        return Values{addSquares(channels(norm.getInput(), {channel, {}}), state[0])};
+      })[0];
     sum = scope.reduceBlock(
         sum, [&](Value x, Value y) { return t.addf(x, y); }, place);
     Value mean = t.divf(sum, t.f(double(width)));
@@ -93,8 +173,8 @@ private:
   void lowerWrite(WriteOp write) {
     Value row = scope.bufferRow(write.getBufferAttr(), token);
     auto all = [&] {
-      overChannels(write.getValue().getType().getWidth(), // rows are padded to 32 channels
-                   [&](Value channel) { store4(channels(write.getValue(), channel), row, channel); });
+      overChannels(widthOf(write.getValue()), // rows are padded to 32 channels
+                   [&](Group group) { store4(channels(write.getValue(), group), row, group.channel); });
     };
     scope.manyTokens() ? all() : t.when(t.equal(t.block(), 0), all);
   }
@@ -104,110 +184,125 @@ private:
     Value out = scope.operandAt(prepare, token);
     if (plan.kind == OperandKind::Int8)
       return quantise(prepare.getInput(), plan, out);
-    overChannels(plan.columns, [&](Value channel) {
-      auto inside = [&] {
-        Values x = channels(prepare.getInput(), channel);
-        if (plan.kind == OperandKind::BFloat16)
-          for (Value &value : x)
-            value = t.roundToBFloat16(value);
-        return x;
-      };
-      store4(insideOrZero(plan, channel, inside), out, channel);
+    overChannels(plan.columns, [&](Group group) {
+      Values x = channelsOrZero(prepare.getInput(), group);
+      if (plan.kind == OperandKind::BFloat16)
+        for (Value &value : x)
+          value = t.roundToBFloat16(value);
+      store4(x, out, group.channel);
     });
   }
 
-  Values insideOrZero(const OperandPlan &plan, Value channel, function_ref<Values()> inside) {
-    if (int64_t(llvm::alignTo(plan.width, each)) == plan.columns)
-      return inside();
-    return t.choose(t.less(channel, plan.width), SmallVector<Type>(each, t.f32()), inside,
-                    [&] { return Values(each, t.f(0)); });
-  }
   void store4(ArrayRef<Value> x, Value out, Value channel) { t.store(t.pack(x), t.at(out, t.mul(channel, 4)), 16); }
 
   // See stream.prepare. A thread has a group of four channels, eight threads a block, sixteen a pair, which share a
-  // scale. All threads of a warp take part.
+  // scale. All threads of a warp take part. Several groups are worked on at a time, for each is a chain of shuffles.
   void quantise(Value values, const OperandPlan &plan, Value out) {
-    t.loop(t.mul(t.warp(), 32 * each), t.c(plan.columns), t.c(GpuFacts::threads * each), [&](Value first) {
-      Value channel = t.add(first, t.mul(t.lane(), each));
-      Values x = t.choose(
-          t.less(channel, plan.width), SmallVector<Type>(each, t.f32()), [&] { return channels(values, channel); },
-          [&] { return Values(each, t.f(0)); });
-      Value largest = t.c(0); // bits of a magnitude, ordered like the floats
-      for (Value value : x)
-        largest = t.max(largest, t.andi(t.bitcast(value, t.i32()), 0x7fffffff));
-      auto max = [&](Value a, Value b) { return t.max(a, b); };
-      // A group's key is its largest magnitude, with the number of the group in the last bits so that no two are equal.
-      Value group = t.andi(t.lane(), OperandPlan::groups - 1);
-      Value key = t.ori(t.andi(largest, ~(OperandPlan::groups - 1)), group);
-      Values peakKeys;
-      Value isPeak;
-      const bool all = plan.peaks == OperandPlan::groups;
-      for (int64_t i = 0; i < plan.peaks && !all; ++i) {
-        peakKeys.push_back(t.reduceWarp(key, max, OperandPlan::groups));
-        Value isThis = t.equal(key, peakKeys.back());
-        isPeak = isPeak ? t.ori(isPeak, isThis) : isThis;
-        key = t.select(isThis, t.c(-1), key);
-      }
-      constexpr double most = 127, mostOfTwo = 127 << OperandPlan::highShift;
-      auto scaleFor = [&](Value bits, double divisor) {
-        return t.mulf(t.bitcast(t.reduceWarp(bits, max, 2 * OperandPlan::groups), t.f32()), t.f(1 / divisor));
-      };
-      Value scale;
-      if (all)
-        scale = scaleFor(largest, mostOfTwo);
-      else if (!isPeak)
-        scale = scaleFor(largest, most);
-      else
-        scale = t.maxf(scaleFor(t.select(isPeak, t.c(0), largest), most), scaleFor(largest, mostOfTwo));
-      // What is below the smallest normal numbers counts as zero: its inverse might not be finite.
-      Value isZero = t.lessf(scale, t.f(1e-37));
-      Value factor = t.select(isZero, t.f(0), t.divf(t.f(1), t.select(isZero, t.f(1), scale)));
-      Values codes, highs;
-      Value sum = t.c(0);
-      for (Value value : x) {
-        codes.push_back(t.round(t.mulf(value, factor)));
-        sum = t.add(sum, codes.back());
-        if (plan.peaks) {
-          Value high = t.sar(t.add(codes.back(), 1 << (OperandPlan::highShift - 1)), OperandPlan::highShift);
-          if (!all)
-            high = t.select(isPeak, high, t.c(0));
-          highs.push_back(high);
-          codes.back() = t.sub(codes.back(), t.shl(high, OperandPlan::highShift));
-        }
-      }
-      auto add = [&](Value a, Value b) { return t.add(a, b); };
-      auto isPart = [](const OperandPlan::Sum &kind) { return kind.columns < OperandPlan::block; };
-      Value partSum = sum, part = t.andi(group, OperandPlan::groups / 2);
-      if (llvm::any_of(plan.sums, isPart))
-        partSum = t.reduceWarp(sum, add, OperandPlan::groups / 2);
-      sum = t.reduceWarp(sum, add, OperandPlan::groups);
-      t.when(t.less(channel, plan.columns), [&] {
-        Value four = bytes(codes);
-        t.store(four, t.at(out, t.add(channel, plan.codesAt())), 4);
-        if (plan.hasHighs())
-          t.store(bytes(highs), t.at(out, t.add(channel, plan.highsAt())), 4);
-        Value pair = t.div(channel, 2 * OperandPlan::block);
-        Value words = t.at(out, t.add(t.mul(pair, plan.pairBytes()), plan.pairsAt()));
-        Value half = t.andi(t.shr(t.lane(), 3), 1);
-        for (auto [i, peak] : llvm::enumerate(ArrayRef<Value>(peakKeys)))
-          if (plan.sparsePeaks())
-            t.when(t.equal(group, t.andi(peak, OperandPlan::groups - 1)), [&] {
-              Value at = t.at(words, t.add(t.mul(half, 8), plan.peakAt(i)));
-              t.store(t.pack({bytes(highs), t.mul(group, 128)}), at, 8);
-            });
-        for (const OperandPlan::Sum &kind : plan.sums) {
-          Value codes = isPart(kind) ? partSum : sum;
-          Value word = isPart(kind) ? t.add(t.mul(half, 8), part) : t.mul(half, 4);
-          t.when(t.equal(isPart(kind) ? t.andi(group, OperandPlan::groups / 2 - 1) : group, 0), [&] {
-            Value what =
-                kind.zeroPoint ? t.mul(codes, -kind.zeroPoint) : t.bitcast(t.mulf(scale, t.toFloat(codes)), t.i32());
-            t.store(what, t.at(words, t.add(word, plan.sumAt(kind))), 4);
-          });
-        }
-        t.when(t.equal(group, 0), [&] {
-          t.when(t.equal(half, 0), [&] { t.store(t.pack({t.bitcast(scale, t.i32()), t.c(0)}), words, 8); });
-        });
+    if (!keeps())
+      return t.loop(t.mul(t.warp(), 32 * each), t.c(plan.columns), t.c(stride), [&](Value first) {
+        Group group{t.add(first, t.mul(t.lane(), each)), {}};
+        leave(quantised(channelsOrZero(values, group), plan), plan, out, group, /*isWithin=*/false);
       });
+    constexpr int64_t atOnce = 4;
+    const int64_t groups = groupsOf(plan.columns);
+    for (int64_t first = 0; first < groups; first += atOnce) {
+      SmallVector<Quantised> made;
+      for (int64_t i = first; i < std::min(first + atOnce, groups); ++i)
+        made.push_back(quantised(channelsOrZero(values, group(i)), plan));
+      for (int64_t i = first; i < std::min(first + atOnce, groups); ++i)
+        leave(made[size_t(i - first)], plan, out, group(i), (i + 1) * stride <= plan.columns);
+    }
+  }
+
+  struct Quantised {    // of a group
+    Value codes, highs; // four bytes each
+    Value scale;        // of the pair
+    Value sum, partSum; // of the block's codes, of half a block's
+    Values peakKeys;    // of the block, see below
+  };
+  Quantised quantised(ArrayRef<Value> x, const OperandPlan &plan) {
+    Value largest = t.c(0); // bits of a magnitude, ordered like the floats
+    for (Value value : x)
+      largest = t.max(largest, t.andi(t.bitcast(value, t.i32()), 0x7fffffff));
+    auto max = [&](Value a, Value b) { return t.max(a, b); };
+    // A group's key is its largest magnitude, with the number of the group in the last bits so that no two are equal.
+    Value key = t.ori(t.andi(largest, ~(OperandPlan::groups - 1)), groupInBlock());
+    Quantised made;
+    Value isPeak;
+    const bool all = plan.peaks == OperandPlan::groups;
+    for (int64_t i = 0; i < plan.peaks && !all; ++i) {
+      made.peakKeys.push_back(t.reduceWarp(key, max, OperandPlan::groups));
+      Value isThis = t.equal(key, made.peakKeys.back());
+      isPeak = isPeak ? t.ori(isPeak, isThis) : isThis;
+      key = t.select(isThis, t.c(-1), key);
+    }
+    constexpr double most = 127, mostOfTwo = 127 << OperandPlan::highShift;
+    auto scaleFor = [&](Value bits, double divisor) {
+      return t.mulf(t.bitcast(t.reduceWarp(bits, max, 2 * OperandPlan::groups), t.f32()), t.f(1 / divisor));
+    };
+    if (all)
+      made.scale = scaleFor(largest, mostOfTwo);
+    else if (!isPeak)
+      made.scale = scaleFor(largest, most);
+    else
+      made.scale = t.maxf(scaleFor(t.select(isPeak, t.c(0), largest), most), scaleFor(largest, mostOfTwo));
+    // What is below the smallest normal numbers counts as zero: its inverse might not be finite.
+    Value isZero = t.lessf(made.scale, t.f(1e-37));
+    Value factor = t.select(isZero, t.f(0), t.reciprocal(t.select(isZero, t.f(1), made.scale)));
+    Values codes, highs;
+    made.sum = t.c(0);
+    for (Value value : x) {
+      codes.push_back(t.round(t.mulf(value, factor)));
+      made.sum = t.add(made.sum, codes.back());
+      if (plan.peaks) {
+        Value high = t.sar(t.add(codes.back(), 1 << (OperandPlan::highShift - 1)), OperandPlan::highShift);
+        if (!all)
+          high = t.select(isPeak, high, t.c(0));
+        highs.push_back(high);
+        codes.back() = t.sub(codes.back(), t.shl(high, OperandPlan::highShift));
+      }
+    }
+    made.codes = bytes(codes);
+    if (plan.peaks)
+      made.highs = bytes(highs);
+    auto add = [&](Value a, Value b) { return t.add(a, b); };
+    if (llvm::any_of(plan.sums, isPart))
+      made.partSum = t.reduceWarp(made.sum, add, OperandPlan::groups / 2);
+    if (!plan.sums.empty())
+      made.sum = t.reduceWarp(made.sum, add, OperandPlan::groups);
+    return made;
+  }
+  Value groupInBlock() { return t.andi(t.lane(), OperandPlan::groups - 1); }
+  static bool isPart(const OperandPlan::Sum &kind) { return kind.columns < OperandPlan::block; }
+
+  // `isWithin`: that it is known to be within the columns.
+  void leave(const Quantised &made, const OperandPlan &plan, Value out, Group where, bool isWithin) {
+    if (!isWithin)
+      return t.when(t.less(where.channel, plan.columns), [&] { leave(made, plan, out, where, true); });
+    Value channel = where.channel, group = groupInBlock();
+    t.store(made.codes, t.at(out, t.add(channel, plan.codesAt())), 4);
+    if (plan.hasHighs())
+      t.store(made.highs, t.at(out, t.add(channel, plan.highsAt())), 4);
+    Value pair = t.div(channel, 2 * OperandPlan::block);
+    Value words = t.at(out, t.add(t.mul(pair, plan.pairBytes()), plan.pairsAt()));
+    Value half = t.andi(t.shr(t.lane(), 3), 1);
+    for (auto [i, peak] : llvm::enumerate(made.peakKeys))
+      if (plan.sparsePeaks())
+        t.when(t.equal(group, t.andi(peak, OperandPlan::groups - 1)), [&] {
+          Value at = t.at(words, t.add(t.mul(half, 8), plan.peakAt(int64_t(i))));
+          t.store(t.pack({made.highs, t.mul(group, 128)}), at, 8);
+        });
+    for (const OperandPlan::Sum &kind : plan.sums) {
+      Value codes = isPart(kind) ? made.partSum : made.sum, part = t.andi(group, OperandPlan::groups / 2);
+      Value word = isPart(kind) ? t.add(t.mul(half, 8), part) : t.mul(half, 4);
+      t.when(t.equal(isPart(kind) ? t.andi(group, OperandPlan::groups / 2 - 1) : group, 0), [&] {
+        Value what =
+            kind.zeroPoint ? t.mul(codes, -kind.zeroPoint) : t.bitcast(t.mulf(made.scale, t.toFloat(codes)), t.i32());
+        t.store(what, t.at(words, t.add(word, plan.sumAt(kind))), 4);
+      });
+    }
+    t.when(t.equal(t.ori(group, half), 0), [&] {
+      t.store(t.pack({t.bitcast(made.scale, t.i32()), t.c(0)}), words, 8);
     });
   }
 
@@ -224,7 +319,22 @@ private:
   Threads &t;
   Value token;
   llvm::DenseMap<Operation *, Value> factors;
+  std::map<std::pair<Operation *, int64_t>, Values> kept; // of sources, by group
 };
 } // namespace
 
-void sluice::codegen::lowerPrologue(const Scope &scope, Value token) { PrologueLowering(scope, token).lower(); }
+void sluice::codegen::lowerPrologue(const Scope &scope, Value token, function_ref<void()> afterLoads) {
+  PrologueLowering(scope, token).lower(afterLoads);
+}
+
+// Every block a part.
+void sluice::codegen::prefetchVectors(const Scope &scope) {
+  Threads &t = scope.t;
+  constexpr int64_t line = 128;
+  for (auto norm : scope.phase().getBody().getOps<RmsNormOp>()) {
+    Value vector = t.at(scope.args.weights, scope.plan.weights.vectorAt(norm));
+    Value first = t.add(t.mul(t.thread(), t.blocks()), t.block());
+    t.when(t.less(first, llvm::divideCeil(norm.getInput().getType().getWidth() * 4, line)),
+           [&] { t.prefetch(t.at(vector, t.mul(first, line))); });
+  }
+}

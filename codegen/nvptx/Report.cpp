@@ -125,37 +125,6 @@ double wideShare(StringRef function) {
   }
   return all ? wide / all : 1;
 }
-// Adds to the time of phases how long the memory has nothing to do while the blocks meet: what was copied ahead for the
-// next weights keeps it busy for a while, which attention and its meetings use up.
-void addMeetings(TokenReport &report, const GpuFacts &facts) {
-  std::vector<size_t> order; // of a token: phases that run as often take turns
-  for (size_t begin = 0, end = 0; begin < report.phases.size(); begin = end) {
-    while (end < report.phases.size() && report.phases[end].runs == report.phases[begin].runs)
-      ++end;
-    for (int64_t run = 0; run < report.phases[begin].runs; ++run)
-      for (size_t i = begin; i < end; ++i)
-        order.push_back(i);
-  }
-  auto microsecondsAhead = [&](const PhaseReport &phase) {
-    const double bytes = std::min(phase.bytesInFlight * facts.multiprocessors, double(phase.weightBytes));
-    return predictedMicroseconds(facts, bytes, 0, Following::Meeting);
-  };
-  const double meeting = phaseMicroseconds(Following::Meeting);
-  std::vector<double> idle(report.phases.size());
-  double ahead = 0;
-  for (auto at = order.begin(); at != order.end(); ++at) {
-    if (report.phases[*at].hasWeights()) {
-      auto next = std::find_if(at + 1, order.end(), [&](size_t i) { return report.phases[i].hasWeights(); });
-      ahead = next == order.end() ? 0 : microsecondsAhead(report.phases[*next]);
-    }
-    idle[*at] += std::max(0.0, meeting - ahead);
-    ahead = std::max(0.0, ahead - meeting);
-  }
-  for (auto [phase, waited] : llvm::zip_equal(report.phases, idle)) {
-    report.microseconds += waited;
-    phase.microseconds += waited / double(phase.runs);
-  }
-}
 } // namespace
 
 llvm::Expected<TokenReport> sluice::codegen::reportToken(ModuleOp configured, const GpuFacts &facts,
@@ -183,7 +152,7 @@ llvm::Expected<TokenReport> sluice::codegen::reportToken(ModuleOp configured, co
       phase.kernel = code->kernels.steps[step->kernel].run.name;
       PhasePlan plan(traffic.phase, facts);
       std::vector<double> bytesOfBlock(facts.multiprocessors);
-      phase.bytesInFlight = plan.groups.empty() ? 0 : 1e30;
+      phase.bytesAhead = plan.groups.empty() ? 0 : 1e30;
       for (const TileGroup &group : plan.groups) {
         addShares(group, facts.multiprocessors, bytesOfBlock, phase.slicesOfBlock);
         int64_t chunk = INT64_MAX; // on average
@@ -191,7 +160,7 @@ llvm::Expected<TokenReport> sluice::codegen::reportToken(ModuleOp configured, co
           phase.weights += group.tiles * weight.layout.tileRows * weight.layout.cols;
           chunk = std::min(chunk, weight.chunkRecords * weight.layout.recordBytes / weight.recordChunks);
         }
-        phase.bytesInFlight = std::min(phase.bytesInFlight, double(facts.warps * (group.stages - 1) * chunk));
+        phase.bytesAhead = std::min(phase.bytesAhead, double(facts.warps * (group.stages - 1) * chunk));
       }
       if (phase.hasWeights()) {
         double all = 0;
@@ -209,19 +178,17 @@ llvm::Expected<TokenReport> sluice::codegen::reportToken(ModuleOp configured, co
       phase.registers = resources.registers;
       phase.spillBytes = resources.spillStores + resources.spillLoads;
       const double bytes = double(phase.weightBytes + phase.cacheBytes);
-      const double reading = predictedMicroseconds(facts, bytes, 0, Following::Meeting) * (1 + phase.tail);
+      const double reading = predictedMicroseconds(facts, bytes, 0, Following::Token) * (1 + phase.tail);
       const double issuing = double(phase.weights) * phase.instructionsPerWeight /
                              (facts.multiprocessors * facts.gigahertz * facts.instructionsPerCycle) / 1e3;
       const double working = std::max(reading, issuing);
-      phase.microseconds = working;
+      phase.microseconds = working + phaseMicroseconds(Following::Token);
       report.bytes += phase.runs * (phase.weightBytes + phase.cacheBytes);
-      report.microseconds += double(phase.runs) * working;
-      report.microsecondsWithoutOverlap += double(phase.runs) * (working + phaseMicroseconds(Following::Meeting));
+      report.microseconds += double(phase.runs) * phase.microseconds;
       report.microsecondsByGraph += double(phase.runs) * (working + phaseMicroseconds(Following::Graph));
       report.phases.push_back(std::move(phase));
     }
   }
-  addMeetings(report, facts);
   const KernelResources token = code->assembled.kernels.lookup(code->kernels.token.name);
   report.tokenRegisters = token.registers;
   report.tokenSpillBytes = token.spillStores + token.spillLoads;
@@ -233,7 +200,7 @@ void sluice::codegen::printReport(const TokenReport &report, const GpuFacts &fac
   for (const PhaseReport &phase : report.phases)
     width = std::max(width, StringRef(phase.name).size());
   out << llvm::left_justify("phase", width)
-      << "  runs   weight bytes    cache bytes  slices   tail   in flight  128-bit  registers  spills  instr/weight    "
+      << "  runs   weight bytes    cache bytes  slices   tail       ahead  128-bit  registers  spills  instr/weight    "
          "    "
          "  us\n";
   for (const PhaseReport &phase : report.phases) {
@@ -242,7 +209,7 @@ void sluice::codegen::printReport(const TokenReport &report, const GpuFacts &fac
                         (long long)(phase.runs * phase.cacheBytes));
     if (phase.hasWeights())
       out << llvm::format("  %6.0f %5.1f %%  %5.1f KiB  %5.0f %%", phase.slicesOfBlock, 100 * phase.tail,
-                          phase.bytesInFlight / 1024, 100 * phase.wideLoads);
+                          phase.bytesAhead / 1024, 100 * phase.wideLoads);
     else
       out << llvm::format("  %6s %7s  %9s  %7s", "-", "-", "-", "-");
     if (report.assembled)
@@ -257,20 +224,21 @@ void sluice::codegen::printReport(const TokenReport &report, const GpuFacts &fac
       out << llvm::format("  %14s", "-");
     out << llvm::format(" %11.1f\n", double(phase.runs) * phase.microseconds);
   }
+  double phases = 0;
+  for (const PhaseReport &phase : report.phases)
+    phases += double(phase.runs);
   const double share = double(report.bytes) / report.microseconds / 1e3 / facts.gigabytesPerSecond;
   out << llvm::format(
       "\nA token reads %lld bytes. On an %s (%u multiprocessors, %.0f GB/s) in one launch it should take %.1f us "
-      "(predicted; nothing has been measured on a GPU): %.1f "
-      "tokens/s, %.1f %% of the bandwidth; %.1f us if copies under way hid nothing of the %.1f us of each meeting of "
-      "the "
-      "blocks; as a graph of kernels %.1f us.\n",
+      "(predicted): %.1f tokens/s, %.1f %% of the bandwidth; of that, %.1f us lie between phases, %.1f us each; as a "
+      "graph of kernels %.1f us.\n",
       (long long)report.bytes, facts.processor, facts.multiprocessors, facts.gigabytesPerSecond, report.microseconds,
-      1e6 / report.microseconds, 100 * share, report.microsecondsWithoutOverlap, phaseMicroseconds(Following::Meeting),
-      report.microsecondsByGraph);
-  out << llvm::format(
-      "In flight: bytes of weights in each multiprocessor; by Little's law %.1f KiB keep the memory busy "
-      "(%.0f ns). %u of %u warps of a multiprocessor are in use, by design: one block.\n",
-      facts.bytesInFlight() / 1024, facts.loadedLatency, facts.warps, facts.maxWarps);
+      1e6 / report.microseconds, 100 * share, phases * phaseMicroseconds(Following::Token),
+      phaseMicroseconds(Following::Token), report.microsecondsByGraph);
+  out << llvm::format("Ahead: bytes of weights that are copied before they are used, in each multiprocessor; by "
+                      "Little's law %.1f KiB keep the memory busy "
+                      "(%.0f ns). %u of %u warps of a multiprocessor are in use, by design: one block.\n",
+                      facts.bytesInFlight() / 1024, facts.loadedLatency, facts.warps, facts.maxWarps);
   out << "Bytes and us: of all runs. Slices: of the busiest block; tail: how much longer it reads than the average. "
          "Instructions: of a thread, "
       << (report.disassembled ? "of machine code"

@@ -14,12 +14,13 @@
 
 namespace sluice::codegen {
 
-// How phases follow each other, and what that costs (us). Fitted, with the reachable share of the bandwidth, on
-// published results of single streams on an RTX 4090 (test/codegen/ReportTest.cpp).
-enum class Following { Meeting, GridBarrier, Graph };
+// How phases follow each other, and what that costs (us). Token: in one launch, ours, measured on an H100
+// (docs/notes/devices.md). The others are fitted, with the reachable share of the bandwidth, on published results of
+// single streams on an RTX 4090 (test/codegen/ReportTest.cpp).
+enum class Following { Token, GridBarrier, Graph };
 constexpr double reachableBandwidth = 0.948;
 constexpr double phaseMicroseconds(Following following) {
-  return following == Following::Meeting ? GpuFacts::meeting / 1e3 : following == Following::GridBarrier ? 2.8 : 5.0;
+  return following == Following::Token ? 3.2 : following == Following::GridBarrier ? 2.8 : 5.0;
 }
 inline double predictedMicroseconds(const GpuFacts &facts, double bytes, double phases, Following following) {
   return bytes / (reachableBandwidth * facts.gigabytesPerSecond) / 1e3 + phases * phaseMicroseconds(following);
@@ -32,12 +33,12 @@ struct PhaseReport {
   int64_t weightBytes = 0, cacheBytes = 0, weights = 0;
   double slicesOfBlock = 0; // of the busiest
   double tail = 0;          // how much longer the busiest block takes than the average
-  double bytesInFlight = 0; // of weights, in a multiprocessor
+  double bytesAhead = 0;    // of weights that are copied before they are used, in a multiprocessor
   double wideLoads = 1;     // share of the weights' load instructions that are 128 bits wide
   unsigned registers = 0, spillBytes = 0;
   double instructionsPerWeight = 0; // of a thread
   double budget = 0;                // of them, before issue is the limit and not memory
-  double microseconds = 0;          // in one launch for the token, with what the memory waits for afterwards
+  double microseconds = 0;          // in one launch for the token, with what lies between phases
 
   bool hasWeights() const { return weights != 0; }
 };
@@ -47,8 +48,7 @@ struct TokenReport {
   unsigned tokenRegisters = 0, tokenSpillBytes = 0; // of the kernel of a whole token
   bool assembled = false, disassembled = false;     // ptxas, nvdisasm were there
   int64_t bytes = 0;
-  // In one launch; and if no copies were under way while the blocks meet; and as a graph of kernels.
-  double microseconds = 0, microsecondsWithoutOverlap = 0, microsecondsByGraph = 0;
+  double microseconds = 0, microsecondsByGraph = 0; // in one launch; as a graph of kernels
 };
 
 // `configured`: a module with one configured llama.model.

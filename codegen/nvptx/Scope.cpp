@@ -45,17 +45,20 @@ Value Scope::reduceBlock(Value x, function_ref<Value(Value, Value)> join, unsign
   return all;
 }
 
-// One thread's fences stand for its block: the barriers before and after make them cumulative.
-void sluice::codegen::meet(Threads &t, const KernelArgs &args, Value target) {
+// One thread's fence and load stand for its block: the barriers before and after make them cumulative.
+void sluice::codegen::arrive(Threads &t, const KernelArgs &args) {
   t.syncBlock();
   t.when(t.equal(t.thread(), 0), [&] {
+    t.fenceDevice();
+    t.atomicAdd(t.at(args.sync, SyncPlan::meetingAt), t.c(1));
+  });
+}
+void sluice::codegen::await(Threads &t, const KernelArgs &args, Value target) {
+  t.when(t.equal(t.thread(), 0), [&] {
     Value count = t.at(args.sync, SyncPlan::meetingAt);
-    t.fenceDevice();
-    t.atomicAdd(count, t.c(1));
     t.whileTrue(
-        t.loadRelaxed(t.i32(), count), [&](ValueRange seen) { return t.less(seen[0], target); },
-        [&](ValueRange) { return Values{t.loadRelaxed(t.i32(), count)}; });
-    t.fenceDevice();
+        t.loadAcquire(t.i32(), count), [&](ValueRange seen) { return t.less(seen[0], target); },
+        [&](ValueRange) { return Values{t.loadAcquire(t.i32(), count)}; });
   });
   t.syncBlock();
 }

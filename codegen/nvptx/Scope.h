@@ -43,8 +43,12 @@ struct Scope {
 };
 
 // One token: copies of the first chunks of a group are begun; norms and prepared activations; the group's tiles.
-void beginCopies(const Scope &scope, const TileGroup &group);
-void lowerPrologue(const Scope &scope, Value token);
+// Of TileGroup::copyParts. `paced`: what is read meanwhile should not wait for them; each waits for the one before.
+void beginCopies(const Scope &scope, const TileGroup &group, unsigned firstPart, unsigned lastPart, bool paced);
+// Into the L2 cache: what comes of memory beside the tiles, before the blocks that need it have met.
+void prefetchVectors(const Scope &scope);
+void prefetchCache(const Scope &scope, stream::AttentionOp op);
+void lowerPrologue(const Scope &scope, Value token, llvm::function_ref<void()> afterLoads = {});
 void lowerTiles(const Scope &scope, unsigned group, int64_t slotsAt);
 // Many tokens.
 void lowerManyTiles(const Scope &scope);
@@ -62,8 +66,10 @@ void lowerSoftmax(const Scope &scope, stream::SoftmaxOp op); // by one block
 void lowerChoose(Threads &t, const KernelArgs &args, Value scratch, int64_t vocabulary);
 int64_t chooseBytes(); // of shared memory
 
-// Blocks meet: what one wrote before, all may read after.
-void meet(Threads &t, const KernelArgs &args, Value target);
+// Blocks meet: what one wrote before it arrived, all may read who have waited. A fence waits for whatever copies its
+// thread has under way, and so does, behind them, the load that waits: none may be begun before the arrival.
+void arrive(Threads &t, const KernelArgs &args);
+void await(Threads &t, const KernelArgs &args, Value target);
 
 // In sluice_device_args.sync, in bytes: the count of blocks that came to meetings and of those that left, counters of
 // attention's KV heads, then for every block of the grid the places where it leaves sums for the next one.

@@ -132,6 +132,10 @@ Value Threads::exp(Value x) {
   return select(lessf(x, f(-87.3)), f(0.0), result);
 }
 Value Threads::rsqrt(Value x) { return divf(f(1.0), math::SqrtOp::create(b, x)); }
+Value Threads::reciprocal(Value x) {
+  Value r = intrinsic("llvm.nvvm.rcp.approx.ftz.f", f32(), x);
+  return fma(r, fma(subf(f(0), x), r, f(1)), r); // a step of Newton's
+}
 Value Threads::softcap(Value x, double cap) {
   // tanh(y) is 1 - 2 / (exp(2y) + 1).
   Value power = exp(mulf(mulf(x, f(1 / cap)), f(2)));
@@ -198,6 +202,10 @@ Value Threads::pack(ArrayRef<Value> elements) {
     vector = LLVM::InsertElementOp::create(b, vector, element, c(i));
   return vector;
 }
+void Threads::prefetch(Value pointer) { // LLVM's intrinsic is for newer chips only
+  LLVM::InlineAsmOp::create(b, TypeRange(), pointer, "prefetch.global.L2 [$0];", "l", /*has_side_effects=*/true,
+                            /*is_align_stack=*/false, LLVM::TailCallKind::None, LLVM::AsmDialectAttr(), ArrayAttr());
+}
 void Threads::copyAsync(Value shared, Value global, Value bytes) {
   NVVM::CpAsyncOp::create(b, shared, global, b.getI32IntegerAttr(16),
                           NVVM::LoadCacheModifierKindAttr::get(b.getContext(), NVVM::LoadCacheModifierKind::CG), bytes);
@@ -228,10 +236,16 @@ Value Threads::atomicAdd(Value pointer, Value x) {
 Value Threads::atomicAddShared(Value pointer, Value x) {
   return LLVM::AtomicRMWOp::create(b, LLVM::AtomicBinOp::add, pointer, x, LLVM::AtomicOrdering::monotonic, "block");
 }
-Value Threads::loadRelaxed(Type type, Value pointer) {
+static Value loadOrdered(ImplicitLocOpBuilder &b, Type type, Value pointer, LLVM::AtomicOrdering ordering) {
   return LLVM::LoadOp::create(b, type, pointer, type.getIntOrFloatBitWidth() / 8, /*isVolatile=*/false,
-                              /*isNonTemporal=*/false, /*isInvariant=*/false, /*isInvariantGroup=*/false,
-                              LLVM::AtomicOrdering::monotonic, deviceScope);
+                              /*isNonTemporal=*/false, /*isInvariant=*/false, /*isInvariantGroup=*/false, ordering,
+                              deviceScope);
+}
+Value Threads::loadRelaxed(Type type, Value pointer) {
+  return loadOrdered(b, type, pointer, LLVM::AtomicOrdering::monotonic);
+}
+Value Threads::loadAcquire(Type type, Value pointer) {
+  return loadOrdered(b, type, pointer, LLVM::AtomicOrdering::acquire);
 }
 void Threads::storeRelaxed(Value value, Value pointer) {
   LLVM::StoreOp::create(b, value, pointer, value.getType().getIntOrFloatBitWidth() / 8, /*isVolatile=*/false,

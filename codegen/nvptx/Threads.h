@@ -109,6 +109,7 @@ public:
   Value toInteger(Value pointer);     // i64
   Value exp(Value x);                 // 0 below -87.3, finite up to 88.3; Cephes' expf polynomial, 2 ulp
   Value rsqrt(Value x);               // correctly rounded steps
+  Value reciprocal(Value x);          // of 2^-126 to 2^126, to 1 ulp, without a branch
   Value softcap(Value x, double cap); // cap * tanh(x / cap), tanh to 2e-7
   Value halfToFloat(Value bits16);
   Value floatToHalf(Value x); // bits, rounded to nearest even
@@ -129,6 +130,7 @@ public:
   void store(Value value, Value pointer, unsigned alignment);
   Values unpack(Value vector);
   Value pack(llvm::ArrayRef<Value> elements);
+  void prefetch(Value pointer); // the line of 128 bytes, to the L2 cache
   // 16 bytes from global to shared memory, of which the first `bytes` (0 or 16) are read and the others are zero.
   void copyAsync(Value shared, Value global, Value bytes);
   void commitCopies();
@@ -145,6 +147,7 @@ public:
   Value atomicAdd(Value pointer, Value x);       // relaxed; the value before
   Value atomicAddShared(Value pointer, Value x); // within the block
   Value loadRelaxed(Type type, Value pointer);   // of 4 or 8 bytes, what another block stores likewise
+  Value loadAcquire(Type type, Value pointer);   // likewise
   void storeRelaxed(Value value, Value pointer);
 
   //===-- Control ----------------------------------------------------------------------===//

@@ -33,11 +33,15 @@ public:
   TilesLowering(const Scope &scope, const TileGroup &group)
       : scope(scope), t(scope.t), group(group), tileSlices(group.tileSlices()), run(runOf()) {}
 
-  void begin() {
+  void begin(int64_t from, int64_t to, bool paced) {
     Loader loader = startOf();
-    for (int64_t stage = 0; stage + 1 < group.stages; ++stage) {
-      issue(loader, t.c(stage * group.chunkStride), known(stage));
-      loader = next(loader, known(stage));
+    for (int64_t stage = 0; stage < to; ++stage) {
+      if (stage > from && paced)
+        t.waitCopies(0);
+      if (stage >= from)
+        issue(loader, t.c(stage * group.chunkStride), known(stage));
+      if (stage + 1 < to)
+        loader = next(loader, known(stage));
     }
   }
   void lower(Value slots, int64_t slotBytes);
@@ -345,8 +349,19 @@ void TilesLowering::join(Value batch, Value slots, int64_t slotBytes) {
       // Positions of this weight's slices.
       Value zero = t.sub(begin, firstSlice);
       Value from = t.max(begin, t.add(zero, firstSliceOf(i))), to = t.min(end, t.add(zero, firstSliceOf(i + 1)));
-      total = t.loop(from, to, t.c(1), total, [&](Value v, ValueRange total) {
-        return Values{t.addf(total[0], t.load(t.f32(), t.at(sums, t.mul(t.sub(v, firstV), 32 * 4)), 4))};
+      // Several at a time are on their way; adding 0 changes nothing.
+      constexpr int64_t atOnce = 8;
+      total = t.loop(from, to, t.c(atOnce), total, [&](Value first, ValueRange total) {
+        Values terms;
+        for (int64_t i = 0; i < atOnce; ++i) {
+          Value v = t.add(first, i), within = t.min(v, t.sub(to, 1));
+          Value term = t.load(t.f32(), t.at(sums, t.mul(t.sub(within, firstV), 32 * 4)), 4);
+          terms.push_back(t.select(t.less(v, to), term, t.f(0)));
+        }
+        Value sum = total[0];
+        for (Value term : terms)
+          sum = t.addf(sum, term);
+        return Values{sum};
       })[0];
     }
     Value handsOver = t.andi(isLast, run.continued);
@@ -376,7 +391,12 @@ void TilesLowering::join(Value batch, Value slots, int64_t slotBytes) {
 }
 } // namespace
 
-void sluice::codegen::beginCopies(const Scope &scope, const TileGroup &group) { TilesLowering(scope, group).begin(); }
+void sluice::codegen::beginCopies(const Scope &scope, const TileGroup &group, unsigned firstPart, unsigned lastPart,
+                                  bool paced) {
+  const int64_t first = group.partBegin(firstPart), end = group.partBegin(lastPart + 1);
+  if (first < end)
+    TilesLowering(scope, group).begin(first, end, paced);
+}
 
 void sluice::codegen::lowerTiles(const Scope &scope, unsigned index, int64_t slotsAt) {
   const SyncPlan sync = SyncPlan::get(scope.phase()->getParentOfType<llama::ModelOp>());
