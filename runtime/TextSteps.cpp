@@ -167,13 +167,12 @@ std::string sluice::mapCharacters(std::span<const uint8_t> map, std::string_view
     std::memcpy(&value, units + i * sizeof value, sizeof value);
     return value;
   };
-  auto offset = [](uint32_t u) { return (u >> 10) << ((u & (1u << 9)) >> 6); };
 
   std::string out;
   for (size_t at = 0; at < text.size();) {
     size_t node = 0, length = 0;
     uint32_t value = 0;
-    node ^= offset(unit(node));
+    node ^= doubleArrayOffset(unit(node));
     for (size_t i = at; i < text.size(); ++i) {
       uint8_t byte = uint8_t(text[i]);
       node ^= byte;
@@ -182,7 +181,7 @@ std::string sluice::mapCharacters(std::span<const uint8_t> map, std::string_view
       uint32_t u = unit(node);
       if ((u & (0x80000000u | 0xFF)) != byte)
         break;
-      node ^= offset(u);
+      node ^= doubleArrayOffset(u);
       if (u >> 8 & 1) {
         length = i + 1 - at;
         value = unit(node) & 0x7FFFFFFF;

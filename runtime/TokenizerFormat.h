@@ -173,5 +173,8 @@ inline uint32_t wordHash(const char *bytes, uint64_t size) { // FNV-1a
   return hash;
 }
 
+// Of a unit of the character map's double array: by this and the next byte, exclusive or, one comes to a child.
+inline uint32_t doubleArrayOffset(uint32_t unit) { return (unit >> 10) << ((unit & (1u << 9)) >> 6); }
+
 } // namespace sluice
 #endif

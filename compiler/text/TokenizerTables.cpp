@@ -6,10 +6,29 @@
 #include "compiler/text/UnicodeTables.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringMap.h"
+#include "llvm/Support/Endian.h"
 #include "llvm/Support/MathExtras.h"
 #include <cstring>
 
 using namespace sluice;
+
+// Whether SentencePiece's character map is one: how many bytes a double array has, that array, and the texts that its
+// values are places in. The runtime relies on what is checked here.
+static bool isCharacterMap(llvm::StringRef map) {
+  auto wordAt = [&](size_t at) { return llvm::support::endian::read32le(map.data() + at); };
+  constexpr size_t word = 4;
+  const size_t bytes = map.size() < word ? 0 : wordAt(0);
+  if (bytes < word || bytes % word || bytes > map.size() - word)
+    return false;
+  const size_t units = bytes / word, texts = map.size() - word - bytes;
+  for (size_t i = 0; i < units; ++i) {
+    const uint32_t unit = wordAt(word + i * word);
+    const bool isValue = unit >> 31, hasValue = unit >> 8 & 1;
+    if (isValue ? (unit & 0x7FFFFFFF) >= texts : hasValue && (i ^ doubleArrayOffset(unit)) >= units)
+      return false;
+  }
+  return true;
+}
 
 namespace {
 
@@ -203,6 +222,9 @@ private:
           return table.takeError();
         step.table = *table;
       }
+      if (each.kind == StepKind::MapCharacters && !isCharacterMap(model.characterMap))
+        return llvm::createStringError("the tokenizer's 'precompiled_charsmap' is damaged; expected a double array and "
+                                       "the texts that it points to");
       if (each.kind == StepKind::Normalize) {
         if (form && *form != each.form)
           return llvm::createStringError("two Unicode normalisation forms in one tokenizer are not supported");

@@ -257,6 +257,34 @@ TEST(Tokenizer, SurvivesDamageOfEveryTable) {
   }
 }
 
+TEST(Tokenizer, RefusesDamagedCharacterMap) {
+  const auto mapOf = [](std::vector<uint32_t> words, const std::string &texts) { // the array's bytes, its units
+    return std::string(reinterpret_cast<const char *>(words.data()), words.size() * sizeof(uint32_t)) + texts;
+  };
+  // From the root, whose offset is 1, by 'b' to unit 'b' ^ 1, which has a value at that ^ 2.
+  constexpr uint32_t units = 128, hasValue = 1 << 8, value = 1u << 31;
+  auto mapTo = [&](uint32_t place, uint32_t offset = 2) {
+    std::vector<uint32_t> words(1 + units);
+    words[0] = units * sizeof(uint32_t);
+    words[1] = 1 << 10;
+    words[1 + ('b' ^ 1)] = offset << 10 | hasValue | 'b';
+    words[1 + ('b' ^ 1 ^ 2)] = value | place;
+    return mapOf(words, std::string("x\0a\0", 4));
+  };
+  auto build = [](std::string map) {
+    TokenizerModel model;
+    model.add("a", NormalToken, true);
+    addSentencePieceSteps(model, {.characterMap = std::move(map), .addPrefix = false});
+    return buildTokenizer(model);
+  };
+  std::vector<uint8_t> section = llvm::cantFail(build(mapTo(2)));
+  EXPECT_EQ(Tokenizer(section).encode("b", true, false), std::vector{0});
+  const std::string map = mapTo(2);
+  for (const std::string &damaged : {std::string("<0x0A>"), map.substr(0, 3), map.substr(0, 4 + units * 4),
+                                     mapOf({0}, "x"), mapOf({2}, "xyz"), mapTo(4), mapTo(2, units)})
+    EXPECT_NE(llvm::toString(build(damaged).takeError()).find("'precompiled_charsmap' is damaged"), std::string::npos);
+}
+
 TEST(Pattern, RefusesWhatItWouldNotMatchAlike) {
   for (const char *pattern :
        {"a++", "(?<=a)b", "\\bword", "(?=ab)c", "(a", "[a", "a{2,1}", "\\p{NoSuch}", "(?<name>a)", "^a", "\\1"}) {
