@@ -11,6 +11,7 @@ namespace {
 // the last.
 class Checker : public nlohmann::json_sax<Json> {
 public:
+  explicit Checker(llvm::StringRef text) : text(text) {}
   std::string problem;
 
   bool null() override { return true; }
@@ -29,12 +30,14 @@ public:
       problem = "key '" + name + "' appears twice";
     return problem.empty();
   }
-  bool parse_error(size_t, const std::string &, const nlohmann::detail::exception &error) override {
-    problem = error.what();
+  bool parse_error(size_t read, const std::string &, const nlohmann::detail::exception &error) override {
+    constexpr int outOfRange = 406;
+    problem = error.id == outOfRange ? "a number is beyond all bounds" : toString(noJson(text, read));
     return false;
   }
 
 private:
+  llvm::StringRef text;
   std::vector<std::set<std::string>> open; // keys of the objects that are open
 };
 
@@ -72,10 +75,17 @@ llvm::Error sluice::expectModestJson(llvm::StringRef text, int mostObjects) {
   return llvm::Error::success();
 }
 
+llvm::Error sluice::noJson(llvm::StringRef text, size_t read) {
+  llvm::StringRef before = text.take_front(read - std::min<size_t>(read, 1));
+  const size_t line = before.count('\n') + 1, column = before.size() - (before.rfind('\n') + 1) + 1; // npos + 1 is 0
+  return llvm::createStringError("expected JSON, got something else in line " + llvm::Twine(line) + ", column " +
+                                 llvm::Twine(column) + "; correct it there or download the file again");
+}
+
 llvm::Expected<Json> sluice::parseJsonObject(llvm::StringRef text) {
   if (llvm::Error error = expectModestJson(text))
     return std::move(error);
-  Checker checker;
+  Checker checker(text);
   if (!Json::sax_parse(text.begin(), text.end(), &checker))
     return llvm::createStringError(checker.problem);
   Json json = Json::parse(text.begin(), text.end());

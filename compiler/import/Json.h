@@ -15,6 +15,9 @@ using Json = nlohmann::json;
 // most values, two million.
 llvm::Error expectModestJson(llvm::StringRef text, int mostObjects = 1 << 20);
 
+// The error that a text is no JSON, as a parser found when it had read so many bytes.
+llvm::Error noJson(llvm::StringRef text, size_t read);
+
 // An object; an error that says what is wrong if the text is no JSON object, has a key twice, or is beyond reason.
 llvm::Expected<Json> parseJsonObject(llvm::StringRef text);
 

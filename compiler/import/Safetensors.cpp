@@ -51,6 +51,8 @@ llvm::Expected<std::string> SafetensorsReader::readText(llvm::StringRef name) {
   llvm::Expected<std::string> text = readTextFile(path.str().str());
   if (!text)
     return checkpoint.error(name + ": " + toString(text.takeError()));
+  if (text->empty())
+    return checkpoint.error(name + ": is empty; expected JSON: download it again");
   return text;
 }
 

@@ -45,8 +45,12 @@ static llvm::Expected<Object> readObject(const std::string &path) {
   if (llvm::Error error = expectModestJson(**text, /*mostObjects=*/1 << 16))
     return errorIn(path, std::move(error));
   llvm::Expected<Value> value = llvm::json::parse(**text);
-  if (!value)
-    return errorIn(path, value.takeError());
+  if (!value) { // "[LINE:COLUMN, byte=N]: ..." after N bytes, mostly
+    const std::string said = llvm::toString(value.takeError());
+    size_t read = 0;
+    llvm::StringRef(said).split("byte=").second.consumeInteger(10, read);
+    return errorIn(path, noJson(**text, read));
+  }
   if (Object *object = value->getAsObject())
     return std::move(*object);
   return llvm::createStringError(path + ": expected a JSON object");

@@ -322,7 +322,10 @@ TEST(HuggingFaceTokenizer, NamesFileAndPart) {
   EXPECT_NE(refusalOf(R"({"model":{"type":"WordPiece","vocab":{"a":0}}})").find("WordPiece"), std::string::npos);
   EXPECT_NE(refusalOf(R"({"model":{"type":"BPE","vocab":{"a":0},"merges":["a c"]}})").find("merge 0"),
             std::string::npos);
-  EXPECT_NE(refusalOf("{").find("tokenizer.json"), std::string::npos);
+  EXPECT_EQ(refusalOf("{"),
+            folder + "tokenizer.json: expected JSON, got something else in line 1, column 1; correct it there or "
+                     "download the file again");
+  EXPECT_NE(refusalOf("{\n \"model\": 1,\n}").find("in line 3, column 1;"), std::string::npos);
   EXPECT_NE(refusalOf("[]").find("JSON object"), std::string::npos);
 
   // What the files beside it say.

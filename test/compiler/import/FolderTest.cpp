@@ -257,7 +257,11 @@ TEST_F(FolderTest, WrongTensors) {
 TEST_F(FolderTest, Configurations) {
   write("model.safetensors", fileOf(tiny()));
   expectError("is a folder without config.json");
-  expectConfigError("{", "config.json: ");
+  expectConfigError("", "config.json: is empty; expected JSON: download it again");
+  expectConfigError("{\n\n  \"a\": 1,\n}", "config.json: expected JSON, got something else in line 4, column 1;");
+  expectConfigError("{\n \"a\": nul}", "in line 2, column 10;");
+  expectConfigError("{\"a\": \"\xff\"}", "in line 1, column 8;");
+  expectConfigError(with("rope_theta", "1e999"), "config.json: a number is beyond all bounds");
   expectConfigError("[1]", "config.json: expected a JSON object");
   expectConfigError(with("quantization_config", R"({"quant_method": "gptq", "bits": 4})"), "got 'gptq'");
   expectConfigError(with("quantization_config", "\"awq\""), "'quantization_config': expected weights in floats");
