@@ -178,6 +178,7 @@ private:
     config.feedForward = sameInLayers("feed_forward_length", std::nullopt);
     config.context = integer("context_length", maxContext);
     config.heads = sameInLayers("attention.head_count", std::nullopt);
+    config.vocabulary = has("vocab_size") ? integer("vocab_size", maxWidth) : 0;
     if (failure)
       return;
     config.kvHeads = sameInLayers("attention.head_count_kv", config.heads);

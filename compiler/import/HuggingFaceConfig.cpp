@@ -244,6 +244,7 @@ private:
     config.feedForward = integer("intermediate_size", maxWidth);
     config.context = integer("max_position_embeddings", maxContext);
     config.heads = integer("num_attention_heads", maxWidth);
+    config.vocabulary = integer("vocab_size", maxWidth, 0);
     if (failure)
       return;
     config.kvHeads = integer("num_key_value_heads", maxWidth, config.heads);

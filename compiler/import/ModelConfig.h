@@ -26,6 +26,7 @@ struct ModelConfig {
   std::string name;
   int64_t layers = 0, width = 0, heads = 0, kvHeads = 0, headDim = 0, feedForward = 0, context = 0;
   int64_t trainedContext = 0; // of the checkpoint; `context` is at most that
+  int64_t vocabulary = 0;     // as it is said; 0: not at all
   int64_t rotated = 0;        // channels of a head that are rotated
   double eps = 0;
   double embeddingScale = 1, residualScale = 1, logitScale = 1;

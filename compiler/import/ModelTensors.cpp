@@ -102,6 +102,11 @@ llvm::Error ModelTensors::find() {
   vocabulary = embedding->rows();
   if (vocabulary > maxWidth)
     return checkpoint.error("tensor '" + embeddingName + "': impossible vocabulary of " + Twine(vocabulary));
+  // transformers loads no other number of rows; GGUF's are those of the tokenizer, and may be padded.
+  const bool isExact = config.layout == Layout::HuggingFace;
+  if (config.vocabulary && (isExact ? vocabulary != config.vocabulary : vocabulary < config.vocabulary))
+    return checkpoint.error("tensor '" + embeddingName + "': expected " + Twine(config.vocabulary) + " rows" +
+                            (isExact ? "" : " at least") + ", which 'vocab_size' says, got " + Twine(vocabulary));
   tied = config.tied.value_or(!checkpoint.findTensor(nameOf("output")));
   listWeights();
   for (const ModelWeight &weight : ofModel)

@@ -269,6 +269,10 @@ TEST_F(FolderTest, Configurations) {
   expectConfigError(with("architectures", "[\"MambaForCausalLM\"]"),
                     "unknown architecture 'MambaForCausalLM'; known: LlamaForCausalLM");
   expectConfigError(with("architectures", "7"), "unknown architecture ''");
+  for (const char *other : {"99", "101"})
+    expectConfigError(with("vocab_size", other), std::string("'model.embed_tokens.weight': expected ") + other +
+                                                     " rows, which 'vocab_size' says, got 100");
+  expectConfigError(with("vocab_size", "-1"), "'vocab_size': expected 1 to");
   expectConfigError(with("hidden_size", "0"), "'hidden_size': expected 1 to");
   expectConfigError(with("hidden_size", "\"big\""), "'hidden_size': expected 1 to");
   expectConfigError(with("hidden_size", "1e300"), "'hidden_size': expected 1 to");
@@ -287,8 +291,10 @@ TEST_F(FolderTest, Configurations) {
   expectConfigError(rope("{\"rope_type\": \"linear\", \"factor\": 2, \"new\": 1}"), "key 'new' of the scaling");
   expectConfigError(rope("{\"rope_type\": \"longrope\", \"short_factor\": [1]}"), "'short_factor'");
   expectConfigError(rope("7"), "expected an object");
-  write("config.json", with("attention_bias", "null"));
-  EXPECT_EQ(errorOf(), "");
+  for (const char *silent : {"attention_bias", "vocab_size"}) {
+    write("config.json", with(silent, "null"));
+    EXPECT_EQ(errorOf(), "");
+  }
 }
 
 } // namespace

@@ -258,6 +258,9 @@ TEST_F(ImportTest, UnsupportedModels) {
   for (const char *key :
        {"block_count", "context_length", "embedding_length", "feed_forward_length", "attention.head_count"})
     expectError(tiny(nullptr, key).str(), std::string("'llama.") + key + "' is missing");
+  expectError(tiny([](GgufFile &f) { f.integer("llama.vocab_size", 101); }).str(),
+              "'token_embd.weight': expected 101 rows at least, which 'vocab_size' says, got 100");
+  EXPECT_EQ(errorOf(tiny([](GgufFile &f) { f.integer("llama.vocab_size", 97); }).str()), "");
   for (const char *name :
        {"token_embd.weight", "output_norm.weight", "blk.1.ffn_down.weight", "blk.0.attn_norm.weight"})
     expectError(tiny(nullptr, name).str(), std::string("'") + name + "' is missing");
