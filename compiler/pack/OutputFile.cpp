@@ -38,8 +38,9 @@ llvm::Error OutputFile::fail(llvm::StringRef what, int number) const {
 llvm::Error OutputFile::checkSpace(uint64_t bytes) const {
   llvm::StringRef folder = llvm::sys::path::parent_path(path);
   llvm::ErrorOr<llvm::sys::fs::space_info> space = llvm::sys::fs::disk_space(folder.empty() ? "." : folder);
-  // A folder that does not exist is an error that opening the file explains.
-  if (space && space->available < bytes)
+  // A folder that does not exist, or that is on a file system without blocks, is an error that opening the file
+  // explains.
+  if (space && space->capacity && space->available < bytes)
     return noSpace(path, bytes);
   return llvm::Error::success();
 }

@@ -300,5 +300,6 @@ TEST_F(ImageTest, FullDiskNamesFileAndBytes) {
             std::string::npos)
       << message;
   EXPECT_FALSE(OutputFile(path()).checkSpace(1));
+  EXPECT_FALSE(OutputFile("/proc/none").checkSpace(1)); // that has no blocks at all
 }
 } // namespace
