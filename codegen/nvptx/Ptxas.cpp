@@ -91,11 +91,14 @@ struct TemporaryFile {
 llvm::Error run(llvm::ArrayRef<llvm::StringRef> command, llvm::StringRef output, llvm::StringRef errors) {
   std::optional<llvm::StringRef> redirects[] = {llvm::StringRef(""), output, errors};
   std::string message;
-  if (llvm::sys::ExecuteAndWait(command[0], command, std::nullopt, redirects, 0, 0, &message) == 0)
+  const int status = llvm::sys::ExecuteAndWait(command[0], command, std::nullopt, redirects, 0, 0, &message);
+  if (status == 0)
     return llvm::Error::success();
-  auto text = llvm::MemoryBuffer::getFile(errors);
-  return llvm::createStringError(
-      command[0] + " failed: " + (message.empty() && text ? (*text)->getBuffer().trim() : llvm::StringRef(message)));
+  if (auto text = llvm::MemoryBuffer::getFile(errors); message.empty() && text)
+    message = (*text)->getBuffer().trim();
+  if (message.empty())
+    message = "exit status " + std::to_string(status);
+  return llvm::createStringError(command[0] + " failed: " + message);
 }
 } // namespace
 
