@@ -59,6 +59,8 @@ static void answerOnce(Generator &generator, const Conversation &conversation, c
   if (options.raw || !conversation.hasTemplate()) {
     if (!options.raw && !options.systemPrompt.empty())
       throw UsageError("the model has no chat template: a system prompt has no place; leave -sys out");
+    if (!options.raw)
+      note("the model has no chat template: it continues the text as it is; --raw asks for that");
     ids = conversation.tokenizer().encode(prompt, true, conversation.tokenizer().addsBos());
   } else {
     Conversation once = conversation;

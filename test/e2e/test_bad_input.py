@@ -183,6 +183,17 @@ def test_strange_prompts(tiny_executable):
     assert run(tiny_executable, "detokenize", input=ids).stdout == b"\xff\x00\xfe"
 
 
+def test_without_chat_template(tiny, tmp_path):
+    """Continuing a question is not what was asked for: it is said."""
+    gguf = Gguf(tiny.read_bytes())
+    del gguf.keys["tokenizer.chat_template"]
+    (tmp_path / "model.gguf").write_bytes(gguf.build())
+    model = compile_model(tmp_path / "model.gguf", tmp_path / "model")
+    plain, raw = (run(model, *more, "-p", "abc", "-n", "4", "--temp", "0") for more in ([], ["--raw"]))
+    assert plain.stderr == b"the model has no chat template: it continues the text as it is; --raw asks for that\n" and raw.stderr == b""
+    assert plain.stdout == raw.stdout
+
+
 @pytest.mark.parametrize("command", [["--raw"], ["tokenize"], ["detokenize"], ["template", "-"], ["perplexity", "-"]], ids=lambda words: words[0])
 def test_endless_input(tiny_executable, command):
     """2^31 characters, or a stream without an end: refused after some, in little memory."""
