@@ -37,6 +37,9 @@ static std::vector<int32_t> someTokens(uint64_t count, uint32_t vocabulary) {
   return ids;
 }
 
+// JSON has no infinity: what is not known of a device is null there.
+static Json known(double value) { return std::isfinite(value) ? Json(value) : Json(); }
+
 // Of weights and cache, for a token on average.
 static double bytesPerToken(const Workload &test, const Model &model, const Engine &engine) {
   double total = 0;
@@ -93,11 +96,11 @@ Json Bench::measure(const Workload &test, Engine &engine, unsigned threads, cons
           {"samples_ts", rates},
           {"bytes_per_token", uint64_t(bytes)},
           {"gb_per_s", speed / 1e9},
-          {"read_gb_per_s", machine.bandwidth / 1e9},
+          {"read_gb_per_s", known(machine.bandwidth / 1e9)},
           {"read_is_nominal", machine.nominal}, // by the data of the chip, not measured
-          {"peak_gop_per_s", machine.peak / 1e9},
-          {"roofline_ts", double(test.count()) / least},
-          {"share", speed / machine.bandwidth}};
+          {"peak_gop_per_s", known(machine.peak / 1e9)},
+          {"roofline_ts", known(double(test.count()) / least)},
+          {"share", std::isfinite(machine.bandwidth) ? Json(speed / machine.bandwidth) : Json()}};
 }
 
 std::vector<Json> Bench::run() {
@@ -138,6 +141,8 @@ std::vector<Json> Bench::run() {
 
 static std::string asText(const Json &value) {
   char text[32];
+  if (value.is_null())
+    return "";
   if (!value.is_number_float())
     return value.is_string() ? value.get<std::string>() : value.dump();
   snprintf(text, sizeof text, "%.3f", value.get<double>());
@@ -171,11 +176,16 @@ void sluice::runtime::bench(const Executable &executable, const Options &options
          "|---|---:|---:|---:|---:|---:|---:|---:|---:|\n";
   for (const Json &row : rows) {
     char line[256];
-    snprintf(line, sizeof line, "| %s | %u | %.1f | %.1f | %.1f | %.1f | %.1f | %.0f %% | %.0f %% |\n",
-             row["test"].get<std::string>().c_str(), row["threads"].get<unsigned>(), row["avg_ts"].get<double>(),
-             row["stddev_ts"].get<double>(), row["bytes_per_token"].get<double>() / 1e6, row["gb_per_s"].get<double>(),
-             row["read_gb_per_s"].get<double>(), 100 * row["share"].get<double>(),
-             100 * row["avg_ts"].get<double>() / row["roofline_ts"].get<double>());
+    snprintf(line, sizeof line, "| %s | %u | %.1f | %.1f | %.1f | %.1f |", row["test"].get<std::string>().c_str(),
+             row["threads"].get<unsigned>(), row["avg_ts"].get<double>(), row["stddev_ts"].get<double>(),
+             row["bytes_per_token"].get<double>() / 1e6, row["gb_per_s"].get<double>());
+    text += line;
+    if (row["read_gb_per_s"].is_null()) {
+      text += " - | - | - |\n";
+      continue;
+    }
+    snprintf(line, sizeof line, " %.1f | %.0f %% | %.0f %% |\n", row["read_gb_per_s"].get<double>(),
+             100 * row["share"].get<double>(), 100 * row["avg_ts"].get<double>() / row["roofline_ts"].get<double>());
     text += line;
   }
   writeOut(text);

@@ -61,10 +61,11 @@ struct Line {
   }
   std::string text(double all) const {
     char text[256];
-    snprintf(text, sizeof text, "%-16s %5llu %13.0f %12.0f %11.1f %11.1f %6.1f%% %8.2f %8.1f %8.0f%% %6.1f%%\n",
+    const std::string limit = least > 0 ? std::to_string(std::lround(100 * least / nanoseconds)) + "%" : "-";
+    snprintf(text, sizeof text, "%-16s %5llu %13.0f %12.0f %11.1f %11.1f %6.1f%% %8.2f %8.1f %9s %6.1f%%\n",
              name.c_str(), (unsigned long long)steps, work.weightBytes, work.cacheBytes, nanoseconds / 1e3,
              predicted / 1e3, 100 * nanoseconds / all, work.bytes() / nanoseconds, work.operations / nanoseconds,
-             100 * least / nanoseconds, 100 * waiting / nanoseconds);
+             limit.c_str(), 100 * waiting / nanoseconds);
     return text;
   }
 };
@@ -101,6 +102,9 @@ std::string sluice::runtime::profileTable(const Model &model, const Engine &engi
   if (std::isfinite(machine.peak))
     snprintf(text, sizeof text, "%s; the machine reads %.1f GB/s and does %.0f GOP/s of 8-bit dot products\n",
              workload.name().c_str(), machine.bandwidth / 1e9, machine.peak / 1e9);
+  else if (!std::isfinite(machine.bandwidth))
+    snprintf(text, sizeof text, "%s; how fast the device's memory is, its driver does not say\n",
+             workload.name().c_str());
   else
     snprintf(text, sizeof text, "%s; the device's memory gives %.1f GB/s by its clock and width\n",
              workload.name().c_str(), machine.bandwidth / 1e9);
@@ -110,6 +114,8 @@ std::string sluice::runtime::profileTable(const Model &model, const Engine &engi
   for (const Line &line : lines)
     table += line.text(total.nanoseconds);
   table += total.text(total.nanoseconds);
+  if (!std::isfinite(machine.bandwidth))
+    return table;
   snprintf(text, sizeof text, "The roofline allows %.1f us: %.2f times that was measured.", total.least / 1e3,
            total.nanoseconds / total.least);
   table += text;

@@ -144,6 +144,13 @@ def test_bench(both):
     assert b"| memory's nominal GB/s |" in table and b"machine reads" not in table
     rows = json.loads(run(both[1], "bench", "-p", "5", "-n", "3", "-r", "1", "--profile", "--output", "json", env=device("sm_90")).stdout)
     assert [row["test"] for row in rows] == ["pp5", "tg3"] and all(row["avg_ts"] > 0 and row["target"] == "sm_90" for row in rows)
+    assert all(0 < row["share"] < row["avg_ts"] / row["roofline_ts"] * 1.01 and row["peak_gop_per_s"] is None for row in rows)
+    # Some drivers do not say how fast the memory is.
+    unknown = device("sm_90", PTX_VM_MEMORY_CLOCK="0")
+    for output in ("md", "csv", "json"):
+        result = run(both[1], "bench", "-p", "0", "-n", "1", "-r", "1", "--profile", "--output", output, env=unknown)
+        assert b"inf" not in result.stdout + result.stderr and b"nan" not in result.stdout + result.stderr, result
+    assert json.loads(result.stdout)[0]["share"] is None
 
 
 def test_without_a_driver(both):

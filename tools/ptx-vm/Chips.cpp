@@ -33,6 +33,8 @@ const Chip *chipOfEnvironment() {
         copy.processors = std::atoi(sms);
       if (const char *memory = std::getenv("PTX_VM_MEMORY"); memory && std::atoll(memory) > 0)
         copy.memory = std::atoll(memory);
+      if (const char *clock = std::getenv("PTX_VM_MEMORY_CLOCK"); clock && *clock)
+        copy.memoryClockKHz = std::atoi(clock);
       return &copy;
     }
     std::fprintf(stderr, "ptx-vm: no chip '%s'; there are:", name);
