@@ -283,6 +283,29 @@ TEST(Tokenizer, RefusesDamagedCharacterMap) {
   for (const std::string &damaged : {std::string("<0x0A>"), map.substr(0, 3), map.substr(0, 4 + units * 4),
                                      mapOf({0}, "x"), mapOf({2}, "xyz"), mapTo(4), mapTo(2, units)})
     EXPECT_NE(llvm::toString(build(damaged).takeError()).find("'precompiled_charsmap' is damaged"), std::string::npos);
+
+  // What is not refused is used without an error.
+  const unsigned seed = std::random_device()();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  int used = 0;
+  for (unsigned i = 0; i < 3000; ++i) {
+    std::string damaged = map;
+    for (unsigned n = 0; n < 1 + i % 64; ++n) {
+      const uint32_t unit = (i % 2 ? random() & 0x7FFFFF00 : random() % 4 << 8) | "bcd"[random() % 3];
+      const uint32_t at = n % 2 ? random() % units : 'b' ^ 1;
+      std::memcpy(&damaged[4 + at * 4], &unit, sizeof unit);
+    }
+    llvm::Expected<std::vector<uint8_t>> built = build(damaged);
+    if (!built) {
+      llvm::consumeError(built.takeError());
+      continue;
+    }
+    EXPECT_NO_THROW(Tokenizer(*built).encode("bcdbb ccb ddcb", true, false));
+    ++used;
+  }
+  EXPECT_GT(used, 100);
+  EXPECT_LT(used, 2900);
 }
 
 TEST(Pattern, RefusesWhatItWouldNotMatchAlike) {
