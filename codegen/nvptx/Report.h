@@ -14,13 +14,13 @@
 
 namespace sluice::codegen {
 
-// How phases follow each other, and what that costs (us). Token: in one launch, ours, measured on an H100
-// (docs/notes/devices.md). The others are fitted, with the reachable share of the bandwidth, on published results of
-// single streams on an RTX 4090 (test/codegen/ReportTest.cpp).
+// How phases follow each other, and what that costs (us). Token, in one launch, and Graph are ours, measured on an
+// H100; GridBarrier and the reachable share of the bandwidth are fitted on published results of single streams on an
+// RTX 4090 (test/codegen/ReportTest.cpp has both).
 enum class Following { Token, GridBarrier, Graph };
 constexpr double reachableBandwidth = 0.948;
 constexpr double phaseMicroseconds(Following following) {
-  return following == Following::Token ? 3.2 : following == Following::GridBarrier ? 2.8 : 5.0;
+  return following == Following::Token ? 3.4 : following == Following::GridBarrier ? 2.8 : 4.5;
 }
 inline double predictedMicroseconds(const GpuFacts &facts, double bytes, double phases, Following following) {
   return bytes / (reachableBandwidth * facts.gigabytesPerSecond) / 1e3 + phases * phaseMicroseconds(following);

@@ -65,6 +65,21 @@ TEST(Report, TheModelOfTimeFitsWhatWasPublished) {
   }
 }
 
+// Models of random weights by our own code, tokens a second as `bench` gave them (docs/notes/devices.md).
+TEST(Report, TheModelOfTimeFitsWhatWasMeasured) {
+  struct Measured {
+    double megabytes, phases, inOneLaunch, byGraph;
+  };
+  for (const Measured &m : {Measured{4226.6, 32 * 5 + 2, 528.2, 478.0},
+                            {2472.8, 16 * 5 + 2, 957.9, 881.6},
+                            {1314.3, 16 * 5 + 2, 1467.9, 1328.0},
+                            {602.7, 22 * 5 + 2, 1646.3, 1464.3}})
+    for (auto [following, measured] : {std::pair(Following::Token, m.inOneLaunch), {Following::Graph, m.byGraph}}) {
+      const double predicted = 1e6 / predictedMicroseconds(*findGpu("sm_90"), m.megabytes * 1e6, m.phases, following);
+      EXPECT_NEAR(predicted / measured, 1, 0.07) << m.megabytes << " MB";
+    }
+}
+
 TEST(Report, FactsMatchWhatFollowsFromThem) {
   // KiB in flight; instructions of a thread for a weight of 16 bits.
   for (auto [name, kib, budget] : {std::tuple("sm_80", 12.9, 19.1), {"sm_90", 17.3, 17.7}, {"sm_100", 37.0, 8.8}}) {
