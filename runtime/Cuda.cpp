@@ -100,8 +100,10 @@ CudaMemory sluice::runtime::allocateCuda(uint64_t bytes, const char *purpose, bo
   }
   checkCuda(result, "cuMemAlloc_v2");
   CudaMemory memory(pointer);
-  if (zeroed)
+  if (zeroed) { // in the default stream, for which neither the host nor our streams wait
     SLUICE_CUDA(cuMemsetD8_v2, pointer, static_cast<unsigned char>(0), size_t(bytes));
+    SLUICE_CUDA(cuStreamSynchronize, CUstream(nullptr));
+  }
   return memory;
 }
 

@@ -42,14 +42,15 @@ struct Scope {
   Value reduceBlock(Value x, llvm::function_ref<Value(Value, Value)> join, unsigned place) const;
 };
 
-// One token: copies of the first chunks of a group are begun; norms and prepared activations; the group's tiles.
-// Of TileGroup::copyParts. `paced`: what is read meanwhile should not wait for them; each waits for the one before.
+// One token: copies of the first chunks of a group are begun, those parts of TileGroup::copyParts (`paced`: each waits
+// for the one before, so that what is read meanwhile does not wait long); norms and prepared activations; the group's
+// tiles.
 void beginCopies(const Scope &scope, const TileGroup &group, unsigned firstPart, unsigned lastPart, bool paced);
+void lowerPrologue(const Scope &scope, Value token, llvm::function_ref<void()> afterLoads = {});
+void lowerTiles(const Scope &scope, unsigned group, int64_t slotsAt);
 // Into the L2 cache: what comes of memory beside the tiles, before the blocks that need it have met.
 void prefetchVectors(const Scope &scope);
 void prefetchCache(const Scope &scope, stream::AttentionOp op);
-void lowerPrologue(const Scope &scope, Value token, llvm::function_ref<void()> afterLoads = {});
-void lowerTiles(const Scope &scope, unsigned group, int64_t slotsAt);
 // Many tokens.
 void lowerManyTiles(const Scope &scope);
 

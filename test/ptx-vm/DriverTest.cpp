@@ -294,6 +294,28 @@ TEST_F(Driver, ExplicitGraphs) {
   OK(vm().cuGraphDestroy(graph));
 }
 
+// Neither the host nor a non-blocking stream waits for a fill of the default stream.
+TEST_F(Driver, FillsOfTheDefaultStreamAreLate) {
+  CUdeviceptr at;
+  CUstream stream;
+  uint8_t seen[4] = {};
+  OK(vm().cuMemAlloc_v2(&at, 4));
+  OK(vm().cuMemsetD8_v2(at, 1, 4));
+  OK(vm().cuStreamSynchronize(nullptr));
+  OK(vm().cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
+  for (int i = 0; i < 3; ++i)
+    OK(vm().cuMemsetD8_v2(at, 2, 4));
+  OK(vm().cuMemcpyDtoHAsync_v2(seen, at, 4, stream));
+  OK(vm().cuStreamSynchronize(stream));
+  EXPECT_EQ(seen[3], 1);
+  OK(vm().cuStreamSynchronize(nullptr));
+  OK(vm().cuMemcpyDtoHAsync_v2(seen, at, 4, stream));
+  OK(vm().cuStreamSynchronize(stream));
+  EXPECT_EQ(seen[3], 2);
+  OK(vm().cuStreamDestroy_v2(stream));
+  OK(vm().cuMemFree_v2(at));
+}
+
 TEST_F(Driver, CapturedGraphs) {
   CUstream a, b;
   CUevent fork, join;

@@ -32,13 +32,35 @@ namespace ptxvm {
 struct Operation {
   std::function<CUresult()> run;
   std::vector<std::shared_ptr<Operation>> after;
+  std::weak_ptr<Operation> previous; // in its stream
   std::mutex mutex;
   std::condition_variable changed;
   bool done = false;
+  bool isLate = false, hurried = false; // late: not done before something depends on it, or a second is over
   std::chrono::steady_clock::time_point finished;
   void wait() {
+    hurry();
     std::unique_lock lock(mutex);
     changed.wait(lock, [&] { return done; });
+  }
+  /// Something depends on it, and so on what was before it.
+  void hurry() {
+    std::shared_ptr<Operation> before;
+    {
+      std::lock_guard lock(mutex);
+      if (done || hurried)
+        return;
+      hurried = true;
+      changed.notify_all();
+      before = previous.lock();
+    }
+    if (before)
+      before->hurry();
+  }
+  void linger() {
+    std::unique_lock lock(mutex);
+    if (isLate)
+      changed.wait_for(lock, std::chrono::seconds(1), [&] { return hurried; });
   }
   bool isDone() {
     std::lock_guard lock(mutex);
@@ -117,9 +139,9 @@ extern thread_local CUcontext currentContext;
 /// The stream of a handle: null and the legacy handle are the default stream.
 CUstream_st *streamOf(CUstream handle);
 /// Adds work to a stream, or a node to the graph that it is captured into. `node` may change the node before it is
-/// kept.
+/// kept. `isLate`: see Operation.
 CUresult enqueue(CUstream handle, std::function<CUresult()> run, std::shared_ptr<Operation> *operation = nullptr,
-                 const std::function<void(CUgraphNode_st &)> &node = {});
+                 const std::function<void(CUgraphNode_st &)> &node = {}, bool isLate = false);
 CUresult synchronizeAll();
 CUresult runNode(CUgraphNode_st::Kind kind, const LaunchConfig &launch, const std::function<CUresult()> &run);
 bool isPinned(const void *pointer, size_t bytes);

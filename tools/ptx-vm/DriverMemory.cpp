@@ -149,26 +149,19 @@ CUresult copy(void *to, const void *from, size_t bytes, Direction direction, CUs
   return CUDA_SUCCESS;
 }
 
-template <typename T> CUresult fill(CUdeviceptr to, T value, size_t count, CUstream stream, bool wait) {
+// Fills are not waited for, by default stream or not; those of the default stream, which non-blocking streams do not
+// wait for either, are done as late as they may be.
+template <typename T> CUresult fill(CUdeviceptr to, T value, size_t count, CUstream stream) {
   RETURN_IF_ERROR(ready());
   if (!count)
     return CUDA_SUCCESS;
   if (to % sizeof(T) || !memory().covers(to, count * sizeof(T)))
     return CUDA_ERROR_INVALID_VALUE;
-  std::shared_ptr<Operation> operation;
-  RETURN_IF_ERROR(enqueue(
-      stream,
-      [=] {
-        std::fill_n(reinterpret_cast<T *>(to), count, value);
-        return CUDA_SUCCESS;
-      },
-      &operation));
-  if (wait) {
-    if (operation)
-      operation->wait();
-    return Driver::get().sticky;
-  }
-  return CUDA_SUCCESS;
+  auto run = [=] {
+    std::fill_n(reinterpret_cast<T *>(to), count, value);
+    return CUDA_SUCCESS;
+  };
+  return enqueue(stream, run, nullptr, {}, streamOf(stream)->isLegacy);
 }
 
 void *host(CUdeviceptr p) { return reinterpret_cast<void *>(p); }
@@ -193,21 +186,15 @@ CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t bytes, CUstream
 CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream) {
   return copy(host(to), host(from), bytes, Direction::OnDevice, stream, false);
 }
-CUresult cuMemsetD8_v2(CUdeviceptr to, unsigned char value, size_t count) {
-  return fill(to, value, count, nullptr, true);
-}
-CUresult cuMemsetD16_v2(CUdeviceptr to, unsigned short value, size_t count) {
-  return fill(to, value, count, nullptr, true);
-}
-CUresult cuMemsetD32_v2(CUdeviceptr to, unsigned int value, size_t count) {
-  return fill(to, value, count, nullptr, true);
-}
+CUresult cuMemsetD8_v2(CUdeviceptr to, unsigned char value, size_t count) { return fill(to, value, count, nullptr); }
+CUresult cuMemsetD16_v2(CUdeviceptr to, unsigned short value, size_t count) { return fill(to, value, count, nullptr); }
+CUresult cuMemsetD32_v2(CUdeviceptr to, unsigned int value, size_t count) { return fill(to, value, count, nullptr); }
 CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t count, CUstream stream) {
-  return fill(to, value, count, stream, false);
+  return fill(to, value, count, stream);
 }
 CUresult cuMemsetD16Async(CUdeviceptr to, unsigned short value, size_t count, CUstream stream) {
-  return fill(to, value, count, stream, false);
+  return fill(to, value, count, stream);
 }
 CUresult cuMemsetD32Async(CUdeviceptr to, unsigned int value, size_t count, CUstream stream) {
-  return fill(to, value, count, stream, false);
+  return fill(to, value, count, stream);
 }

@@ -44,6 +44,7 @@ static void serve(CUstream_st *stream) {
     for (auto &before : op->after)
       before->wait();
     op->after.clear();
+    op->linger();
     Driver &d = Driver::get();
     if (d.sticky == CUDA_SUCCESS) {
       CUresult result = op->run();
@@ -63,7 +64,7 @@ static void serve(CUstream_st *stream) {
 }
 
 CUresult enqueue(CUstream handle, std::function<CUresult()> run, std::shared_ptr<Operation> *operation,
-                 const std::function<void(CUgraphNode_st &)> &change) {
+                 const std::function<void(CUgraphNode_st &)> &change, bool isLate) {
   if (!isStream(handle))
     return CUDA_ERROR_INVALID_HANDLE;
   Driver &d = Driver::get();
@@ -84,6 +85,7 @@ CUresult enqueue(CUstream handle, std::function<CUresult()> run, std::shared_ptr
   std::lock_guard lock(d.mutex);
   auto op = std::make_shared<Operation>();
   op->run = std::move(run);
+  op->isLate = isLate;
   if (stream->isLegacy) {
     for (auto &other : d.streams) {
       if (other->capture && !(other->flags & CU_STREAM_NON_BLOCKING))
@@ -94,6 +96,9 @@ CUresult enqueue(CUstream handle, std::function<CUresult()> run, std::shared_ptr
   } else if (!(stream->flags & CU_STREAM_NON_BLOCKING) && d.legacy.last) {
     op->after.push_back(d.legacy.last);
   }
+  op->previous = stream->last;
+  if (!isLate)
+    op->hurry();
   std::lock_guard guard(stream->mutex);
   stream->last = op;
   stream->queue.push_back(op);
