@@ -1,5 +1,5 @@
-// What warps keep under way, per chip: twice what Little's law asks for, and as much as keeps the memory busy while the
-// blocks meet, as far as rings fit beside the activations; one number for all phases of a token. What is given is left alone.
+// What warps copy ahead, per chip: twice what Little's law asks for, and as much as memory brings between two
+// phases, as far as rings fit beside the activations; one number for all phases of a token. What is given is left alone.
 // RUN: sluice-opt %s --configure-gpu=gpu=sm_80 | FileCheck %s --check-prefixes=CHECK,SM80
 // RUN: sluice-opt %s --configure-gpu=gpu=sm_90 | FileCheck %s --check-prefixes=CHECK,SM90
 // RUN: sluice-opt %s --configure-gpu=gpu=sm_100 | FileCheck %s --check-prefixes=CHECK,SM100
@@ -22,9 +22,9 @@ llama.model @small attributes {architecture = "llama", context_length = 64 : i64
       ^bb0(%r: !stream.lanes):
         stream.write_rows %r, @y
       // SM80: } {lanes = 32 : i64, prefetch = 2048 : i64, row_block = 32 : i64, token_block = 1 : i64}
-      // SM90: } {lanes = 32 : i64, prefetch = 5120 : i64, row_block = 32 : i64, token_block = 1 : i64}
+      // SM90: } {lanes = 32 : i64, prefetch = 6656 : i64, row_block = 32 : i64, token_block = 1 : i64}
       // SM100: } {lanes = 32 : i64, prefetch = 9216 : i64, row_block = 32 : i64, token_block = 1 : i64}
-      // SM89: } {lanes = 32 : i64, prefetch = 1536 : i64, row_block = 32 : i64, token_block = 1 : i64}
+      // SM89: } {lanes = 32 : i64, prefetch = 2048 : i64, row_block = 32 : i64, token_block = 1 : i64}
       }
     }
     stream.phase "another" {
@@ -34,9 +34,9 @@ llama.model @small attributes {architecture = "llama", context_length = 64 : i64
       ^bb0(%r: !stream.lanes):
         stream.write_rows %r, @y
       // SM80: prefetch = 2048 : i64
-      // SM90: prefetch = 5120 : i64
+      // SM90: prefetch = 6656 : i64
       // SM100: prefetch = 9216 : i64
-      // SM89: prefetch = 1536 : i64
+      // SM89: prefetch = 2048 : i64
       }
     }
     stream.phase "given" {
@@ -79,7 +79,7 @@ llama.model @wide attributes {architecture = "llama", context_length = 64 : i64}
       ^bb0(%r: !stream.lanes):
         stream.write_rows %r, @y
       // SM80: prefetch = 1024 : i64
-      // SM90: prefetch = 5120 : i64
+      // SM90: prefetch = 6656 : i64
       // SM100: prefetch = 6656 : i64
       // SM89: prefetch = 1024 : i64
       }
