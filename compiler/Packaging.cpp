@@ -182,6 +182,8 @@ llvm::Error Compilation::linkFile() {
   objects.push_back(variants);
 
   OutputFile file(output);
+  if (llvm::Error error = file.checkKind())
+    return error;
   const bool devices = llvm::any_of(targets, [](const TargetModule &each) { return !each.target->asHost(); });
   RuntimeObjects runtime = embeddedRuntime(devices);
   uint64_t elfBytes = runtime.prelinked.size();

@@ -31,11 +31,12 @@ static std::string chosenTarget(const Executable &executable) {
   }
 }
 
-// What is in force here, and what a device's driver needs.
+// What is in force here, and what is left to a device's driver, whether there is one or not.
 static std::string sandbox() {
   std::string text = sandboxState().summary();
   if (!deviceVariants().empty())
-    text += "; with a device in use: no network, no other program, files are left to its driver";
+    text += "; where a device may be used, without --device cpu: no network, no other program, files are left to its "
+            "driver";
   return text;
 }
 
@@ -99,8 +100,11 @@ void sluice::runtime::verify(const Executable &executable, const Options &option
   executable.confine(options);
   const Model &model = executable.model;
   const std::vector<std::string> damaged = findDamage(model);
-  for (const std::string &what : damaged)
-    writeOut("damaged: " + what + "\n");
+  try {
+    for (const std::string &what : damaged)
+      writeOut("damaged: " + what + "\n");
+  } catch (const BrokenPipe &) { // the status still says it
+  }
   if (!damaged.empty())
     throw Error(model.fileName() + " is damaged; copy or compile it again");
   model.checkUnchanged();

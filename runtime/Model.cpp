@@ -85,10 +85,12 @@ void Model::mapFile(const char *path) {
   name = length > 0 ? std::string(target, length) : std::string(path);
   if (size_t slash = name.rfind('/'); slash != std::string::npos)
     name = name.substr(slash + 1);
-  descriptor = open(path, O_RDONLY | O_CLOEXEC);
+  descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a pipe is not waited for
   struct stat status;
   if (descriptor < 0 || fstat(descriptor, &status) != 0)
     throw Error(name + ": cannot open the file of the model: " + std::strerror(errno));
+  if (!S_ISREG(status.st_mode))
+    throw Error(name + ": cannot read the file of the model: it is no ordinary file");
   size = status.st_size;
   changed = status.st_mtim;
   void *mapping = size ? mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptor, 0) : MAP_FAILED;

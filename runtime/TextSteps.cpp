@@ -1,6 +1,7 @@
 //===- TextSteps.cpp - the steps of a tokenizer that rewrite text -------------------------===//
 
 #include "runtime/TextSteps.h"
+#include "runtime/Error.h"
 #include "runtime/Utf8.h"
 #include <algorithm>
 #include <cstring>
@@ -8,11 +9,19 @@
 using namespace sluice;
 using runtime::Utf8Character;
 
-std::string sluice::replaceMatches(const Pattern &pattern, std::string_view text, std::string_view replacement) {
+static void expectAtMost(size_t bytes, size_t most) {
+  if (bytes > most)
+    throw runtime::Error("the model's tokenizer makes more than " + std::to_string(most) + " bytes of the text");
+}
+
+std::string sluice::replaceMatches(const Pattern &pattern, std::string_view text, std::string_view replacement,
+                                   size_t most) {
   std::string out;
   size_t at = 0, begin, end;
-  for (; pattern.find(text, at, false, begin, end); at = end)
+  for (; pattern.find(text, at, false, begin, end); at = end) {
     out.append(text, at, begin - at).append(replacement);
+    expectAtMost(out.size(), most);
+  }
   return out.append(text, at);
 }
 
@@ -150,7 +159,7 @@ std::string sluice::normalized(const Normalization &form, std::string_view text)
 
 //===-- SentencePiece ---------------------------------------------------------------------===//
 
-std::string sluice::mapCharacters(std::span<const uint8_t> map, std::string_view text) {
+std::string sluice::mapCharacters(std::span<const uint8_t> map, std::string_view text, size_t most) {
   uint32_t trieBytes = 0;
   if (map.size() < sizeof trieBytes)
     throwDamaged();
@@ -190,6 +199,7 @@ std::string sluice::mapCharacters(std::span<const uint8_t> map, std::string_view
     if (length) {
       std::string_view replacement = values.substr(std::min<size_t>(value, values.size()));
       out += replacement.substr(0, replacement.find('\0'));
+      expectAtMost(out.size(), most);
     } else {
       length = Utf8Character::at(text.substr(at)).bytes;
       out.append(text, at, length);

@@ -18,36 +18,45 @@ struct Range {
 // One call of encode: walks pieces through the steps, depth first, so that ids come out in order.
 class Encoding {
 public:
-  Encoding(const TokenizerTables &tables, bool parseSpecial, std::vector<int32_t> &ids)
-      : tables(tables), parseSpecial(parseSpecial), ids(ids), model(tables, ids) {}
+  Encoding(const TokenizerTables &tables, bool parseSpecial, std::string_view text, std::vector<int32_t> &ids)
+      : tables(tables), parseSpecial(parseSpecial), most((size_t(16) << 20) + 8 * text.size()), ids(ids),
+        model(tables, ids) {}
 
   // `atStart`: the whole text begins with the piece.
   void run(std::string_view piece, size_t index, bool atStart) {
-    if (piece.empty())
-      return;
-    if (index == tables.steps.size())
-      return model.encode(piece);
-    const TokenizerStep &step = tables.steps[index];
-    if (step.kind == StepKind::SplitAdded)
-      return splitAdded(piece, index, atStart);
-    if (step.kind == StepKind::SplitPattern)
-      return splitPattern(piece, index, atStart);
-    std::string_view text = tables.pool.substr(step.textAt, step.textSize);
-    switch (step.kind) {
-    case StepKind::Prepend:
-      if (((step.flags & UnlessPresent) && piece.starts_with(text)) || ((step.flags & OnlyAtStart) && !atStart))
-        return run(piece, index + 1, atStart);
-      return run(std::string(text).append(piece), index + 1, atStart);
-    case StepKind::Replace:
-      return run(replaceMatches(tables.patterns[step.table], piece, text), index + 1, atStart);
-    case StepKind::Normalize:
-      return run(normalized(tables.normalization, piece), index + 1, atStart);
-    case StepKind::MapCharacters:
-      return run(mapCharacters(tables.characterMap, piece), index + 1, atStart);
-    case StepKind::CollapseSpaces:
-      return run(collapseSpaces(piece), index + 1, atStart);
-    default:
-      return run(stripped(piece, step.flags & StripLeft, step.flags & StripRight), index + 1, atStart);
+    std::string rewritten; // what `piece` is, after a step has
+    for (; !piece.empty(); ++index) {
+      if (index == tables.steps.size())
+        return model.encode(piece);
+      const TokenizerStep &step = tables.steps[index];
+      std::string_view text = tables.pool.substr(step.textAt, step.textSize);
+      switch (step.kind) {
+      case StepKind::SplitAdded:
+        return splitAdded(piece, index, atStart);
+      case StepKind::SplitPattern:
+        return splitPattern(piece, index, atStart);
+      case StepKind::Prepend:
+        if (((step.flags & UnlessPresent) && piece.starts_with(text)) || ((step.flags & OnlyAtStart) && !atStart))
+          continue;
+        rewritten = std::string(text).append(piece);
+        break;
+      case StepKind::Replace:
+        rewritten = replaceMatches(tables.patterns[step.table], piece, text, most);
+        break;
+      case StepKind::Normalize:
+        rewritten = normalized(tables.normalization, piece);
+        break;
+      case StepKind::MapCharacters:
+        rewritten = mapCharacters(tables.characterMap, piece, most);
+        break;
+      case StepKind::CollapseSpaces:
+        rewritten = collapseSpaces(piece);
+        break;
+      default:
+        piece = stripped(piece, step.flags & StripLeft, step.flags & StripRight);
+        continue;
+      }
+      piece = rewritten;
     }
   }
 
@@ -156,6 +165,7 @@ private:
 
   const TokenizerTables &tables;
   const bool parseSpecial;
+  const size_t most; // bytes that steps may make of it
   std::vector<int32_t> &ids;
   TokenModel model;
 };
@@ -164,7 +174,7 @@ private:
 
 std::vector<int32_t> Tokenizer::encode(std::string_view text, bool parseSpecial, bool addPrefix) const {
   std::vector<int32_t> ids;
-  Encoding(tables, parseSpecial, ids).run(text, 0, true);
+  Encoding(tables, parseSpecial, text, ids).run(text, 0, true);
   if (addPrefix) {
     auto same = [](uint32_t a, int32_t b) { return a == uint32_t(b); };
     if (ids.size() < tables.prefix.size() || !std::equal(tables.prefix.begin(), tables.prefix.end(), ids.begin(), same))

@@ -81,8 +81,12 @@ std::string sluice::runtime::printable(std::string_view text) {
   while (!text.empty()) {
     const Utf8Character character = Utf8Character::at(text);
     const char32_t point = character.point;
-    if (point < 0x20 || (point >= 0x7F && point < 0xA0)) // C0, DEL, C1
+    const bool turns = point == 0x061C || point == 0x200E || point == 0x200F || (point >= 0x202A && point <= 0x202E) ||
+                       (point >= 0x2066 && point <= 0x2069); // changes the direction of what follows
+    if (point < 0x20 || (point >= 0x7F && point < 0xA0))     // C0, DEL, C1
       out += {'\\', 'x', digits[point >> 4], digits[point & 15]};
+    else if (turns)
+      out += {'\\', 'u', digits[point >> 12], digits[point >> 8 & 15], digits[point >> 4 & 15], digits[point & 15]};
     else
       appendUtf8(out, point);
     text.remove_prefix(character.bytes);

@@ -12,8 +12,14 @@
 
 using namespace sluice;
 
+static std::string followed(llvm::StringRef path) {
+  llvm::SmallString<128> real;
+  const bool leads = llvm::sys::fs::is_symlink_file(path) && !llvm::sys::fs::real_path(path, real);
+  return leads ? real.str().str() : path.str();
+}
+
 OutputFile::OutputFile(llvm::StringRef path)
-    : path(path), temporary((path + ".tmp-" + llvm::Twine(llvm::sys::Process::getProcessId())).str()) {}
+    : path(followed(path)), temporary(this->path + ".tmp-" + std::to_string(llvm::sys::Process::getProcessId())) {}
 
 OutputFile::~OutputFile() {
   if (descriptor >= 0)
@@ -33,6 +39,15 @@ llvm::Error OutputFile::fail(llvm::StringRef what, int number) const {
     return noSpace(path, needed);
   std::error_code code(number, std::generic_category());
   return llvm::createStringError(code, path + ": cannot " + what + ": " + code.message());
+}
+
+llvm::Error OutputFile::checkKind() const {
+  llvm::sys::fs::file_status status;
+  if (llvm::sys::fs::status(path, status) || llvm::sys::fs::is_regular_file(status))
+    return llvm::Error::success();
+  return llvm::createStringError(std::make_error_code(std::errc::invalid_argument),
+                                 path +
+                                     ": expected an ordinary file or none to write to; choose another place with -o");
 }
 
 llvm::Error OutputFile::checkSpace(uint64_t bytes) const {

@@ -8,8 +8,9 @@
 
 namespace sluice {
 
-// Written as `<path>.tmp-<process id>` in the same folder, renamed by commit(), removed if it is not committed. Errors
-// name `path`; a full disk is said with the bytes that the whole file needs.
+// Written as `<path>.tmp-<process id>` in the same folder, renamed by commit(), removed if it is not committed; where
+// `path` is a link, in the place that it leads to. Errors name `path`; a full disk is said with the bytes that the
+// whole file needs.
 class OutputFile {
 public:
   explicit OutputFile(llvm::StringRef path);
@@ -17,6 +18,8 @@ public:
   ~OutputFile();
   const std::string &temporaryPath() const { return temporary; }
 
+  // Fails if `path` is there and no ordinary file: a device or a pipe would be replaced.
+  llvm::Error checkKind() const;
   // Fails if the folder's file system has not `bytes` left.
   llvm::Error checkSpace(uint64_t bytes) const;
   // Opens the temporary file, which exists, to append to it.

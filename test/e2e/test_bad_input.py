@@ -109,6 +109,20 @@ def test_output_folder_missing(tiny, tmp_path):
     assert result.returncode == 1 and len(result.stderr.splitlines()) == 1, result
 
 
+def test_output_that_is_no_file(tiny, tmp_path):
+    """A device or a pipe is not replaced, and a link stays one."""
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(tmp_path / "target")
+    (tmp_path / "target").write_text("old")
+    result = run(SLUICE, "compile", tiny, "-o", pipe, "-q", check=False)
+    assert result.returncode == 1 and f"{pipe}: expected an ordinary file or none".encode() in result.stderr, result
+    assert pipe.is_fifo()
+    run(SLUICE, "compile", tiny, "-o", link, "-q")
+    assert link.is_symlink() and (tmp_path / "target").stat().st_size > 100_000
+    assert sorted(os.listdir(tmp_path)) == ["link", "pipe", "target"]
+
+
 def test_wrong_usage(tiny_executable):
     for command in ([SLUICE], [SLUICE, "compile"], [SLUICE, "frobnicate"], [tiny_executable, "--no-such-option"], [tiny_executable, "-n", "x"]):
         result = run(*command, check=False)
@@ -166,6 +180,8 @@ def test_verify_of_other_files(tiny, tmp_path):
         said = result.stderr.decode()
         assert result.returncode == 1 and name in said and "expected a compiled model" in said and expected in said and said.count("\n") == 1, said
     assert b"got a folder" in run(SLUICE, "verify", tmp_path, check=False).stderr
+    os.mkfifo(tmp_path / "pipe")
+    assert b"no ordinary file" in run(SLUICE, "verify", tmp_path / "pipe", check=False, timeout=20).stderr
 
 
 def test_prompt_longer_than_the_context(tiny_executable):
@@ -227,6 +243,14 @@ def test_damaged_executable(tiny_executable, tmp_path):
         broken.write_bytes(flipped)
         broken.chmod(0o755)
         assert run(broken, "verify", check=False).returncode == 1, at
+    # Even where nobody reads what it says.
+    nobody, output = os.pipe()
+    os.close(nobody)
+    weights = bytearray(data)
+    weights[len(data) // 2] ^= 1
+    broken.write_bytes(weights)
+    with os.fdopen(output, "wb") as output:
+        assert subprocess.run([broken, "verify"], stdout=output, stderr=subprocess.PIPE, timeout=60).returncode == 1
 
 
 def test_flipped_bytes(tiny_executable, tmp_path):

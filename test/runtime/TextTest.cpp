@@ -48,6 +48,7 @@ TEST(Utf8Stream, ReplacesWhatIsNotUtf8) {
 
 TEST(Utf8, ShowsControlCharactersAsCodes) {
   EXPECT_EQ(printable("a\x1b[2J\n\x7f\xC2\x9b\xC3\x9b"), "a\\x1b[2J\\x0a\\x7f\\x9b\xC3\x9b");
+  EXPECT_EQ(printable("a\u202Eb\u2069\u2028"), "a\\u202eb\\u2069\u2028");
   EXPECT_EQ(printable(std::string_view("\0\xC2", 2)), "\\x00\xEF\xBF\xBD");
 }
 

@@ -10,6 +10,7 @@
 #include "compiler/text/SentencePieceModel.h"
 #include "compiler/text/TemplateCompiler.h"
 #include "runtime/ChatTemplate.h"
+#include "runtime/Error.h"
 #include "runtime/TemplateBuiltins.h"
 #include "runtime/Tokenizer.h"
 #include <cstring>
@@ -306,6 +307,23 @@ TEST(Tokenizer, RefusesDamagedCharacterMap) {
   }
   EXPECT_GT(used, 100);
   EXPECT_LT(used, 2900);
+}
+
+// A letter becomes a thousand, and each of these; twice two for thirty times.
+TEST(Tokenizer, BoundsWhatItMakesOfAText) {
+  for (auto [count, size] : {std::pair(3, 1000), {30, 2}}) {
+    TokenizerModel model;
+    model.add("a", NormalToken, true);
+    for (int i = 0; i < count; ++i)
+      model.steps.push_back({.kind = StepKind::Replace, .pattern = "a", .text = std::string(size_t(size), 'a')});
+    const std::vector<uint8_t> section = llvm::cantFail(buildTokenizer(model));
+    try {
+      Tokenizer(section).encode("a", true, false);
+      ADD_FAILURE() << "expected an error";
+    } catch (const runtime::Error &error) {
+      EXPECT_STREQ(error.what(), "the model's tokenizer makes more than 16777224 bytes of the text");
+    }
+  }
 }
 
 TEST(Pattern, RefusesWhatItWouldNotMatchAlike) {
