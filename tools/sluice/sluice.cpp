@@ -14,6 +14,7 @@
 #include "runtime/EmptyValues.h"
 #include "runtime/Error.h"
 #include "runtime/Integrity.h"
+#include "runtime/Utf8.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Regex.h"
@@ -177,6 +178,11 @@ static llvm::Error verify(const std::string &path, llvm::raw_ostream &out) {
     if (!damaged.empty())
       return llvm::createStringError(path + " is damaged; copy or compile it again");
     out << "whole: " << model.tensors().size() << " tensors, " << model.fileBytes() << " bytes\n";
+    const sluice_model &description = model.description();
+    auto said = [&](uint32_t text) { return runtime::printable(model.string(text)); };
+    out << "it says: " << said(description.name) << ", compiled by Sluice " << said(description.compiler_version)
+        << " from " << said(description.source_file) << " (" << description.source_bytes << " bytes, "
+        << said(description.source_hash) << ")\n";
     return llvm::Error::success();
   } catch (const runtime::Error &error) {
     if (const std::string kind = otherKind(path); !kind.empty())
